@@ -1,0 +1,40 @@
+# Two commands need nothing but Python 3.11+, make and the package index: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test venv lint bench proto lock help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+venv: $(VENV)/.installed ## create .venv from the lock file
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Foedus needs Python 3.11 or newer: set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: venv ## five states on this machine; ARGS="--json out.json" passes arguments on
+	$(BIN)/foedus demo $(ARGS)
+
+test: venv ## the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: venv ## formatting, lint rules, types, protocol files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+
+bench: venv ## throughput and latency on loopback
+	$(BIN)/foedus bench localnet $(ARGS)
+
+proto: venv ## regenerate the protocol stubs
+	$(BIN)/python proto/generate.py
+
+lock: venv ## renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
