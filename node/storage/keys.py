@@ -1,0 +1,112 @@
+"""Every key and value layout of the database, byte by byte. Integers are big-endian, so keys sort by number.
+
+Column family, key -> value:
+
+    blocks        u32 round | u16 author | digest 32       -> block bytes (header, signature, payload)
+    authors       u16 author | u32 round | digest 32       -> (empty): finds an author's newest block
+    commits       u64 commit index                         -> the engine's own record, opaque here
+    log           u64 entry index                          -> leaf bytes, exactly as hashed
+    hashes        u8 level | u64 index                     -> node hash 32; level 0 = leaf hashes, level h covers 2^h leaves
+    state         u16 bucket | key bytes                   -> value bytes (RULINGS R20)
+    index         entry hash 32                            -> entry facts, see `pack_facts`
+    facets        u8 facet | u8 length | value | u64 entry -> (empty): author, kind, subject and case of each entry
+    mempool       entry hash 32                            -> u64 arrival | u64 inclusion_by_ms | u8 held | entry bytes
+    cosignatures  u64 size | u16 member                    -> opaque cosignature row
+    meta          name                                     -> see `META_*`
+
+Entry facts: u64 entry index | u64 commit index | reason code in ASCII (empty: accepted).
+"""
+
+from enum import IntEnum
+from typing import Final
+
+COLUMN_FAMILIES: Final = (
+    "blocks",
+    "authors",
+    "commits",
+    "log",
+    "hashes",
+    "state",
+    "index",
+    "facets",
+    "mempool",
+    "cosignatures",
+    "meta",
+)
+
+META_FORMAT: Final = b"format"  # ASCII decimal, STORE_FORMAT
+META_GENESIS: Final = b"genesis"  # the genesis document, bytes as hashed
+META_TIP: Final = b"tip"  # see `pack_tip`
+META_DROPPED: Final = b"dropped"  # opaque to storage: counts carried to the next commit record
+META_FINAL: Final = b"final"  # u64 size of the newest checkpoint known to be final
+STORE_FORMAT: Final = b"1"
+
+FACET_VALUE_BYTES_MAX: Final = 255
+
+
+class Facet(IntEnum):
+    """What `List` can filter by. Numbers are on disk: never reuse one."""
+
+    AUTHOR = 1
+    KIND = 2
+    SUBJECT = 3
+    CASE = 4
+
+
+def u64(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+def block(round_: int, author: int, digest: bytes) -> bytes:
+    return round_.to_bytes(4, "big") + author.to_bytes(2, "big") + digest
+
+
+def author_block(author: int, round_: int, digest: bytes) -> bytes:
+    return author.to_bytes(2, "big") + round_.to_bytes(4, "big") + digest
+
+
+def split_block(key: bytes) -> tuple[int, int, bytes]:
+    """(round, author, digest) of a `blocks` key."""
+    return int.from_bytes(key[:4], "big"), int.from_bytes(key[4:6], "big"), key[6:]
+
+
+def node_hash(level: int, index: int) -> bytes:
+    return bytes((level,)) + index.to_bytes(8, "big")
+
+
+def state(bucket: int, key: bytes) -> bytes:
+    return bucket.to_bytes(2, "big") + key
+
+
+def facet_prefix(facet: Facet, value: bytes) -> bytes:
+    """Raises ValueError if the value is longer than one length byte can say."""
+    if len(value) > FACET_VALUE_BYTES_MAX:
+        raise ValueError(f"facet value has {len(value)} bytes, at most {FACET_VALUE_BYTES_MAX}")
+    return bytes((facet, len(value))) + value
+
+
+def cosignature(size: int, member: int) -> bytes:
+    return size.to_bytes(8, "big") + member.to_bytes(2, "big")
+
+
+def pack_facts(index: int, commit: int, code: str) -> bytes:
+    return index.to_bytes(8, "big") + commit.to_bytes(8, "big") + code.encode("ascii")
+
+
+def split_facts(value: bytes) -> tuple[int, int, str]:
+    """(entry index, commit index, reason code or empty) of an `index` value."""
+    return (
+        int.from_bytes(value[:8], "big"),
+        int.from_bytes(value[8:16], "big"),
+        value[16:].decode("ascii"),
+    )
+
+
+def pack_tip(
+    commit: int, log_size: int, time_ms: int, state_keys: int, state_digest: bytes
+) -> bytes:
+    """Where the store stands: 4 x u64 (commit index, log size, ledger time, number of state keys), state digest 32."""
+    return u64(commit) + u64(log_size) + u64(time_ms) + u64(state_keys) + state_digest
+
+
+TIP_BYTES: Final = 64

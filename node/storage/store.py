@@ -1,0 +1,510 @@
+"""The node's database: blocks, log, state, indexes, mempool and cosignatures in one RocksDB.
+
+What its callers may rely on:
+
+- One `write_commit` is one atomic batch: after a crash all of it is there or nothing (DESIGN 3.5).
+- No write is durable before `durable()` (from the event loop) or `sync()` (from a thread) returned; nothing may leave the
+  process before that. Reads see writes at once.
+- A read that misses what must be there raises StoreDamaged naming it. The end of a scan proves nothing (RULINGS R54),
+  so entries, hashes and state are read by key or counted.
+
+The write-ahead log is read in mode `tolerate_corrupted_tail_records` (R53): a torn tail is the crash that we expect, a flipped
+byte is not.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import rocksdict
+
+from consensus.types import Digest, Ref, Round, ValidatorIndex
+from node.log.merkle import HashRun
+from node.storage import keys
+from node.storage.errors import StoreDamaged, StoreLocked, WriteFailed
+from node.storage.group_sync import GroupSync
+from node.storage.keys import Facet
+
+MIB: Final = 1024 * 1024
+# A node should stay below 250 MiB in all, so the database gets small memtables and one shared cache.
+WRITE_BUFFERS_BYTES: Final = 32 * MIB
+BLOCK_CACHE_BYTES: Final = 32 * MIB
+WAL_BYTES_MAX: Final = 64 * MIB  # bounds how long opening takes after a crash
+SCAN_COUNT_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tip:
+    """Where the store stands after its last commit. All zero before genesis is written."""
+
+    commit: int  # index of the last commit, engine numbering (genesis = 0)
+    log_size: int  # entries in the log
+    time_ms: int  # ledger time of the last commit
+    state_keys: int  # keys of the state map
+    state_digest: bytes  # 32 bytes, RULINGS R20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRow:
+    """What is found by an entry's hash, for ever (RULINGS R29), and by its facets."""
+
+    entry_hash: bytes  # SHA-256 of the leaf bytes
+    index: int
+    code: str  # reason code, empty if the entry was accepted
+    facets: tuple[tuple[Facet, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFacts:
+    index: int
+    commit: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitWrite:
+    """Everything one commit changes on disk. `entries[i]` gets index `tip.log_size - len(entries) + i`."""
+
+    tip: Tip
+    engine_record: bytes
+    entries: Sequence[bytes] = ()
+    hashes: Sequence[HashRun] = ()  # every complete node made, as `merkle.append` gives them
+    state: Mapping[tuple[int, bytes], bytes | None] = field(
+        default_factory=dict
+    )  # (bucket, key); None deletes
+    index_rows: Sequence[IndexRow] = ()
+    dropped: bytes = b""  # counts carried to the next commit record, encoded by the ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingRow:
+    """One entry of the mempool as stored."""
+
+    entry_hash: bytes
+    arrival: int  # ascending per node; the order of proposing
+    inclusion_by_ms: int  # what the acknowledgement promised; 0 while held
+    held: bool
+    entry: bytes
+
+
+class Store:
+    """One open database. Methods are synchronous and take microseconds; `sync` takes one disk flush."""
+
+    def __init__(self, path: Path, database: Any, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._database = database
+        self._families = {name: database.get_column_family(name) for name in keys.COLUMN_FAMILIES}
+        self._handles = {
+            name: database.get_column_family_handle(name) for name in keys.COLUMN_FAMILIES
+        }
+        self._group = GroupSync(self.sync)
+
+    # Opening and closing
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+        """Open or create the database in folder `path`; `read_only` never changes a byte of it.
+
+        Raises:
+            StoreLocked: another process has it open.
+            StoreDamaged: RocksDB refuses its files, or they have another format.
+        """
+        if not read_only:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        elif not (path / "CURRENT").is_file():
+            raise StoreDamaged(f"{path}: no database here (no file CURRENT)")
+        access = (
+            rocksdict.AccessType.read_only(error_if_log_file_exist=False) if read_only else None
+        )
+        cache = rocksdict.Cache(BLOCK_CACHE_BYTES)
+        families = {name: _options(cache) for name in keys.COLUMN_FAMILIES}
+        try:
+            database = rocksdict.Rdict(
+                str(path), _options(cache), column_families=families, access_type=access
+            )
+        except Exception as err:  # rocksdict raises bare Exception for every status
+            if "lock" in str(err).lower():
+                raise StoreLocked(f"{path}: in use by another process: {err}") from err
+            raise StoreDamaged(
+                f"{path}: {err}. Run `foedus audit` on this home; then set the folder aside and let the node"
+                " rebuild it from its peers"
+            ) from err
+        store = cls(path, database, read_only=read_only)
+        held = store.meta(keys.META_FORMAT)
+        if held is None and not read_only:
+            store.put_meta(keys.META_FORMAT, keys.STORE_FORMAT)
+        elif held != keys.STORE_FORMAT:
+            store.close()
+            raise StoreDamaged(
+                f"{path}: store format {held!r}, this program reads {keys.STORE_FORMAT!r}"
+            )
+        return store
+
+    def close(self) -> None:
+        """Flush the write-ahead log and close. The database keeps its lock while a family object lives."""
+        if self._database is None:
+            return
+        self._group.close()
+        if not self.read_only:
+            self.sync()
+        self._families.clear()
+        self._handles.clear()
+        self._database.close()
+        self._database = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Durability
+
+    def sync(self) -> None:
+        """Flush the write-ahead log to the disk (fsync); blocks. Raises WriteFailed."""
+        try:
+            self._database.flush_wal(sync=True)
+        except Exception as err:  # as above
+            raise WriteFailed(f"{self.path}: flushing the write-ahead log failed: {err}") from err
+
+    async def durable(self) -> None:
+        """After this, everything written before the call survives a power loss. Shares flushes. Raises WriteFailed."""
+        await self._group.durable()
+
+    @property
+    def flushes(self) -> int:
+        """Shared flushes so far (for metrics)."""
+        return self._group.flushes
+
+    # Blocks of the DAG
+
+    def put_blocks(self, blocks: Sequence[tuple[Ref, bytes]]) -> None:
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        to_blocks, to_authors = self._handles["blocks"], self._handles["authors"]
+        for ref, data in blocks:
+            batch.put(keys.block(ref.round, ref.author, ref.digest), data, to_blocks)
+            batch.put(keys.author_block(ref.author, ref.round, ref.digest), b"", to_authors)
+        self._write(batch)
+
+    def block(self, ref: Ref) -> bytes | None:
+        return self._get("blocks", keys.block(ref.round, ref.author, ref.digest))
+
+    def blocks_in_rounds(self, first: int, last: int, limit_bytes: int) -> list[tuple[Ref, bytes]]:
+        """Blocks of rounds first..last, ascending by (round, author, digest), until `limit_bytes` is reached.
+
+        At least one block is returned if there is any, so a requester always gets further. A scan that meets a damaged
+        file ends early here, without harm: blocks are checked by digest and asked for again elsewhere.
+        """
+        found: list[tuple[Ref, bytes]] = []
+        size = 0
+        for key, value in self._scan(
+            "blocks", keys.block(first, 0, b""), keys.block(last + 1, 0, b"")
+        ):
+            if found and size + len(value) > limit_bytes:
+                break
+            found.append((_ref(key), value))
+            size += len(value)
+        return found
+
+    def newest_block_of(self, author: int) -> tuple[Ref, bytes] | None:
+        """The author's stored block of the highest round (highest digest among equivocations)."""
+        cursor = self._families["authors"].iter()
+        cursor.seek_for_prev(keys.author_block(author, 0xFFFF_FFFF, b"\xff" * 33))
+        if not cursor.valid() or cursor.key()[:2] != author.to_bytes(2, "big"):
+            return None
+        key = cursor.key()
+        ref = Ref(
+            round=Round(int.from_bytes(key[2:6], "big")),
+            author=ValidatorIndex(author),
+            digest=Digest(key[6:]),
+        )
+        data = self.block(ref)
+        if data is None:
+            raise StoreDamaged(f"{self.path}: block {ref} is indexed but not stored")
+        return ref, data
+
+    # Commits, log, state
+
+    def write_commit(self, commit: CommitWrite) -> None:
+        """Write one commit atomically. Not durable before `durable()`. Raises WriteFailed."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        put = batch.put
+        tip = commit.tip
+        put(keys.u64(tip.commit), commit.engine_record, self._handles["commits"])
+        to_log, to_hashes = self._handles["log"], self._handles["hashes"]
+        first = tip.log_size - len(commit.entries)
+        for index, entry in enumerate(commit.entries, start=first):
+            put(keys.u64(index), entry, to_log)
+        for run in commit.hashes:
+            for index, digest in enumerate(run.hashes, start=run.first):
+                put(keys.node_hash(run.level, index), digest, to_hashes)
+        to_state = self._handles["state"]
+        for (bucket, key), value in commit.state.items():
+            if value is None:
+                batch.delete(keys.state(bucket, key), to_state)
+            else:
+                put(keys.state(bucket, key), value, to_state)
+        to_index, to_facets = self._handles["index"], self._handles["facets"]
+        for row in commit.index_rows:
+            put(row.entry_hash, keys.pack_facts(row.index, tip.commit, row.code), to_index)
+            suffix = keys.u64(row.index)
+            for facet, facet_value in row.facets:
+                put(keys.facet_prefix(facet, facet_value) + suffix, b"", to_facets)
+        to_meta = self._handles["meta"]
+        put(keys.META_DROPPED, commit.dropped, to_meta)
+        put(
+            keys.META_TIP,
+            keys.pack_tip(tip.commit, tip.log_size, tip.time_ms, tip.state_keys, tip.state_digest),
+            to_meta,
+        )
+        self._write(batch)
+
+    def tip(self) -> Tip | None:
+        """None before genesis was written. Raises StoreDamaged."""
+        value = self.meta(keys.META_TIP)
+        if value is None:
+            return None
+        if len(value) != keys.TIP_BYTES:
+            raise StoreDamaged(
+                f"{self.path}: the tip has {len(value)} bytes, expected {keys.TIP_BYTES}"
+            )
+        commit, size, time_ms, state_keys = (
+            int.from_bytes(value[at : at + 8], "big") for at in (0, 8, 16, 24)
+        )
+        return Tip(
+            commit=commit,
+            log_size=size,
+            time_ms=time_ms,
+            state_keys=state_keys,
+            state_digest=value[32:],
+        )
+
+    def commit_record(self, index: int) -> bytes | None:
+        """The engine's own record of commit `index`, or None if it is above the last one."""
+        return self._get("commits", keys.u64(index))
+
+    def last_commit_index(self) -> int:
+        """0 before the first commit: genesis is commit 0."""
+        tip = self.tip()
+        return 0 if tip is None else tip.commit
+
+    def log_size(self) -> int:
+        tip = self.tip()
+        return 0 if tip is None else tip.log_size
+
+    def entry(self, index: int) -> bytes:
+        """Leaf bytes. Raises StoreDamaged if the entry is missing or unreadable."""
+        data = self._get("log", keys.u64(index))
+        if data is None:
+            raise StoreDamaged(f"{self.path}: entry {index} is missing")
+        return data
+
+    def entries(self, first: int, count: int) -> list[bytes]:
+        """Leaf bytes of `first` .. `first + count - 1`, each read by key. Raises StoreDamaged."""
+        found = self._get_many("log", [keys.u64(first + offset) for offset in range(count)])
+        for offset, data in enumerate(found):
+            if data is None:
+                raise StoreDamaged(f"{self.path}: entry {first + offset} is missing")
+        return found
+
+    def hash(self, level: int, index: int) -> bytes:
+        """Node hash covering leaves [index << level, (index + 1) << level). Raises StoreDamaged."""
+        return self.hashes([(level, index)])[0]
+
+    def hashes(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Many node hashes by (level, index). Raises StoreDamaged if one is missing or not 32 bytes."""
+        found = self._get_many("hashes", [keys.node_hash(level, index) for level, index in nodes])
+        for node, digest in zip(nodes, found, strict=True):
+            if digest is None or len(digest) != 32:
+                raise StoreDamaged(
+                    f"{self.path}: tree hash at level {node[0]}, index {node[1]} is missing"
+                )
+        return found
+
+    def state_bucket(self, bucket: int) -> list[tuple[bytes, bytes]]:
+        """(key, value) of one bucket, ascending by key. The caller checks the bucket's hash."""
+        start = bucket.to_bytes(2, "big")
+        stop = (bucket + 1).to_bytes(3, "big")[1:] if bucket < 0xFFFF else None
+        return [(key[2:], value) for key, value in self._scan("state", start, stop)]
+
+    def state_items(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """(bucket, key, value) of the whole state map, by bucket and key; the caller counts them (R54)."""
+        for key, value in self._scan("state", b"", None):
+            yield int.from_bytes(key[:2], "big"), key[2:], value
+
+    def state_value(self, bucket: int, key: bytes) -> bytes | None:
+        return self._get("state", keys.state(bucket, key))
+
+    # Indexes
+
+    def facts(self, entry_hash: bytes) -> EntryFacts | None:
+        """Where the entry with this SHA-256 stands in the log, or None."""
+        value = self._get("index", entry_hash)
+        if value is None:
+            return None
+        if len(value) < 16:
+            raise StoreDamaged(
+                f"{self.path}: the index row of {entry_hash.hex()} has {len(value)} bytes"
+            )
+        index, commit, code = keys.split_facts(value)
+        return EntryFacts(index=index, commit=commit, code=code)
+
+    def indexes_by_facet(
+        self, facet: Facet, value: bytes, *, first: int, end: int, limit: int
+    ) -> list[int]:
+        """Ascending entry indexes in [first, end) that carry the facet value; at most `limit`.
+
+        A convenience for listing: a damaged file can hide rows here, never in `entries` (R54).
+        """
+        prefix = keys.facet_prefix(facet, value)
+        found: list[int] = []
+        for key, _ in self._scan("facets", prefix + keys.u64(first), prefix + keys.u64(end)):
+            if len(found) >= limit:
+                break
+            found.append(int.from_bytes(key[-8:], "big"))
+        return found
+
+    # Mempool
+
+    def put_pending(self, rows: Sequence[PendingRow]) -> None:
+        """Raises WriteFailed. Not durable before `durable()`."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        handle = self._handles["mempool"]
+        for row in rows:
+            head = keys.u64(row.arrival) + keys.u64(row.inclusion_by_ms) + bytes((row.held,))
+            batch.put(row.entry_hash, head + row.entry, handle)
+        self._write(batch)
+
+    def delete_pending(self, entry_hashes: Sequence[bytes]) -> None:
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        handle = self._handles["mempool"]
+        for entry_hash in entry_hashes:
+            batch.delete(entry_hash, handle)
+        self._write(batch)
+
+    def pending_entry(self, entry_hash: bytes) -> bytes | None:
+        value = self._get("mempool", entry_hash)
+        return None if value is None else value[17:]
+
+    def all_pending(self) -> list[PendingRow]:
+        """In order of arrival."""
+        rows = [
+            PendingRow(
+                entry_hash=key,
+                arrival=int.from_bytes(value[:8], "big"),
+                inclusion_by_ms=int.from_bytes(value[8:16], "big"),
+                held=value[16:17] == b"\x01",
+                entry=value[17:],
+            )
+            for key, value in self._scan("mempool", b"", None)
+        ]
+        rows.sort(key=lambda row: row.arrival)
+        return rows
+
+    # Cosignatures and facts of the whole store
+
+    def put_cosignatures(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Rows (size, member, opaque bytes)."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        handle = self._handles["cosignatures"]
+        for size, member, row in rows:
+            batch.put(keys.cosignature(size, member), row, handle)
+        self._write(batch)
+
+    def cosignatures(self, size: int) -> list[tuple[int, bytes]]:
+        """(member, row) held for exactly this size, ascending by member."""
+        return [
+            (int.from_bytes(key[8:], "big"), value)
+            for key, value in self._scan("cosignatures", keys.u64(size), keys.u64(size + 1))
+        ]
+
+    def cosigned_sizes(self, first: int, end: int, limit: int) -> list[int]:
+        """Ascending sizes in [first, end) for which any line is held."""
+        found: list[int] = []
+        start = keys.u64(first)
+        while len(found) < limit:
+            key = next((k for k, _ in self._scan("cosignatures", start, keys.u64(end))), None)
+            if key is None:
+                break
+            size = int.from_bytes(key[:8], "big")
+            found.append(size)
+            start = keys.u64(size + 1)
+        return found
+
+    def meta(self, name: bytes) -> bytes | None:
+        return self._get("meta", name)
+
+    def put_meta(self, name: bytes, value: bytes) -> None:
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch.put(name, value, self._handles["meta"])
+        self._write(batch)
+
+    # The only four places that touch RocksDB
+
+    def _write(self, batch: Any) -> None:
+        assert not self.read_only, "a store opened read-only is never written"
+        try:
+            self._database.write(batch)
+        except Exception as err:  # rocksdict raises bare Exception for every status
+            raise WriteFailed(f"{self.path}: {err}") from err
+
+    def _get(self, family: str, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._families[family].get(key)
+        except Exception as err:  # as above
+            raise StoreDamaged(
+                f"{self.path}: {family} key {key.hex()} cannot be read: {err}"
+            ) from err
+        return value
+
+    def _get_many(self, family: str, wanted: list[bytes]) -> list[bytes]:
+        """Missing values come back as None; callers check before they hand out."""
+        try:
+            found: list[bytes] = self._families[family].get(wanted)
+        except Exception as err:  # as above
+            raise StoreDamaged(
+                f"{self.path}: {family} keys {wanted[0].hex()} to {wanted[-1].hex()} cannot be read: {err}"
+            ) from err
+        return found
+
+    def _scan(self, family: str, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        cursor = self._families[family].iter()
+        cursor.seek(start)
+        while cursor.valid():
+            key = cursor.key()
+            if stop is not None and key >= stop:
+                return
+            yield key, cursor.value()
+            cursor.next()
+        try:
+            cursor.status()
+        except Exception as err:  # as above
+            raise StoreDamaged(f"{self.path}: scanning {family} stopped: {err}") from err
+
+
+def _ref(key: bytes) -> Ref:
+    round_, author, digest = keys.split_block(key)
+    return Ref(round=Round(round_), author=ValidatorIndex(author), digest=Digest(digest))
+
+
+def _options(cache: Any) -> Any:
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(create_if_missing=True)
+    options.create_missing_column_families(create_missing_cfs=True)
+    options.set_wal_recovery_mode(rocksdict.DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_paranoid_checks(enabled=True)
+    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES)
+    options.set_write_buffer_size(8 * MIB)
+    options.set_max_total_wal_size(WAL_BYTES_MAX)
+    options.set_max_background_jobs(2)
+    options.set_keep_log_file_num(4)
+    options.set_max_open_files(256)
+    options.set_compression_type(rocksdict.DBCompressionType.lz4())
+    tables = rocksdict.BlockBasedOptions()
+    tables.set_block_cache(cache)
+    tables.set_bloom_filter(10, block_based=False)
+    tables.set_checksum_type(rocksdict.ChecksumType.xxh3())
+    options.set_block_based_table_factory(tables)
+    return options
