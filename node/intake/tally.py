@@ -1,82 +1,99 @@
-"""Readings of one reporting period become sums: integer arithmetic only, every rounding stated.
+"""What a device has measured so far, as one growing total; a period's sum is a difference of totals.
 
-A period is [start, end) in Unix seconds. What one device contributes:
-
-- a *counter* (Wh, PFLOP): last counter value at or before `end` minus last counter value at or before `start`. The value at
-  the boundary is carried over, so two neighbouring periods add up to the difference over both: nothing twice, nothing lost.
-- *power* (W): peak and minimum of the samples, and their step integral: each sample holds until the next one, at most
-  `hold_s` seconds; watt-seconds are summed exactly and divided by 3600 once, rounded down.
-
-A counter that runs backwards is not a reading of that device (its replacement is a new device): the gateway refuses it.
+Every kind becomes a cumulative total: counters (Wh, PFLOP) by the growth between two readings, power by its step
+integral in watt-seconds (a sample holds until the next one, at most `hold_s` seconds). A report takes `total - reported`
+and moves `reported` up, in one transaction. So nothing is counted twice and nothing is lost, however late a reading
+arrives: what comes after a period was closed is part of the next report. Integer arithmetic; the one rounding is
+watt-seconds to Wh, downwards, and its remainder stays in the total.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
+
+from node.intake.reading import Kind, Reading
+
+WATT_SECONDS_PER_WH: Final = 3600
+
+
+class RefusedReading(ValueError):
+    """A genuine reading that contradicts the device's earlier ones. The message names field and value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One accepted reading without its source: Unix seconds and a value in the unit of its kind."""
+class Meter:
+    """One source's running account.
 
+    `total` and `reported` are Wh (energy), PFLOP (pflop) or watt-seconds (power). `peak`, `low` and `samples` speak of the
+    readings since the last report: W for power, meaningless for counters. `missing` counts sequence numbers never seen.
+    """
+
+    sequence: int
     time_s: int
     value: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PowerTally:
-    """Power over one period. `covered_s` is the time that samples vouch for, at most the period."""
-
-    energy_wh: int
-    peak_w: int
-    min_w: int
+    total: int
+    reported: int
+    peak: int
+    low: int
     samples: int
-    covered_s: int
+    missing: int
 
 
-def counter_delta(before: int | None, samples: Iterable[Sample]) -> int:
-    """What a cumulative counter grew by, from the value carried into the period to the last sample in it.
-
-    `before` None: the device is new, its first sample is the zero of its count.
-    """
-    first = before
-    last = before
-    for sample in samples:
-        if first is None:
-            first = sample.value
-        assert last is None or sample.value >= last, (
-            f"counter ran backwards: {last} -> {sample.value}"
-        )
-        last = sample.value
-    if first is None or last is None:
-        return 0
-    return last - first
+def first(reading: Reading) -> Meter:
+    """A new device: its first counter value is the zero of its count."""
+    return Meter(
+        sequence=reading.sequence,
+        time_s=reading.time_s,
+        value=reading.value,
+        total=0,
+        reported=0,
+        peak=reading.value,
+        low=reading.value,
+        samples=1,
+        missing=reading.sequence - 1,
+    )
 
 
-def integrate_power(
-    samples: Iterable[Sample], *, start: int, end: int, hold_s: int
-) -> PowerTally | None:
-    """Step integral over [start, end); None when no sample lies in the period.
+def is_repeat(meter: Meter, reading: Reading) -> bool:
+    """A sequence number at or below the last one: already counted (QoS 1 may deliver twice)."""
+    return reading.sequence <= meter.sequence
 
-    Samples are ascending by time. A sample holds until the next one, the end, or `hold_s` seconds, whichever is first.
-    """
-    assert start < end, f"period [{start}, {end})"
-    assert hold_s > 0, f"hold_s={hold_s}"
-    inside = [sample for sample in samples if start <= sample.time_s < end]
-    if not inside:
-        return None
-    watt_seconds = 0
-    covered_s = 0
-    following = [sample.time_s for sample in inside[1:]] + [end]
-    for sample, until in zip(inside, following, strict=True):
-        held = min(until - sample.time_s, hold_s)
-        assert held >= 0, f"samples not ascending at {sample.time_s}"
-        watt_seconds += sample.value * held
-        covered_s += held
-    values = [sample.value for sample in inside]
-    return PowerTally(
-        energy_wh=watt_seconds // 3600,
-        peak_w=max(values),
-        min_w=min(values),
-        samples=len(inside),
-        covered_s=covered_s,
+
+def advance(meter: Meter, reading: Reading, *, hold_s: int) -> Meter:
+    """The account after a reading that is not a repeat. Raises RefusedReading; the account then stands as it was."""
+    assert reading.sequence > meter.sequence, f"{reading.sequence} after {meter.sequence}"
+    if reading.time_s < meter.time_s:
+        raise RefusedReading(f"time_s={reading.time_s}: before this device's last, {meter.time_s}")
+    if reading.source.kind is Kind.POWER:
+        grown = meter.value * min(reading.time_s - meter.time_s, hold_s)
+    else:
+        if reading.value < meter.value:
+            raise RefusedReading(f"value={reading.value}: the counter stood at {meter.value}")
+        grown = reading.value - meter.value
+    fresh = meter.samples == 0
+    return replace(
+        meter,
+        sequence=reading.sequence,
+        time_s=reading.time_s,
+        value=reading.value,
+        total=meter.total + grown,
+        peak=reading.value if fresh else max(meter.peak, reading.value),
+        low=reading.value if fresh else min(meter.low, reading.value),
+        samples=meter.samples + 1,
+        missing=meter.missing + reading.sequence - meter.sequence - 1,
+    )
+
+
+def unreported(meter: Meter, kind: Kind) -> int:
+    """What the next report will say: whole Wh for power and energy, PFLOP for pflop."""
+    grown = meter.total - meter.reported
+    return grown // WATT_SECONDS_PER_WH if kind is Kind.POWER else grown
+
+
+def mark_reported(meter: Meter, kind: Kind) -> Meter:
+    """The account once `unreported` stands in a report; the remainder of watt-seconds is kept for the next."""
+    unit = WATT_SECONDS_PER_WH if kind is Kind.POWER else 1
+    return replace(
+        meter,
+        reported=meter.reported + unreported(meter, kind) * unit,
+        samples=0,
     )
