@@ -1,0 +1,244 @@
+r"""Signed notes and verifier keys: c2sp.org/signed-note v1.0.0.
+
+    note = text "\n" 1*( U+2014 SP key name SP base64(key ID || signature) "\n" )
+    vkey = key name "+" 8 hex digits of the key ID "+" base64(type || public key)
+
+The text ends in a newline; the note is split at its *last* empty line. A line is *known* only if name and key ID
+both match a key we hold: known and bad rejects the whole note, unknown is ignored whatever its length. A key counts
+once however often it signed.
+
+    note = parse_note(data)                              # form only
+    good = open_note(note, keys, check)                  # who signed; BadSignature, NoKnownKey, AmbiguousKey
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import sha256
+
+from node.log.errors import (
+    AmbiguousKey,
+    BadSignature,
+    MalformedKey,
+    MalformedNote,
+    NoKnownKey,
+    shown,
+)
+from node.log.strict import base64_bytes, base64_text
+
+NOTE_BYTES_MAX = 1_000_000  # what Go's reader takes; 195 members with three lines each need 700,000
+SIGNATURE_LINES_MAX = 1_024
+KEY_ID_BYTES = 4
+NAME_BYTES_MAX = 255  # a u8 length stands before the name in ML-DSA cosignatures
+
+_DASH = "\u2014 "
+_PRIVATE_PREFIX = "PRIVATE+KEY+"
+_SEED_BYTES = 32
+
+
+class KeyType(IntEnum):
+    """The type byte of a verifier key: what is signed, and how."""
+
+    ED25519 = 0x01  # Ed25519 over the text
+    COSIGNATURE = 0x04  # Ed25519 over time and text
+    MLDSA_COSIGNATURE = 0x06  # ML-DSA-44 over time, origin, size and root
+
+
+PUBLIC_KEY_BYTES = {
+    KeyType.ED25519: 32,
+    KeyType.COSIGNATURE: 32,
+    KeyType.MLDSA_COSIGNATURE: 1312,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierKey:
+    """A public key under the name that its notes carry. The key ID follows from the rest."""
+
+    name: str
+    key_type: KeyType
+    public_key: bytes
+    key_id: bytes
+
+    def __str__(self) -> str:
+        """The vkey text."""
+        return (
+            f"{self.name}+{self.key_id.hex()}"
+            f"+{base64_text(bytes([self.key_type]) + self.public_key)}"
+        )
+
+
+def key_id(name: str, key_type: int, public_key: bytes) -> bytes:
+    """First 4 bytes of SHA-256(name || 0x0a || type || key). Two keys may share it: the name is part of the match."""
+    return sha256(name.encode() + b"\n" + bytes([key_type]) + public_key).digest()[:KEY_ID_BYTES]
+
+
+def verifier_key(name: str, key_type: KeyType, public_key: bytes) -> VerifierKey:
+    """The key with its key ID. Raises MalformedKey for a bad name or a key of the wrong length."""
+    if not is_key_name(name):
+        raise MalformedKey(
+            f"key name {shown(name)}: not empty, no space, no '+', at most 255 bytes"
+        )
+    if len(public_key) != PUBLIC_KEY_BYTES[key_type]:
+        raise MalformedKey(
+            f"public key of {len(public_key)} bytes: {key_type.name} has {PUBLIC_KEY_BYTES[key_type]}"
+        )
+    return VerifierKey(
+        name=name,
+        key_type=key_type,
+        public_key=public_key,
+        key_id=key_id(name, key_type, public_key),
+    )
+
+
+def parse_vkey(text: str) -> VerifierKey:
+    """The key that a vkey spells; its key ID is recomputed and compared. Raises MalformedKey."""
+    parts = text.split("+", 2)
+    if len(parts) != 3:
+        raise MalformedKey(f"vkey {shown(text)}: want name+keyid+base64")
+    name, stated_id, encoded = parts
+    data = base64_bytes(encoded)
+    if not data:
+        raise MalformedKey(f"vkey {shown(text)}: key is not base64")
+    try:
+        key_type = KeyType(data[0])
+    except ValueError:
+        raise MalformedKey(
+            f"vkey {shown(text)}: key type 0x{data[0]:02x} is not used here"
+        ) from None
+    key = verifier_key(name, key_type, data[1:])
+    if key.key_id.hex() != stated_id:
+        raise MalformedKey(f"vkey {shown(text)}: key ID is {key.key_id.hex()}")
+    return key
+
+
+def parse_private_key(text: str) -> tuple[str, bytes]:
+    """Name and 32-byte Ed25519 seed of a note signer key as Go writes it. Raises MalformedKey, which shows no secret.
+
+    Only tests and importers of other tools' keys need it; our own keys never leave their encrypted files.
+    """
+    parts = text.removeprefix(_PRIVATE_PREFIX).split("+", 2)
+    data = base64_bytes(parts[2]) if text.startswith(_PRIVATE_PREFIX) and len(parts) == 3 else None
+    if data is None or data[:1] != bytes([KeyType.ED25519]) or len(data) != 1 + _SEED_BYTES:
+        raise MalformedKey("private key: want PRIVATE+KEY+name+keyid+base64 of an Ed25519 seed")
+    return parts[0], data[1:]
+
+
+def is_key_name(name: str) -> bool:
+    return (
+        len(name) > 0
+        and "+" not in name
+        and not any(character.isspace() or character < " " for character in name)
+        and _is_utf8(name)
+        and len(name.encode()) <= NAME_BYTES_MAX
+    )
+
+
+def _is_utf8(text: str) -> bool:
+    """False for lone surrogates, which Python strings can hold and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureLine:
+    """One line of a note: well-formed, believed by nobody yet. `signature` is what follows the key ID."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+    def __str__(self) -> str:
+        """The line with its newline."""
+        return f"{_DASH}{self.name} {base64_text(self.key_id + self.signature)}\n"
+
+
+def signature_line(key: VerifierKey, signature: bytes) -> SignatureLine:
+    return SignatureLine(name=key.name, key_id=key.key_id, signature=signature)
+
+
+def parse_signature_line(line: str) -> SignatureLine:
+    """One line, without its newline. Raises MalformedNote."""
+    name, _, encoded = line.removeprefix(_DASH).partition(" ")
+    data = base64_bytes(encoded)
+    if not line.startswith(_DASH) or not is_key_name(name):
+        raise MalformedNote(f"signature line {shown(line)}: want U+2014, key name, base64")
+    if data is None or len(data) <= KEY_ID_BYTES:
+        raise MalformedNote(f"signature line {shown(line)}: want base64 of key ID and signature")
+    return SignatureLine(name=name, key_id=data[:KEY_ID_BYTES], signature=data[KEY_ID_BYTES:])
+
+
+def parse_signature_lines(data: bytes) -> tuple[SignatureLine, ...]:
+    """Lines as a witness answers them, each ended by a newline, at least one. Raises MalformedNote."""
+    lines = _text_of(data).split("\n")
+    if lines.pop() != "" or not lines:
+        raise MalformedNote("signature lines: want one or more, each ended by a newline")
+    if len(lines) > SIGNATURE_LINES_MAX:
+        raise MalformedNote(f"{len(lines)} signature lines: at most {SIGNATURE_LINES_MAX}")
+    return tuple(parse_signature_line(line) for line in lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A signed note: `text` with its last newline, and the lines in their order."""
+
+    text: bytes
+    lines: tuple[SignatureLine, ...]
+
+    def __bytes__(self) -> bytes:
+        return self.text + b"\n" + "".join(map(str, self.lines)).encode()
+
+
+def parse_note(data: bytes) -> Note:
+    """The note that these bytes are. Raises MalformedNote; parsing and writing gives the same bytes."""
+    text = _text_of(data)
+    split = text.rfind("\n\n")
+    if split < 0:
+        raise MalformedNote("note: no empty line between text and signatures")
+    lines = parse_signature_lines(text[split + 2 :].encode())
+    return Note(text=text[: split + 1].encode(), lines=lines)
+
+
+def _text_of(data: bytes) -> str:
+    if len(data) > NOTE_BYTES_MAX:
+        raise MalformedNote(f"note of {len(data)} bytes: at most {NOTE_BYTES_MAX}")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as err:
+        raise MalformedNote(f"note: byte {err.start} is not UTF-8") from None
+    for position, character in enumerate(text):
+        if character < " " and character != "\n":
+            raise MalformedNote(f"note: control character {character!r} at {position}")
+    return text
+
+
+CheckLine = Callable[[VerifierKey, bytes, bytes], bool | None]
+"""(key, text of the note, signature bytes of the line) -> good, bad, or None: no means to check this type of key."""
+
+
+def open_note(note: Note, keys: Sequence[VerifierKey], check: CheckLine) -> tuple[VerifierKey, ...]:
+    """The known keys that signed, in the order of their first lines, each once.
+
+    Raises BadSignature if a known key's line does not verify, AmbiguousKey if two known keys answer to one line,
+    NoKnownKey if no line is known.
+    """
+    by_label: dict[tuple[str, bytes], list[VerifierKey]] = {}
+    for key in keys:
+        by_label.setdefault((key.name, key.key_id), []).append(key)
+    signers: dict[VerifierKey, None] = {}
+    for line in note.lines:
+        known = by_label.get((line.name, line.key_id), [])
+        if len(known) > 1:
+            raise AmbiguousKey(f"{len(known)} known keys are {line.name}+{line.key_id.hex()}")
+        for key in known:
+            good = check(key, note.text, line.signature)
+            if good is False:
+                raise BadSignature(f"line of known key {line.name}+{line.key_id.hex()} is bad")
+            if good:
+                signers[key] = None
+    if not signers:
+        raise NoKnownKey(f"none of {len(note.lines)} lines is by one of {len(keys)} known keys")
+    return tuple(signers)
