@@ -13,13 +13,13 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import aiomqtt
-from aiomqtt import MqttError
 from paho.mqtt.enums import MQTTErrorCode
 
-QOS_AT_LEAST_ONCE = 1
+QOS_AT_LEAST_ONCE: Final = 1
+BrokerLost = aiomqtt.MqttError  # what entering, iterating and acknowledging raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Subscription:
         await self._client.__aexit__(kind, error, trace)
 
     async def bursts(self, limit: int) -> AsyncIterator[list[Delivery]]:
-        """What has arrived, at most `limit` at a time, in order of arrival. Raises MqttError when disconnected."""
+        """What has arrived, at most `limit` at a time, in order of arrival. Raises BrokerLost when disconnected."""
         messages = self._client.messages
         async for message in messages:
             burst = [_delivery(message)]
@@ -90,7 +90,7 @@ class Subscription:
         for delivery in burst:
             status = self._client._client.ack(delivery.mid, delivery.qos)
             if status not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-                raise MqttError(f"acknowledging message {delivery.mid}: {status.name}")
+                raise BrokerLost(f"acknowledging message {delivery.mid}: {status.name}")
 
 
 def _delivery(message: aiomqtt.Message) -> Delivery:

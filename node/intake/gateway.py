@@ -10,6 +10,7 @@ message must not stand in front of the good ones for ever.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from node.intake.adapter import BrokerSettings, Delivery, MqttError, Subscription
+from node.intake.adapter import BrokerLost, BrokerSettings, Delivery, Subscription
 from node.intake.journal import Journal, Outcome, Report, ReportState
 from node.intake.reading import (
     TOPIC_PREFIX,
@@ -130,7 +131,7 @@ class Gateway:
                     async for burst in subscription.bursts(BURST):
                         await self.take(burst)
                         subscription.acknowledge(burst)
-            except MqttError as err:
+            except BrokerLost as err:
                 wait_s = RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)]
                 attempt += 1
                 fields = {"why": str(err), "retry_in_s": wait_s}
@@ -259,10 +260,8 @@ class Gateway:
             except NodeUnavailable as err:
                 log.warning("node_unavailable", extra={"fields": {"why": str(err)}})
             self._reports_waiting.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reports_waiting.wait(), self._settings.resend_s)
-            except TimeoutError:
-                pass
 
     async def _sign_closed(self) -> None:
         async with self._lock:
