@@ -191,6 +191,29 @@ def parse_statement(data: bytes) -> Statement:
     )
 
 
+def parse_entry(entry: bytes) -> Statement:
+    """A statement whose content type says that it is an entry of this ledger. Raises MalformedStatement.
+
+    Whether issuer and subject equal the content's (R13) is the law's to compare; `subject` is "<kind>/<subject id>".
+    """
+    statement = parse_statement(entry)
+    if statement.header.content_type != ENTRY_TYPE:
+        raise MalformedStatement(
+            f"content type {shown(statement.header.content_type)}: an entry has {ENTRY_TYPE}"
+        )
+    return statement
+
+
+def parse_endorsement(data: bytes) -> Statement:
+    """A countersignature of R14: detached, over SHA-256(content). Raises MalformedStatement."""
+    statement = parse_detached(data)
+    if statement.header.content_type != ENDORSEMENT_TYPE:
+        raise MalformedStatement(
+            f"content type {shown(statement.header.content_type)}: want {ENDORSEMENT_TYPE}"
+        )
+    return statement
+
+
 def parse_detached(data: bytes) -> Statement:
     """A statement without its payload, e.g. an endorsement. Raises MalformedStatement."""
     protected, start = _parse_front(data)
