@@ -1,0 +1,132 @@
+"""What the law yields: frozen values that `node/ledger` writes into the log as records.
+
+Their fields are consensus (RULINGS R72): every node must compute the same values, and a changed
+field is a new `law_version`. All are integers, text, bytes or tuples of these; `None` only where
+said. Seconds are ledger seconds. Tuples are sorted unless a docstring says otherwise. A case, a
+finding, a run and a facility are named by text ids; a filed motion by the hex of its entry hash.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """An appended entry that broke a rule; it used its `seq` (but for EQUIVOCATION) and does nothing."""
+
+    entry: bytes  # SHA-256 of the entry
+    index: int  # its leaf
+    code: str  # a codes.Code
+    why: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionOpened:
+    """A motion and what was fixed when it was filed (LAW K3)."""
+
+    motion: str
+    kind: str  # TRAIN, BREACH
+    about: str  # run, finding or case the motion is about
+    subjects: tuple[str, ...]  # recused states
+    rule: str  # MAJ, SUP, HIGH, PANEL, STOP
+    threshold: int
+    eligible: tuple[str, ...]
+    panel: tuple[str, ...]  # in draw order; empty for a plenary motion
+    default: str  # the outcome if nobody acts
+    closes_at: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The outcome of a motion (LAW section 3). yes + no + abstain + absent = voters."""
+
+    motion: str
+    kind: str
+    about: str
+    outcome: str
+    rule: str
+    threshold: int
+    yes: int
+    no: int
+    abstain: int
+    absent: int
+    eligible: tuple[str, ...]
+    panel: tuple[str, ...]  # in draw order
+    votes: tuple[tuple[str, str], ...]  # (state, yes | no | abstain)
+    subjects: tuple[str, ...]
+    filed_at: int
+    closed_at: int
+    in_force_at: int | None
+    until: int | None  # an approval lapses at this second
+    one_state_could_change: int  # 0 or 1
+    reason: str  # "" or why the default stands against the votes (LAW K41)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A check's output, new or risen in severity."""
+
+    finding: str  # CHECK:SUBJECT:ABOUT, with #2, #3 ... when repeated later
+    check: str
+    subject: str  # a state, or SEC
+    about: str
+    severity: int  # 0 to 4
+    numbers: tuple[tuple[str, int], ...]  # what the formula compared, by name
+    inputs: tuple[bytes, ...]  # hashes of the entries it rests on
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseStep:
+    """A case entered a status."""
+
+    case: str
+    status: str  # RAISED, REPLIED, SILENT, UPHELD, SET_ASIDE, NOT_UPHELD
+    subject: str
+    severity: int
+    result: str | None  # UPHELD, SET_ASIDE, NOT_UPHELD once decided
+    entry: bytes  # the reply; empty where time or a decision caused the step
+    reply_due: int  # the reply is in time up to and including this second
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStep:
+    """A run entered a status or a tier."""
+
+    run: str
+    status: str  # PLANNED, SUBMITTED, REFUSED, APPROVED, RUNNING, HALTED, ENDED
+    tier: int
+    lineage_pflop: int
+    gates: tuple[str, ...]  # which gates put it in this tier
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VetoCheck:
+    """What one state can block with this membership (MODEL 7). Recorded at genesis and on change.
+
+    Each of the eight counts is the largest k for which that rule is k-veto-free, with all members
+    eligible or with one recused.
+    """
+
+    members: int
+    k: int
+    f: int
+    trigger: int  # MODEL's q
+    quorum: int
+    veto_possible: int  # 0 or 1: shown as "provisional: veto possible"
+    all_maj: int
+    all_sup: int
+    all_high: int
+    all_stop: int
+    one_recused_maj: int
+    one_recused_sup: int
+    one_recused_high: int
+    one_recused_stop: int
+    at: int
+
+
+Derived: TypeAlias = Rejected | MotionOpened | Decision | Finding | CaseStep | RunStep | VetoCheck

@@ -1,0 +1,44 @@
+"""What the law needs to know of a genesis document. `node/ledger` parses it and fills this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+LAW_VERSION: Final = 1  # which rules are in force (RULINGS R67); a genesis names it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundingMember:
+    """A state that signed the genesis. Keys: Ed25519, 32 bytes each."""
+
+    state: str  # ISO code
+    author_key: bytes
+    vote_key: bytes
+    node_keys: tuple[bytes, ...] = ()  # block, log, cosigner: only so that none takes another role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundingParty:
+    """An operator, inspector, evaluator, source or device known from the first second."""
+
+    party: str
+    role: str  # operator, inspector, evaluator, source, device, secretariat
+    state: str  # controlling state
+    owners: tuple[str, ...] = ()  # direct owners: party ids
+    author_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenesisFacts:
+    """All of genesis that a rule reads."""
+
+    chain_id: bytes  # 32 bytes: the `ledger` of every content
+    time_s: int
+    drill: bool
+    law_version: int
+    states: tuple[str, ...]  # the genesis list, members included
+    members: tuple[FoundingMember, ...]
+    parties: tuple[FoundingParty, ...] = ()
+    policy: Mapping[str, object] = field(default_factory=dict)  # see policy.parse_policy
+    beacon: bytes | None = None  # scenarios only; without one, panels sit as plenaries (LAW K52)
+    qualified_ids: bool = True  # ids are author/name (LAW K53); scenarios use bare names
