@@ -38,8 +38,11 @@ def encode(value: Value) -> bytes:
     return cbor2.dumps(_ordered(value))
 
 
-def decode(data: bytes, *, depth_max: int = DEPTH_MAX) -> Any:
-    """The value whose one encoding these bytes are. Raises MalformedCbor."""
+def decode(data: bytes, *, depth_max: int = DEPTH_MAX, any_order: bool = False) -> Any:
+    """The value whose one encoding these bytes are. Raises MalformedCbor.
+
+    `any_order` lets map keys stand in any order, for what other people's tools signed; all else is as strict.
+    """
     try:
         value = cbor2.loads(
             data,
@@ -51,7 +54,8 @@ def decode(data: bytes, *, depth_max: int = DEPTH_MAX) -> Any:
         )
     except (cbor2.CBORError, TypeError) as err:
         raise MalformedCbor(f"CBOR {shown(data)}: {err}") from None
-    if encode(value) != data:
+    ordered = _ordered(value)  # looks at every type, too
+    if cbor2.dumps(value if any_order else ordered) != data:
         raise MalformedCbor(f"CBOR {shown(data)}: not its deterministic encoding")
     return value
 

@@ -126,11 +126,11 @@ def parse_header(protected: bytes) -> Header:
     return Header(alg=alg, content_type=content_type, kid=kid, issuer=issuer, subject=subject)
 
 
-def _protected_map(protected: bytes) -> dict[int, Any]:
+def _protected_map(protected: bytes, *, any_order: bool = False) -> dict[int, Any]:
     if len(protected) > HEADER_BYTES_MAX:
         raise MalformedStatement(f"header of {len(protected)} bytes: at most {HEADER_BYTES_MAX}")
     try:
-        fields = cbor.decode(protected, depth_max=2)
+        fields = cbor.decode(protected, depth_max=2, any_order=any_order)
     except MalformedCbor as err:
         raise MalformedStatement(f"protected header: {err}") from None
     if type(fields) is not dict or not all(type(key) is int for key in fields):
@@ -384,7 +384,7 @@ def _parse_receipt(
     data: bytes, kind: int
 ) -> tuple[bytes, dict[str, Any], tuple[int, int, tuple[bytes, ...]], bytes | None, bytes]:
     protected, unprotected, payload, signature = _parse_sign1(data)
-    fields = _protected_map(protected)
+    fields = _protected_map(protected, any_order=True)  # the RFC's own sample is not in order
     alg, kid, claims = fields.get(_ALG), fields.get(_KID), fields.get(_CLAIMS, {})
     if type(alg) is not int or type(kid) is not bytes or type(claims) is not dict:
         raise MalformedStatement(f"receipt header {shown(fields)}: want alg, kid and claims")
@@ -422,7 +422,7 @@ def _parse_sign1(data: bytes) -> tuple[bytes, Mapping[int, Any], bytes | None, b
     if data[:1] != _PREFIX[:1]:
         raise MalformedStatement(f"COSE_Sign1 begins {shown(data[:1])}: want d2 (tag 18)")
     try:
-        parts = cbor.decode(data[1:])
+        parts = cbor.decode(data[1:], any_order=True)
     except MalformedCbor as err:
         raise MalformedStatement(f"COSE_Sign1: {err}") from None
     match parts:

@@ -5,6 +5,7 @@
     ├── MalformedStatement              not a COSE_Sign1 of the allowed shape (R13, R18), or not a receipt
     ├── MalformedEnvelope               not a DSSE envelope
     ├── MalformedNote                   not a signed note
+    │   └── MisspeltLine                a signature line whose base64 has spare bits set: readable, two spellings
     ├── MalformedKey                    not a verifier key (vkey) or a key of the wrong kind
     ├── MalformedCheckpoint             not a checkpoint body
     ├── MalformedCosignature            not the signature bytes of a cosignature
@@ -39,6 +40,10 @@ class MalformedEnvelope(MalformedInput):
 
 
 class MalformedNote(MalformedInput):
+    pass
+
+
+class MisspeltLine(MalformedNote):
     pass
 
 

@@ -299,3 +299,28 @@ def _check_hashes(*hashes: bytes) -> None:
     for digest in hashes:
         if len(digest) != HASH_BYTES:
             raise MalformedProof(f"hash of {len(digest)} bytes: a hash has {HASH_BYTES}")
+
+
+class MemoryHashes:
+    """The stored hashes of a tree, in memory: for auditors and tests. Never shrinks; 64 B an entry and their overhead."""
+
+    def __init__(self) -> None:
+        self.tree = EMPTY_TREE
+        self._levels: list[list[bytes]] = []
+
+    def append(self, leaves: Sequence[bytes]) -> None:
+        grown = append(self.tree, leaves)
+        for run in grown.runs:
+            if run.level == len(self._levels):
+                self._levels.append([])
+            assert run.first == len(self._levels[run.level]), f"gap at {run.level}/{run.first}"
+            self._levels[run.level].extend(run.hashes)
+        self.tree = grown.tree
+
+    def read(self, level: int, index: int) -> bytes:
+        """A `ReadHash`."""
+        return self._levels[level][index]
+
+    def root_at(self, size: int) -> bytes:
+        """The root when the tree had `size` leaves."""
+        return load(size, self.read).root()

@@ -11,6 +11,7 @@ once however often it signed.
     good = open_note(note, keys, check)                  # who signed; BadSignature, NoKnownKey, AmbiguousKey
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -21,10 +22,11 @@ from node.log.errors import (
     BadSignature,
     MalformedKey,
     MalformedNote,
+    MisspeltLine,
     NoKnownKey,
     shown,
 )
-from node.log.strict import base64_bytes, base64_text
+from node.log.strict import base64_bytes, base64_text, has_spare_bits
 
 NOTE_BYTES_MAX = 1_000_000  # what Go's reader takes; 195 members with three lines each need 700,000
 SIGNATURE_LINES_MAX = 1_024
@@ -34,6 +36,7 @@ NAME_BYTES_MAX = 255  # a u8 length stands before the name in ML-DSA cosignature
 _DASH = "\u2014 "
 _PRIVATE_PREFIX = "PRIVATE+KEY+"
 _SEED_BYTES = 32
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 class KeyType(IntEnum):
@@ -161,24 +164,17 @@ def signature_line(key: VerifierKey, signature: bytes) -> SignatureLine:
 
 
 def parse_signature_line(line: str) -> SignatureLine:
-    """One line, without its newline. Raises MalformedNote."""
+    """One line, without its newline. Raises MalformedNote (MisspeltLine if the base64 has spare bits set)."""
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
-    data = base64_bytes(encoded)
     if not line.startswith(_DASH) or not is_key_name(name):
         raise MalformedNote(f"signature line {shown(line)}: want U+2014, key name, base64")
-    if data is None or len(data) <= KEY_ID_BYTES:
-        raise MalformedNote(f"signature line {shown(line)}: want base64 of key ID and signature")
+    data = base64_bytes(encoded)
+    if data is None:
+        fault = MisspeltLine if has_spare_bits(encoded) else MalformedNote
+        raise fault(f"signature line {shown(line)}: want base64, padded, spare bits zero")
+    if len(data) <= KEY_ID_BYTES:
+        raise MalformedNote(f"signature line {shown(line)}: want key ID and signature")
     return SignatureLine(name=name, key_id=data[:KEY_ID_BYTES], signature=data[KEY_ID_BYTES:])
-
-
-def parse_signature_lines(data: bytes) -> tuple[SignatureLine, ...]:
-    """Lines as a witness answers them, each ended by a newline, at least one. Raises MalformedNote."""
-    lines = _text_of(data).split("\n")
-    if lines.pop() != "" or not lines:
-        raise MalformedNote("signature lines: want one or more, each ended by a newline")
-    if len(lines) > SIGNATURE_LINES_MAX:
-        raise MalformedNote(f"{len(lines)} signature lines: at most {SIGNATURE_LINES_MAX}")
-    return tuple(parse_signature_line(line) for line in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,25 +190,43 @@ class Note:
 
 def parse_note(data: bytes) -> Note:
     """The note that these bytes are. Raises MalformedNote; parsing and writing gives the same bytes."""
-    text = _text_of(data)
-    split = text.rfind("\n\n")
-    if split < 0:
-        raise MalformedNote("note: no empty line between text and signatures")
-    lines = parse_signature_lines(text[split + 2 :].encode())
-    return Note(text=text[: split + 1].encode(), lines=lines)
+    text, lines = _split(data)
+    return Note(text=text, lines=tuple(map(parse_signature_line, lines)))
 
 
-def _text_of(data: bytes) -> str:
+def parse_note_for_witness(data: bytes) -> Note:
+    """The same, but a misspelt line is left out, as a line by nobody known would be. Raises MalformedNote.
+
+    Other readers take such a line for a signature that fails, so a witness owes 403 for it and not 400.
+    """
+    text, lines = _split(data)
+    parsed: list[SignatureLine] = []
+    for line in lines:
+        try:
+            parsed.append(parse_signature_line(line))
+        except MisspeltLine:
+            continue
+    return Note(text=text, lines=tuple(parsed))
+
+
+def _split(data: bytes) -> tuple[bytes, list[str]]:
+    """The text with its last newline, and the signature lines without theirs."""
     if len(data) > NOTE_BYTES_MAX:
         raise MalformedNote(f"note of {len(data)} bytes: at most {NOTE_BYTES_MAX}")
     try:
-        text = data.decode()
+        whole = data.decode()
     except UnicodeDecodeError as err:
         raise MalformedNote(f"note: byte {err.start} is not UTF-8") from None
-    for position, character in enumerate(text):
-        if character < " " and character != "\n":
-            raise MalformedNote(f"note: control character {character!r} at {position}")
-    return text
+    control = _CONTROL.search(whole)
+    if control is not None:
+        raise MalformedNote(f"note: control character {control[0]!r} at {control.start()}")
+    end = whole.rfind("\n\n")  # the *last* empty line
+    lines = whole[end + 2 :].split("\n")
+    if end < 0 or lines.pop() != "" or not lines:
+        raise MalformedNote("note: want text, an empty line, and signature lines ended by newlines")
+    if len(lines) > SIGNATURE_LINES_MAX:
+        raise MalformedNote(f"note of {len(lines)} signature lines: at most {SIGNATURE_LINES_MAX}")
+    return whole[: end + 1].encode(), lines
 
 
 CheckLine = Callable[[VerifierKey, bytes, bytes], bool | None]

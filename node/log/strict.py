@@ -31,5 +31,14 @@ def base64_bytes(text: str) -> bytes | None:
     return data if base64.b64encode(data).decode("ascii") == text else None
 
 
+def has_spare_bits(text: str) -> bool:
+    """True if `text` is base64 but for bits set after its last byte, which lenient readers drop."""
+    try:
+        data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return False
+    return base64.b64encode(data).decode("ascii") != text
+
+
 def base64_text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")

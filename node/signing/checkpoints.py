@@ -38,7 +38,7 @@ def sign_log_line(key: SigningKey, checkpoint: Checkpoint) -> SignatureLine:
 
 
 def sign_cosignature(key: SigningKey, checkpoint: Checkpoint, timestamp: int) -> Cosignature:
-    """This state's cosignature; `timestamp` in seconds by its own clock, never below its last (RULINGS R6)."""
+    """A state's cosignature; `timestamp` in seconds by its own clock, never below its last (RULINGS R6)."""
     assert key.role is Role.COSIGNER, f"cosignature by a {key.role} key"
     message = cosigned_message(timestamp, checkpoint.text())
     return Cosignature(timestamp=timestamp, signature=key.sign(message))
