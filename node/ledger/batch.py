@@ -11,3 +11,14 @@ class CommittedBatch:
     time_ms: int  # ledger time, never below the one before
     order_digest: bytes  # 32 bytes: commit digest, or the block hash under another engine
     entries: tuple[bytes, ...]  # raw transactions in commit order, nothing checked yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a commit did with one transaction, whoever proposed it."""
+
+    entry_hash: bytes
+    author: str  # empty if the entry has no known author
+    seq: int
+    code: str  # reason code, empty if accepted
+    index: int | None  # its leaf, or None if it was not appended (R26)

@@ -8,13 +8,13 @@ Column family, key -> value:
     log           u64 entry index                          -> leaf bytes, exactly as hashed
     hashes        u8 level | u64 index                     -> node hash 32; level 0 = leaf hashes, level h covers 2^h leaves
     state         u16 bucket | key bytes                   -> value bytes (RULINGS R20)
-    index         entry hash 32                            -> entry facts, see `pack_facts`
+    index         entry hash 32                            -> u64 commit index | facts, opaque here
+    sequence      u8 length | author | u64 seq             -> entry hash 32 (of two, the first)
+    contents      content hash 32                          -> entry hash 32 (accepted entries only)
     facets        u8 facet | u8 length | value | u64 entry -> (empty): author, kind, subject and case of each entry
     mempool       entry hash 32                            -> u64 arrival | u64 inclusion_by_ms | u8 held | entry bytes
     cosignatures  u64 size | u16 member                    -> opaque cosignature row
     meta          name                                     -> see `META_*`
-
-Entry facts: u64 entry index | u64 commit index | reason code in ASCII (empty: accepted).
 """
 
 from enum import IntEnum
@@ -28,6 +28,8 @@ COLUMN_FAMILIES: Final = (
     "hashes",
     "state",
     "index",
+    "sequence",
+    "contents",
     "facets",
     "mempool",
     "cosignatures",
@@ -39,6 +41,9 @@ META_GENESIS: Final = b"genesis"  # the genesis document, bytes as hashed
 META_TIP: Final = b"tip"  # see `pack_tip`
 META_DROPPED: Final = b"dropped"  # opaque to storage: counts carried to the next commit record
 META_FINAL: Final = b"final"  # u64 size of the newest checkpoint known to be final
+META_REBUILD: Final = (
+    b"rebuild"  # u64: the size cosigned before this store was started anew from peers
+)
 STORE_FORMAT: Final = b"1"
 
 FACET_VALUE_BYTES_MAX: Final = 255
@@ -89,17 +94,12 @@ def cosignature(size: int, member: int) -> bytes:
     return size.to_bytes(8, "big") + member.to_bytes(2, "big")
 
 
-def pack_facts(index: int, commit: int, code: str) -> bytes:
-    return index.to_bytes(8, "big") + commit.to_bytes(8, "big") + code.encode("ascii")
-
-
-def split_facts(value: bytes) -> tuple[int, int, str]:
-    """(entry index, commit index, reason code or empty) of an `index` value."""
-    return (
-        int.from_bytes(value[:8], "big"),
-        int.from_bytes(value[8:16], "big"),
-        value[16:].decode("ascii"),
-    )
+def sequence(author: str, seq: int) -> bytes:
+    """Raises ValueError if the author's name is longer than one length byte can say."""
+    name = author.encode()
+    if len(name) > FACET_VALUE_BYTES_MAX:
+        raise ValueError(f"author of {len(name)} bytes, at most {FACET_VALUE_BYTES_MAX}")
+    return bytes((len(name),)) + name + seq.to_bytes(8, "big")
 
 
 def pack_tip(

@@ -47,19 +47,14 @@ class Tip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRow:
-    """What is found by an entry's hash, for ever (RULINGS R29), and by its facets."""
+    """How one entry is found again, for ever (RULINGS R29). Derived records have facets only."""
 
-    entry_hash: bytes  # SHA-256 of the leaf bytes
     index: int
-    code: str  # reason code, empty if the entry was accepted
+    entry_hash: bytes | None = None  # SHA-256 of the leaf bytes
+    facts: bytes = b""  # what the law must know for ever about the entry, opaque here
+    sequence: tuple[str, int] | None = None  # (author, seq), if this entry is the first to use it
+    content_hash: bytes | None = None  # if the entry was accepted
     facets: tuple[tuple[Facet, bytes], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryFacts:
-    index: int
-    commit: int
-    code: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +111,9 @@ class Store:
         elif not (path / "CURRENT").is_file():
             raise StoreDamaged(f"{path}: no database here (no file CURRENT)")
         access = (
-            rocksdict.AccessType.read_only(error_if_log_file_exist=False) if read_only else None
+            rocksdict.AccessType.read_only(error_if_log_file_exist=False)
+            if read_only
+            else rocksdict.AccessType.read_write()
         )
         cache = rocksdict.Cache(BLOCK_CACHE_BYTES)
         families = {name: _options(cache) for name in keys.COLUMN_FAMILIES}
@@ -246,12 +243,8 @@ class Store:
                 batch.delete(keys.state(bucket, key), to_state)
             else:
                 put(keys.state(bucket, key), value, to_state)
-        to_index, to_facets = self._handles["index"], self._handles["facets"]
         for row in commit.index_rows:
-            put(row.entry_hash, keys.pack_facts(row.index, tip.commit, row.code), to_index)
-            suffix = keys.u64(row.index)
-            for facet, facet_value in row.facets:
-                put(keys.facet_prefix(facet, facet_value) + suffix, b"", to_facets)
+            self._put_index(put, row, tip.commit)
         to_meta = self._handles["meta"]
         put(keys.META_DROPPED, commit.dropped, to_meta)
         put(
@@ -260,6 +253,18 @@ class Store:
             to_meta,
         )
         self._write(batch)
+
+    def _put_index(self, put: Any, row: IndexRow, commit: int) -> None:
+        if row.entry_hash is not None:
+            put(row.entry_hash, keys.u64(commit) + row.facts, self._handles["index"])
+            if row.sequence is not None:
+                put(keys.sequence(*row.sequence), row.entry_hash, self._handles["sequence"])
+            if row.content_hash is not None:
+                put(row.content_hash, row.entry_hash, self._handles["contents"])
+        suffix = keys.u64(row.index)
+        to_facets = self._handles["facets"]
+        for facet, value in row.facets:
+            put(keys.facet_prefix(facet, value) + suffix, b"", to_facets)
 
     def tip(self) -> Tip | None:
         """None before genesis was written. Raises StoreDamaged."""
@@ -339,17 +344,24 @@ class Store:
 
     # Indexes
 
-    def facts(self, entry_hash: bytes) -> EntryFacts | None:
-        """Where the entry with this SHA-256 stands in the log, or None."""
+    def facts(self, entry_hash: bytes) -> tuple[int, bytes] | None:
+        """(commit index, facts as written) of the entry with this SHA-256, or None."""
         value = self._get("index", entry_hash)
         if value is None:
             return None
-        if len(value) < 16:
+        if len(value) < 8:
             raise StoreDamaged(
                 f"{self.path}: the index row of {entry_hash.hex()} has {len(value)} bytes"
             )
-        index, commit, code = keys.split_facts(value)
-        return EntryFacts(index=index, commit=commit, code=code)
+        return int.from_bytes(value[:8], "big"), value[8:]
+
+    def hash_at_seq(self, author: str, seq: int) -> bytes | None:
+        """SHA-256 of the first logged entry that used this author's seq, or None."""
+        return self._get("sequence", keys.sequence(author, seq))
+
+    def hash_by_content(self, content_hash: bytes) -> bytes | None:
+        """SHA-256 of the accepted entry with this content, or None."""
+        return self._get("contents", content_hash)
 
     def indexes_by_facet(
         self, facet: Facet, value: bytes, *, first: int, end: int, limit: int
@@ -365,6 +377,10 @@ class Store:
                 break
             found.append(int.from_bytes(key[-8:], "big"))
         return found
+
+    def has_facet(self, facet: Facet, value: bytes, index: int) -> bool:
+        """True if the entry carries this facet value."""
+        return self._get("facets", keys.facet_prefix(facet, value) + keys.u64(index)) is not None
 
     # Mempool
 
@@ -411,6 +427,14 @@ class Store:
         handle = self._handles["cosignatures"]
         for size, member, row in rows:
             batch.put(keys.cosignature(size, member), row, handle)
+        self._write(batch)
+
+    def delete_cosignatures(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Rows (size, member)."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        handle = self._handles["cosignatures"]
+        for size, member in rows:
+            batch.delete(keys.cosignature(size, member), handle)
         self._write(batch)
 
     def cosignatures(self, size: int) -> list[tuple[int, bytes]]:

@@ -1,0 +1,378 @@
+"""What one commit appends and changes, computed without a database: so that a node and an offline auditor run the same code.
+
+    machine, plan = CommitMachine.found(genesis, document, sources)     the founding commit, index 0
+    plan = machine.commit(batch, reader.read, verdict)                  then one plan per batch, in order
+
+Within a commit (RULINGS R24): what the clock made due, each dated at its own second; then the entries in order, each
+followed by what the law derives from it; then the commit record, its last leaf. Nothing appended and nothing derived:
+no leaf at all (R23); what was dropped is counted in the next commit record (R22, R26).
+
+A plan is also an order: the machine has already moved on when it returns one. Whoever cannot write a plan must stop.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from node.ledger import records
+from node.ledger.batch import CommittedBatch, Judged
+from node.ledger.genesis import Genesis, chain_id
+from node.ledger.reader import (
+    SCHEMA_CODE,
+    SIGNATURE_CODE,
+    UNKNOWN_AUTHOR_CODE,
+    Malformed,
+    ReadEntry,
+    Verdict,
+    resolve,
+    verified_endorsers,
+)
+from node.ledger.state_digest import Buckets, Row, StateDigest
+from node.log import merkle
+from node.log.merkle import EMPTY_TREE, HashRun, Tree, leaf_hashes
+from node.treaty import codec
+from node.treaty.codes import Code
+from node.treaty.derived import Derived
+from node.treaty.entries import Entry, EntryFacts
+from node.treaty.genesis import FoundingMember, FoundingParty, GenesisFacts
+from node.treaty.law import Law
+
+MS_PER_S: Final = 1000
+
+Read = Callable[[bytes], ReadEntry | Malformed]
+"""Raw transaction -> its parsed form: `EntryReader.read`, or `read_entry` without a memory."""
+
+
+class FactsSource(Protocol):
+    """The index over all entries appended before this commit."""
+
+    def get(self, entry_hash: bytes) -> EntryFacts | None: ...
+    def at_seq(self, author: str, seq: int) -> EntryFacts | None: ...
+    def by_content(self, content_hash: bytes) -> EntryFacts | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """One leaf. `facts` and `read` are of entries, `derived` of the law's records; genesis and commit record have neither."""
+
+    leaf: bytes
+    facts: EntryFacts | None = None
+    read: ReadEntry | None = None
+    derived: Derived | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendPlan:
+    """All that one commit does. `leaves` is empty if it appends nothing."""
+
+    index: int
+    time_ms: int
+    leaves: tuple[Appended, ...]
+    leaf_hashes: tuple[bytes, ...]
+    hash_runs: tuple[HashRun, ...]
+    tree: Tree  # afterwards
+    state_rows: Mapping[Row, bytes | None]  # changed state pairs, None deletes
+    state_keys: int  # pairs in the state map afterwards
+    state_digest: bytes  # afterwards
+    dropped: Mapping[str, int]  # counts still to be told by the next commit record
+    judged: tuple[Judged, ...]  # one per transaction of the batch, in order
+
+    @property
+    def first(self) -> int:
+        """Index of the first leaf."""
+        return self.tree.size - len(self.leaves)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a machine stands between commits, as a store keeps it."""
+
+    index: int  # last commit
+    time_ms: int
+    tree: Tree
+    dropped: Mapping[str, int]
+
+
+class MemoryFacts:
+    """The index in dicts, for offline replay and tests."""
+
+    def __init__(self) -> None:
+        self._by_hash: dict[bytes, EntryFacts] = {}
+        self._by_seq: dict[tuple[str, int], EntryFacts] = {}
+        self._by_content: dict[bytes, EntryFacts] = {}
+
+    def get(self, entry_hash: bytes) -> EntryFacts | None:
+        return self._by_hash.get(entry_hash)
+
+    def at_seq(self, author: str, seq: int) -> EntryFacts | None:
+        return self._by_seq.get((author, seq))
+
+    def by_content(self, content_hash: bytes) -> EntryFacts | None:
+        return self._by_content.get(content_hash)
+
+    def add(self, facts: EntryFacts) -> None:
+        self._by_hash[facts.entry_hash] = facts
+        self._by_seq.setdefault((facts.author, facts.seq), facts)
+        if not facts.code:
+            self._by_content[facts.content_hash] = facts
+
+    def clear(self) -> None:
+        self._by_hash.clear()
+        self._by_seq.clear()
+        self._by_content.clear()
+
+    def write(self, plan: AppendPlan) -> None:
+        """Take over what a plan appends."""
+        for appended in plan.leaves:
+            if appended.facts is not None:
+                self.add(appended.facts)
+
+
+class OpenIndex:
+    """The law's view of the index: what earlier commits appended, and before it the open one's entries."""
+
+    def __init__(self, source: FactsSource) -> None:
+        self._source = source
+        self.open = MemoryFacts()
+
+    def get(self, entry_hash: bytes) -> EntryFacts | None:
+        return self.open.get(entry_hash) or self._source.get(entry_hash)
+
+    def at_seq(self, author: str, seq: int) -> EntryFacts | None:
+        # The first entry with a seq is the one that counts, so earlier commits speak first.
+        return self._source.at_seq(author, seq) or self.open.at_seq(author, seq)
+
+    def by_content(self, content_hash: bytes) -> EntryFacts | None:
+        return self.open.by_content(content_hash) or self._source.by_content(content_hash)
+
+
+def facts_of(genesis: Genesis, document: bytes) -> GenesisFacts:
+    """What the law reads of a genesis document."""
+    return GenesisFacts(
+        chain_id=chain_id(document),
+        time_s=genesis.time_ms // MS_PER_S,
+        drill=genesis.drill,
+        law_version=genesis.law_version,
+        states=genesis.states,
+        members=tuple(
+            FoundingMember(
+                state=member.state,
+                author_key=member.author_key,
+                vote_key=member.vote_key,
+                node_keys=(member.block_key, member.log_key, member.cosigner_key),
+            )
+            for member in genesis.members
+        ),
+        parties=tuple(
+            FoundingParty(
+                party=party.id,
+                role=party.role,
+                state=party.state,
+                owners=party.owners,
+                author_key=party.author_key,
+            )
+            for party in genesis.parties
+        ),
+        policy=genesis.policy,
+    )
+
+
+class CommitMachine:
+    """The law, the tree and the state digest, moved by one batch at a time. Equal batches give equal plans."""
+
+    def __init__(
+        self,
+        law: Law,
+        index: OpenIndex,
+        digest: StateDigest,
+        buckets: Buckets,
+        standing: Standing,
+    ) -> None:
+        """For `found` and `restore`."""
+        self.law = law
+        self._index = index
+        self._digest = digest
+        self._buckets = buckets
+        self.standing = standing
+
+    @classmethod
+    def found(
+        cls, genesis: Genesis, document: bytes, *, facts: FactsSource, buckets: Buckets
+    ) -> "tuple[CommitMachine, AppendPlan]":
+        """The founding commit: genesis record, what the law derives at once (veto check), commit record. Raises InvalidPolicy."""
+        index = OpenIndex(facts)
+        law = Law.at_genesis(facts_of(genesis, document), index)
+        standing = Standing(index=0, time_ms=genesis.time_ms, tree=EMPTY_TREE, dropped={})
+        machine = cls(law, index, StateDigest(), buckets, standing)
+        ledger_id = chain_id(document)
+        first = Appended(leaf=records.encode_genesis_record(ledger_id, genesis.origin))
+        commit = _OpenCommit(machine._digest.root, 0)
+        commit.leaves.append(first)
+        commit.derive(law.advance(genesis.time_ms // MS_PER_S))
+        return machine, machine._close(commit, 0, genesis.time_ms, ledger_id)
+
+    @classmethod
+    def restore(
+        cls,
+        genesis: Genesis,
+        document: bytes,
+        *,
+        facts: FactsSource,
+        buckets: Buckets,
+        state: Iterable[tuple[int, bytes, bytes]],
+        standing: Standing,
+    ) -> "CommitMachine":
+        """Where a store stopped; `state` is the whole map as (bucket, key, value), ascending. Raises DamagedRow."""
+        rows = list(state)
+        digest = StateDigest()
+        digest.load(rows)
+        index = OpenIndex(facts)
+        items = ((key, value) for _, key, value in rows)
+        law = Law.restore(facts_of(genesis, document), index, items)
+        return cls(law, index, digest, buckets, standing)
+
+    @property
+    def state_digest(self) -> bytes:
+        return self._digest.root
+
+    @property
+    def state_keys(self) -> int:
+        return self._digest.keys
+
+    def commit(self, batch: CommittedBatch, read: Read, verdict: Verdict) -> AppendPlan:
+        """What this batch appends. Batches come in order, without a gap: anything else is the engine's mistake."""
+        before = self.standing
+        assert batch.index == before.index + 1, f"batch {batch.index} after {before.index}"
+        assert batch.time_ms >= before.time_ms, f"ledger time {before.time_ms} -> {batch.time_ms}"
+        commit = _OpenCommit(self._digest.root, before.tree.size, dict(before.dropped))
+        commit.derive(self.law.advance(batch.time_ms // MS_PER_S))
+        for raw in batch.entries:
+            self._apply(commit, raw, read, verdict)
+        return self._close(commit, batch.index, batch.time_ms, batch.order_digest)
+
+    def _apply(self, commit: "_OpenCommit", raw: bytes, read: Read, verdict: Verdict) -> None:
+        entry = read(raw)
+        if isinstance(entry, Malformed):
+            commit.drop(entry.entry_hash, "", 0, SCHEMA_CODE)
+            return
+        parsed = entry.parsed
+        resolved = resolve(entry, self.law.resolve_key)
+        if resolved is None:
+            commit.drop(entry.entry_hash, parsed.author, parsed.seq, UNKNOWN_AUTHOR_CODE)
+            return
+        endorsers = verified_endorsers(resolved, verdict)
+        if endorsers is None:
+            commit.drop(entry.entry_hash, parsed.author, parsed.seq, SIGNATURE_CODE)
+            return
+        leaf_index = commit.size
+        outcome = self.law.apply(
+            Entry(
+                entry_hash=entry.entry_hash,
+                name=entry.entry_hash.hex(),
+                index=leaf_index,
+                kid=entry.statement.header.kid,
+                parsed=parsed,
+                endorsers=endorsers,
+            )
+        )
+        code = "" if outcome.code is None else outcome.code.value
+        if outcome.facts is None:
+            assert outcome.code is not None, "the law appends what it accepts"
+            commit.drop(entry.entry_hash, parsed.author, parsed.seq, code)
+            return
+        self._index.open.add(outcome.facts)
+        commit.leaves.append(Appended(leaf=raw, facts=outcome.facts, read=entry))
+        commit.judge(entry.entry_hash, parsed.author, parsed.seq, code, leaf_index)
+        commit.derive(outcome.derived)
+
+    def _close(
+        self, commit: "_OpenCommit", index: int, time_ms: int, order_digest: bytes
+    ) -> AppendPlan:
+        changes = self.law.drain_changes()
+        rows = self._digest.change(changes, self._buckets) if changes else {}
+        self._index.open.clear()
+        tree = self.standing.tree
+        hashes: tuple[bytes, ...] = ()
+        runs: tuple[HashRun, ...] = ()
+        dropped: Mapping[str, int] = commit.dropped
+        # A change of state without a record would be the law's mistake; a commit record ties it to the log all the same.
+        if commit.leaves or rows:
+            record = records.encode_commit_record(
+                index=index,
+                time_ms=time_ms,
+                order_digest=order_digest,
+                dropped=commit.dropped,
+                state_digest=self._digest.root,
+            )
+            commit.leaves.append(Appended(leaf=record))
+            dropped = {}
+            hashes = tuple(leaf_hashes(appended.leaf for appended in commit.leaves))
+            grown = merkle.append(tree, hashes)
+            tree, runs = grown.tree, grown.runs
+        self.standing = Standing(index=index, time_ms=time_ms, tree=tree, dropped=dropped)
+        return AppendPlan(
+            index=index,
+            time_ms=time_ms,
+            leaves=tuple(commit.leaves),
+            leaf_hashes=hashes,
+            hash_runs=runs,
+            tree=tree,
+            state_rows=rows,
+            state_keys=self._digest.keys,
+            state_digest=self._digest.root,
+            dropped=dropped,
+            judged=tuple(commit.judged),
+        )
+
+
+class _OpenCommit:
+    """What a commit has gathered so far."""
+
+    def __init__(
+        self, digest_before: bytes, first: int, dropped: dict[str, int] | None = None
+    ) -> None:
+        self._digest_before = digest_before
+        self._first = first
+        self._ordinal = 0
+        self.leaves: list[Appended] = []
+        self.judged: list[Judged] = []
+        self.dropped: dict[str, int] = dropped or {}
+
+    @property
+    def size(self) -> int:
+        """Leaves of the log so far: the index of the next one."""
+        return self._first + len(self.leaves)
+
+    def derive(self, derived: Iterable[Derived]) -> None:
+        for value in derived:
+            nonce = records.nonce(self._digest_before, self._ordinal)
+            self._ordinal += 1
+            leaf = records.encode_derived(value, nonce)
+            self.leaves.append(Appended(leaf=leaf, derived=value))
+
+    def drop(self, entry_hash: bytes, author: str, seq: int, code: str) -> None:
+        self.dropped[code] = self.dropped.get(code, 0) + 1
+        self.judge(entry_hash, author, seq, code, None)
+
+    def judge(self, entry_hash: bytes, author: str, seq: int, code: str, index: int | None) -> None:
+        self.judged.append(
+            Judged(entry_hash=entry_hash, author=author, seq=seq, code=code, index=index)
+        )
+
+
+def facts_row(facts: EntryFacts) -> bytes:
+    """How the index keeps facts (`facts_from_row` reads it)."""
+    return codec.encode(tuple(facts))
+
+
+def facts_from_row(data: bytes) -> EntryFacts:
+    """Raises DamagedRow."""
+    value = codec.decode(data)
+    if not isinstance(value, tuple) or len(value) != len(EntryFacts._fields):
+        raise codec.DamagedRow(f"facts of an entry: want {len(EntryFacts._fields)} fields")
+    return EntryFacts(*value)  # type: ignore[arg-type]  # the codec gives back what `facts_row` was given
+
+
+def is_first_at_seq(facts: EntryFacts) -> bool:
+    """Does this entry hold its author's seq? An equivocation came second (LAW K16)."""
+    return facts.code != Code.EQUIVOCATION

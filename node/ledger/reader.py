@@ -1,0 +1,187 @@
+"""From raw transaction to what the law can judge: parsed once, signatures named, verdicts looked up.
+
+    read(raw)            form: COSE shell, payload, header equal to content            else SCHEMA
+    resolve(read, keys)  keys in force now, for author and endorsers                   else UNKNOWN_AUTHOR
+    checks               what to hand to the verify pool, ahead of time if one likes
+    judge                code, or the verified endorsers
+
+An entry is looked at when it is admitted, when a block with it arrives and when it is committed; the parsed form is
+remembered in between. Keys are resolved anew each time (RULINGS R71): a rotated key must not pass by cache.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from node.log.cose import ENDORSEMENT_TYPE, ENTRY_TYPE, Statement, parse_detached, parse_statement
+from node.log.errors import MalformedStatement
+from node.log.tiles import ENTRY_BYTES_MAX
+from node.signing.verify import SignatureCheck, verify_ed25519
+from node.treaty.entries import ParsedEntry, parse_entry
+from node.treaty.errors import MalformedContent
+from node.treaty.law import RegisteredKey
+
+SIGNATURE_CODE: Final = (
+    "SIGNATURE"  # a bad signature: not in the law's list, counted beside its codes (R26)
+)
+SCHEMA_CODE: Final = "SCHEMA"
+UNKNOWN_AUTHOR_CODE: Final = "UNKNOWN_AUTHOR"
+REMEMBERED_BYTES_MAX: Final = (
+    16 * 1024 * 1024
+)  # of raw entries whose parsed form is kept; about three times that in memory
+
+ResolveKey = Callable[[str, bytes], RegisteredKey | None]
+"""(party, kid) -> the key in force now, or None: `Law.resolve_key`."""
+
+Verdict = Callable[[SignatureCheck], bool]
+"""Is this signature good? The pool's memory, or checked on the spot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadEntry:
+    """A well-formed entry; nobody has said yet that its signatures hold."""
+
+    raw: bytes
+    entry_hash: bytes  # SHA-256 of `raw`
+    statement: Statement
+    parsed: ParsedEntry
+    endorsements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Malformed:
+    """A transaction that is no entry: code SCHEMA."""
+
+    entry_hash: bytes
+    field: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The keys that an entry names, as they stand in the register now."""
+
+    check: SignatureCheck
+    endorsers: tuple[tuple[str, SignatureCheck], ...]  # endorsements by unknown keys are left out
+
+
+class EntryReader:
+    """`read` with a memory, bounded by raw bytes; the least recently read goes first."""
+
+    def __init__(self, *, bytes_max: int = REMEMBERED_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._known: OrderedDict[bytes, ReadEntry] = OrderedDict()
+
+    def read(self, raw: bytes) -> ReadEntry | Malformed:
+        entry_hash = sha256(raw).digest()
+        known = self._known.get(entry_hash)
+        if known is not None:
+            self._known.move_to_end(entry_hash)
+            return known
+        result = read_entry(raw, entry_hash)
+        if isinstance(result, ReadEntry):
+            self._known[entry_hash] = result
+            self._bytes += len(raw)
+            while self._bytes > self._bytes_max:
+                _, old = self._known.popitem(last=False)
+                self._bytes -= len(old.raw)
+        return result
+
+    def forget(self, entry_hash: bytes) -> None:
+        """A committed entry is not read again."""
+        known = self._known.pop(entry_hash, None)
+        if known is not None:
+            self._bytes -= len(known.raw)
+
+
+def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
+    """The form of an entry (RULINGS R13, R14, R18, R19); says which field is wrong."""
+    if len(raw) > ENTRY_BYTES_MAX:
+        why = f"{len(raw)} bytes, at most {ENTRY_BYTES_MAX}"
+        return Malformed(entry_hash=entry_hash, field="entry", why=why)
+    try:
+        statement = parse_statement(raw)
+        assert statement.payload is not None, "parse_statement gives no detached one"
+        parsed = parse_entry(statement.payload)
+        endorsements = tuple(parse_detached(data) for data in parsed.endorsements)
+    except MalformedStatement as err:
+        return Malformed(entry_hash=entry_hash, field="cose", why=str(err))
+    except MalformedContent as err:
+        return Malformed(entry_hash=entry_hash, field=err.field, why=err.why)
+    header = statement.header
+    wrong = None
+    if header.content_type != ENTRY_TYPE:
+        wrong = ("cose.content_type", f"{header.content_type!r:.80}, not {ENTRY_TYPE!r}")
+    elif header.issuer != parsed.author:
+        wrong = ("cose.iss", f"{header.issuer!r:.80}, but the author is {parsed.author!r}")
+    elif header.subject != parsed.subject:
+        wrong = ("cose.sub", f"{header.subject!r:.80}, but the content is about {parsed.subject!r}")
+    for position, endorsement in enumerate(endorsements):
+        if endorsement.header.content_type != ENDORSEMENT_TYPE:
+            wrong = (f"endorsements[{position}].content_type", f"want {ENDORSEMENT_TYPE!r}")
+        elif endorsement.header.subject != parsed.subject:
+            wrong = (f"endorsements[{position}].sub", f"the content is about {parsed.subject!r}")
+    if wrong is not None:
+        return Malformed(entry_hash=entry_hash, field=wrong[0], why=wrong[1])
+    return ReadEntry(
+        raw=raw,
+        entry_hash=entry_hash,
+        statement=statement,
+        parsed=parsed,
+        endorsements=endorsements,
+    )
+
+
+def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
+    """The checks that this entry needs under the keys in force now; None if its author's key is unknown.
+
+    A vote is signed by a vote key and everything else by an author key: a key in the wrong role is no key.
+    """
+    parsed, statement = entry.parsed, entry.statement
+    registered = resolve_key(parsed.author, statement.header.kid)
+    purpose = "vote" if parsed.kind == "vote" else "author"
+    if registered is None or registered.purpose != purpose:
+        return None
+    check = SignatureCheck(
+        registered.public_key, statement.to_be_signed(), statement.signature, entry.entry_hash
+    )
+    if not entry.endorsements:
+        return Resolved(check=check, endorsers=())
+    endorsers = []
+    for raw, endorsement in zip(parsed.endorsements, entry.endorsements, strict=True):
+        endorser, kid = endorsement.header.issuer, endorsement.header.kid
+        key = resolve_key(endorser, kid)
+        if key is None or key.purpose != "author":
+            continue  # not a countersignature of anybody known: the law then misses it, if it needs it
+        check_of = SignatureCheck(
+            key.public_key,
+            endorsement.to_be_signed(parsed.content_hash),
+            endorsement.signature,
+            sha256(raw + parsed.content_hash).digest(),
+        )
+        endorsers.append((endorser, check_of))
+    return Resolved(check=check, endorsers=tuple(endorsers))
+
+
+def checks_of(resolved: Resolved) -> list[SignatureCheck]:
+    """All signatures of an entry, for the verify pool."""
+    return [resolved.check, *(check for _, check in resolved.endorsers)]
+
+
+def verified_endorsers(resolved: Resolved, verdict: Verdict) -> tuple[str, ...] | None:
+    """Parties whose endorsement holds, sorted and distinct; None if any signature of the entry is bad."""
+    if not verdict(resolved.check):
+        return None
+    if not resolved.endorsers:
+        return ()
+    if not all(verdict(check) for _, check in resolved.endorsers):
+        return None
+    return tuple(sorted({endorser for endorser, _ in resolved.endorsers}))
+
+
+def on_the_spot(check: SignatureCheck) -> bool:
+    """A verdict without any memory."""
+    return verify_ed25519(check.public_key, check.message, check.signature)

@@ -1,0 +1,122 @@
+"""Derived leaves as bytes: the law's frozen values, the genesis record and the commit record (`records.cddl`).
+
+Every node must make the same bytes by itself (RULINGS R17, R72), so they are deterministic CBOR with text keys, untagged:
+their first byte is a map head, never 0xd2. What a stranger could guess carries a nonce (R62).
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from hashlib import sha256
+from typing import Any, Final
+
+from node.ledger.errors import MalformedRecord
+from node.log import cbor
+from node.log.errors import MalformedCbor
+from node.log.merkle import root_of_entries
+from node.treaty.derived import (
+    CaseStep,
+    Decision,
+    Derived,
+    Finding,
+    MotionOpened,
+    Rejected,
+    RunStep,
+    VetoCheck,
+)
+
+RECORD_BYTES_MAX: Final = 65_535  # as entries: a u16 length stands before each in a bundle
+INPUTS_MAX: Final = 256  # R12
+NONCE_BYTES: Final = 16
+STATEMENT_FIRST_BYTE: Final = 0xD2
+
+TYPE_OF: Final[dict[type[Any], str]] = {
+    Rejected: "rejected",
+    MotionOpened: "motion",
+    Decision: "decision",
+    Finding: "finding",
+    CaseStep: "case",
+    RunStep: "run",
+    VetoCheck: "veto_check",
+}
+GENESIS_TYPE: Final = "genesis"
+COMMIT_TYPE: Final = "commit"
+TYPES: Final = frozenset({*TYPE_OF.values(), GENESIS_TYPE, COMMIT_TYPE})
+
+
+def is_record(leaf: bytes) -> bool:
+    """True for a record, False for a signed statement: told apart by the first byte (FORMATS 3)."""
+    return leaf[:1] != bytes((STATEMENT_FIRST_BYTE,))
+
+
+def nonce(state_digest_before: bytes, ordinal: int) -> bytes:
+    """R62; `ordinal` counts the commit's derived records from 0."""
+    data = b"nonce/1" + state_digest_before + ordinal.to_bytes(4, "big")
+    return sha256(data).digest()[:NONCE_BYTES]
+
+
+def encode_derived(derived: Derived, record_nonce: bytes) -> bytes:
+    """The leaf of one derived value."""
+    value: dict[str, Any] = {"type": TYPE_OF[type(derived)], "nonce": record_nonce}
+    for item in fields(derived):
+        value[item.name] = getattr(derived, item.name)
+    if isinstance(derived, Finding) and len(derived.inputs) > INPUTS_MAX:
+        del value["inputs"]
+        value["inputs_count"] = len(derived.inputs)
+        value["inputs_root"] = root_of_entries(sorted(derived.inputs))
+    leaf = cbor.encode(value)
+    assert len(leaf) <= RECORD_BYTES_MAX, f"{value['type']} record of {len(leaf)} bytes"
+    return leaf
+
+
+def encode_genesis_record(chain_id: bytes, origin: str) -> bytes:
+    """Leaf 0."""
+    return cbor.encode({"type": GENESIS_TYPE, "chain_id": chain_id, "origin": origin})
+
+
+def encode_commit_record(
+    *,
+    index: int,
+    time_ms: int,
+    order_digest: bytes,
+    dropped: Mapping[str, int],
+    state_digest: bytes,
+) -> bytes:
+    """The last leaf of a commit (R22)."""
+    return cbor.encode(
+        {
+            "type": COMMIT_TYPE,
+            "index": index,
+            "time_ms": time_ms,
+            "order_digest": order_digest,
+            "dropped": dict(dropped),
+            "state_digest": state_digest,
+        }
+    )
+
+
+def decode_record(leaf: bytes) -> dict[str, Any]:
+    """A record's fields, `type` one of TYPES. Raises MalformedRecord; encoding the fields again gives the leaf."""
+    try:
+        value = cbor.decode_record(leaf)
+    except MalformedCbor as err:
+        raise MalformedRecord(str(err)) from err
+    kind = value.get("type")
+    if not isinstance(kind, str) or kind not in TYPES:
+        raise MalformedRecord(f"record of type {kind!r:.40}: not in records.cddl")
+    return value
+
+
+def encode_dropped(dropped: Mapping[str, int]) -> bytes:
+    """Counts carried from commits that appended nothing to the next commit record."""
+    return cbor.encode(dict(dropped))
+
+
+def decode_dropped(data: bytes) -> dict[str, int]:
+    """Raises MalformedRecord."""
+    try:
+        value = cbor.decode_record(data)
+    except MalformedCbor as err:
+        raise MalformedRecord(str(err)) from err
+    if not all(type(count) is int and count > 0 for count in value.values()):
+        raise MalformedRecord("carried counts: want positive integers")
+    return value
