@@ -12,7 +12,7 @@ Errors are gRPC status codes; a `Refusal` with the same facts, machine readable,
   INVALID_ARGUMENT     a field of the request, or of the entry, is wrong as it stands; `field` and `why` say which and how
   UNAUTHENTICATED      the author has no key on this ledger, or the signature is not by that key
   FAILED_PRECONDITION  the entry does not fit the ledger's state: another ledger's, too far ahead in its chain, a duplicate
-  PERMISSION_DENIED    the answer is for members and accredited readers only (RULINGS R61)
+  PERMISSION_DENIED    the answer, or a filter, is for members and accredited readers only (RULINGS R61)
   NOT_FOUND            no such entry, motion, case, party
   OUT_OF_RANGE         an index or size that the log has not reached
   RESOURCE_EXHAUSTED   a bound is reached: retry after `retry_after_ms`; or the message is over its size limit
@@ -321,7 +321,7 @@ class LogEntry(_message.Message):
     code: _builtins.str
     """statements only: why the law rejected it, "" if accepted"""
     withheld: _builtins.bool
-    """restricted, and the reader is not accredited: index, kind and digest only"""
+    """restricted, and the reader is not accredited: index, digest and state only"""
     def __init__(
         self,
         *,
@@ -403,6 +403,7 @@ class ListRequest(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     NEWEST_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     author: _builtins.str
     """"" = any, as for every filter"""
     kind: _builtins.str
@@ -416,6 +417,8 @@ class ListRequest(_message.Message):
     """0 = 100; at most 1,000, and a page ends before 3 MiB"""
     newest: _builtins.bool
     """the last `limit` of an unfiltered log, still ascending; `first` is then ignored"""
+    brief: _builtins.bool
+    """true: neither `leaf` nor `json`"""
     def __init__(
         self,
         *,
@@ -427,10 +430,11 @@ class ListRequest(_message.Message):
         end: _builtins.int | None = ...,
         limit: _builtins.int | None = ...,
         newest: _builtins.bool | None = ...,
+        brief: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "case", b"case", "end", b"end", "first", b"first", "kind", b"kind", "limit", b"limit", "newest", b"newest", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "case", b"case", "end", b"end", "first", b"first", "kind", b"kind", "limit", b"limit", "newest", b"newest", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "case", b"case", "end", b"end", "first", b"first", "kind", b"kind", "limit", b"limit", "newest", b"newest", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "case", b"case", "end", b"end", "first", b"first", "kind", b"kind", "limit", b"limit", "newest", b"newest", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -472,12 +476,15 @@ class WatchRequest(_message.Message):
     INTEGRATED_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     first: _builtins.int
     """first index wanted; unset = what comes from now on"""
     integrated: _builtins.bool
     """true: do not wait until entries are final"""
     author: _builtins.str
     """"" = any"""
+    brief: _builtins.bool
+    """true: neither `leaf` nor `json`"""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """empty = all; at most 32"""
@@ -489,10 +496,11 @@ class WatchRequest(_message.Message):
         integrated: _builtins.bool | None = ...,
         kinds: _abc.Iterable[_builtins.str] | None = ...,
         author: _builtins.str | None = ...,
+        brief: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "first", b"first", "integrated", b"integrated", "kinds", b"kinds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "first", b"first", "integrated", b"integrated", "kinds", b"kinds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "first", b"first", "integrated", b"integrated", "kinds", b"kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "first", b"first", "integrated", b"integrated", "kinds", b"kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,27 +510,27 @@ Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 class WatchResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    ENTRY_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     NEXT_FIRST_FIELD_NUMBER: _builtins.int
     next_first: _builtins.int
     """resume from here: all leaves before it were sent or did not match"""
     @_builtins.property
-    def entry(self) -> Global___LogEntry:
-        """unset in a heartbeat"""
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogEntry]:
+        """ascending; none in a heartbeat, which comes at least every 15 s"""
 
     @_builtins.property
     def at(self) -> Global___At: ...
     def __init__(
         self,
         *,
-        entry: Global___LogEntry | None = ...,
+        entries: _abc.Iterable[Global___LogEntry] | None = ...,
         at: Global___At | None = ...,
         next_first: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entry", b"entry", "next_first", b"next_first"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entries", b"entries", "next_first", b"next_first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entry", b"entry", "next_first", b"next_first"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entries", b"entries", "next_first", b"next_first"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,7 @@ Errors are gRPC status codes; a `Refusal` with the same facts, machine readable,
   INVALID_ARGUMENT     a field of the request, or of the entry, is wrong as it stands; `field` and `why` say which and how
   UNAUTHENTICATED      the author has no key on this ledger, or the signature is not by that key
   FAILED_PRECONDITION  the entry does not fit the ledger's state: another ledger's, too far ahead in its chain, a duplicate
-  PERMISSION_DENIED    the answer is for members and accredited readers only (RULINGS R61)
+  PERMISSION_DENIED    the answer, or a filter, is for members and accredited readers only (RULINGS R61)
   NOT_FOUND            no such entry, motion, case, party
   OUT_OF_RANGE         an index or size that the log has not reached
   RESOURCE_EXHAUSTED   a bound is reached: retry after `retry_after_ms`; or the message is over its size limit
