@@ -243,10 +243,10 @@ FORMS: Final[dict[str, Form]] = {
         hashes=("serial_root",),
     ),
     "eval": Form(
-        required=("items", "score_bp"),
-        integers=("items",),
+        required=("bench_ver", "items", "score_bp"),
+        integers=("bench_ver", "items"),
         basis_points=("score_bp",),
-        names=("model", "bench_ver"),
+        names=("model",),
         lists=("capabilities",),
         extra=(_eval_capabilities,),
     ),

@@ -22,6 +22,16 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Uncountersigned:
+    """An accepted statement that its author's state has not endorsed, long enough after its offer."""
+
+    entry: bytes
+    index: int
+    state: str  # who withheld
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MotionOpened:
     """A motion and what was fixed when it was filed (LAW K3)."""
 
@@ -129,4 +139,6 @@ class VetoCheck:
     at: int
 
 
-Derived: TypeAlias = Rejected | MotionOpened | Decision | Finding | CaseStep | RunStep | VetoCheck
+Derived: TypeAlias = (
+    Rejected | Uncountersigned | MotionOpened | Decision | Finding | CaseStep | RunStep | VetoCheck
+)

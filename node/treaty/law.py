@@ -1,13 +1,51 @@
-"""The law as a state machine: entries and time in, decisions, findings and case steps out."""
+"""The law as a state machine: entries and time in, decisions, findings and case steps out.
 
-from collections.abc import Iterable, Mapping
+    law = Law.at_genesis(facts, index)           once, or Law.restore(facts, index, state rows)
+    for each committed batch:
+        law.advance(floor(time_ms / 1000))       clock effects, each dated at its due second
+        for each entry, in order:
+            key = law.resolve_key(author, kid)   the ledger verifies signatures with it
+            law.apply(entry)                     accepted, rejected or dropped, and what follows
+        law.drain_changes()                      rows for the store and the state digest
+
+Within one second the clock goes first, then entries (LAW K1, RULINGS R24); after each of both, every
+motion that it touched is looked at for an early close (K5). Nothing here can be stopped by a state:
+all deadlines are ledger time, and every one has a default.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from node.treaty.codes import Code
-from node.treaty.derived import Derived, VetoCheck
-from node.treaty.entries import Entry, EntryFacts, EntryIndex
-from node.treaty.genesis import GenesisFacts
+from node.treaty import ballots, cases, motions, notes, register, reports, runs
+from node.treaty.book import (
+    RANK_DUTY,
+    RANK_LAPSE,
+    RANK_MOTION,
+    RANK_SILENT,
+    Accepted,
+    Book,
+    Refused,
+    derived_ref,
+)
+from node.treaty.codes import DROPPED, Code
+from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
+from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
+from node.treaty.genesis import LAW_VERSION, GenesisFacts
+from node.treaty.state import NEVER, Chain
+from node.treaty.veto import veto_check
+
+_STATEMENTS: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
+    "identity": register.take_identity,
+    "instrument": register.take_instrument,
+    "facility": reports.take_facility,
+    "usage": reports.take_usage,
+    "energy": reports.take_energy,
+    "run": runs.take_run,
+    "note": notes.take_note,
+    "vote": ballots.cast_vote,
+}
+_KINDS_IN_FORCE: Final = _STATEMENTS | motions.FILERS
 
 
 class RegisteredKey(NamedTuple):
@@ -35,51 +73,282 @@ class Outcome:
 class Law:
     """Equal genesis and equal calls give equal outcomes, records and state."""
 
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
     @classmethod
     def at_genesis(cls, genesis: GenesisFacts, index: EntryIndex) -> "Law":
-        """The law before its first commit. Its first `advance` yields the VetoCheck. Raises InvalidPolicy."""
-        raise NotImplementedError
+        """The law before its first commit; its first `advance` yields the VetoCheck.
+
+        Raises InvalidPolicy, or ValueError naming what is wrong with the members or parties.
+        """
+        if genesis.law_version != LAW_VERSION:
+            raise ValueError(f"law_version={genesis.law_version}: this is law {LAW_VERSION}")
+        unlisted = [
+            member.state for member in genesis.members if member.state not in genesis.states
+        ]
+        if unlisted:
+            raise ValueError(f"members {unlisted} are not on the genesis list of states")
+        book = Book(genesis, index)
+        register.found(book)
+        return cls(book)
 
     @classmethod
     def restore(
         cls, genesis: GenesisFacts, index: EntryIndex, items: Iterable[tuple[bytes, bytes]]
     ) -> "Law":
-        """The law whose drained changes add up to `items`, in any order. Raises DamagedRow."""
-        raise NotImplementedError
+        """The law whose drained changes add up to `items`, in any order.
+
+        Raises DamagedRow. The first call must be `advance` with the time of the last commit or later.
+        """
+        book = Book(genesis, index)
+        book.state.load(items)
+        _reindex(book)
+        return cls(book)
 
     def advance(self, time_s: int) -> tuple[Derived, ...]:
-        """All clock effects due up to `time_s`, each dated at its due second (RULINGS R24)."""
-        raise NotImplementedError
+        """All clock effects due up to `time_s`, each dated at its due second (RULINGS R24).
+
+        With nothing due nothing changes. Time never runs backwards: the ledger's clock is monotone.
+        """
+        book = self._book
+        assert time_s >= book.now, f"ledger time ran backwards: {book.now} -> {time_s}"
+        self._settle()
+        while (due := book.pop_due(time_s)) is not None:
+            at_s, what, name = due
+            book.now = max(at_s, book.now)
+            self._clock_effect(what, name)
+            self._settle()
+        book.now = time_s
+        return self._derived()
+
+    def _clock_effect(self, what: str, name: str) -> None:
+        book = self._book
+        match what:
+            case "close":
+                motion = book.state.motions.get(name)
+                if motion is not None:
+                    motions.close(book, name, motion)
+            case "early":
+                book.to_judge[name] = None
+            case "until":
+                runs.approval_ends(book, name)
+            case "leave":
+                register.leave(book, name)
+            case "silent":
+                cases.fall_silent(book, name)
+            case "slot":
+                reports.slot_due(book, name)
+            case "progress":
+                runs.progress_due(book, name)
+            case "veto":
+                register.show_veto_check(book)
+            case _:
+                raise AssertionError(f"no clock effect {what}")
+
+    def _settle(self) -> None:
+        """Close every motion whose outcome nothing can change any more (LAW K5)."""
+        book = self._book
+        while book.to_judge:
+            name = next(iter(book.to_judge))
+            del book.to_judge[name]
+            motion = book.state.motions.get(name)
+            if motion is not None and ballots.may_close_early(book, motion):
+                motions.close(book, name, motion)
+
+    def _derived(self) -> tuple[Derived, ...]:
+        derived = tuple(self._book.derived)
+        self._book.derived.clear()
+        return derived
 
     def apply(self, entry: Entry) -> Outcome:
-        """Judge one entry at the second of the last `advance`, and early closes after it (LAW K5)."""
-        raise NotImplementedError
+        """Judge one entry at the second of the last `advance`, and early closes after it."""
+        book = self._book
+        parsed = entry.parsed
+        code, why = self._chain_verdict(entry)
+        if code is Code.EQUIVOCATION:
+            return self._equivocation(entry, why)
+        if code is not None:
+            return Outcome(code=code, why=why, facts=None, derived=())
+        accepted: Accepted | None = None
+        try:
+            rule = _KINDS_IN_FORCE.get(parsed.kind)
+            if parsed.kind not in motions.FILERS:  # those resolve their refs themselves
+                for ref in parsed.refs:
+                    book.referred(ref)
+            if rule is None:
+                # The schema knows the kind, so old and new software agree on its form; no role may
+                # write it yet. It stays on the log, which shows that somebody tried.
+                raise Refused(Code.FILER, f"{parsed.kind} is not in force under law {LAW_VERSION}")
+            accepted = rule(book, entry, parsed.body)
+        except Refused as refusal:
+            code, why = refusal.code, refusal.why
+        if code in DROPPED:
+            assert not book.derived, f"a dropped entry left {book.derived}"
+            return Outcome(code=code, why=why, facts=None, derived=())
+        book.state.chains.put(parsed.author, Chain(parsed.seq, entry.entry_hash))
+        if accepted is None:
+            assert code is not None, "an entry neither accepted nor refused"
+            return self._rejected(entry, code, why)
+        if accepted.uncountersigned:
+            self._note_uncountersigned(entry)
+        if book.to_judge:
+            self._settle()
+        return Outcome(
+            code=None,
+            why="",
+            facts=_facts(book, entry, accepted.topic, ""),
+            derived=self._derived() if book.derived else (),
+            uncountersigned=accepted.uncountersigned,
+        )
+
+    def _note_uncountersigned(self, entry: Entry) -> None:
+        book, parsed = self._book, entry.parsed
+        book.state.offers.drop(f"{parsed.author}/{parsed.content_hash.hex()}")
+        state = book.state_of(parsed.author)
+        book.emit(
+            Uncountersigned(entry=entry.entry_hash, index=entry.index, state=state, at=book.now)
+        )
+
+    def _chain_verdict(self, entry: Entry) -> tuple[Code | None, str]:
+        """The first of SCHEMA, UNKNOWN_AUTHOR, SEQ_GAP, DUPLICATE, EQUIVOCATION that applies."""
+        book = self._book
+        parsed = entry.parsed
+        if parsed.ledger != book.genesis.chain_id:
+            return Code.SCHEMA, "signed for another ledger"
+        key = register.key_in_force(book, parsed.author, entry.kid)
+        wanted = register.VOTE if parsed.kind == "vote" else register.AUTHOR
+        if key is None or key.purpose != wanted:
+            return Code.UNKNOWN_AUTHOR, f"{parsed.author} has no such {wanted} key"
+        seq, prev = self.author_tip(parsed.author)
+        if parsed.seq > seq:
+            return Code.SEQ_GAP, f"seq {parsed.seq}, and {seq} is next"
+        if parsed.seq == seq:
+            if parsed.prev != prev:
+                return Code.SEQ_GAP, f"prev is not the entry with seq {seq - 1}"
+            if parsed.endorsements and book.index.by_content(parsed.content_hash) is not None:
+                return Code.DUPLICATE, "this endorsed content is already on the ledger"
+            return None, ""
+        earlier = book.index.at_seq(parsed.author, parsed.seq)
+        assert earlier is not None, f"the index lost {parsed.author}'s entry {parsed.seq}"
+        if earlier.content_hash == parsed.content_hash:
+            return Code.DUPLICATE, f"the content of seq {parsed.seq} again"
+        if book.index.get(entry.entry_hash) is not None:
+            return Code.DUPLICATE, "this equivocation is already recorded"
+        return Code.EQUIVOCATION, f"seq {parsed.seq} was used for another content"
+
+    def _equivocation(self, entry: Entry, why: str) -> Outcome:
+        """Two contents under one seq: recorded, no effect, C29; two votes bar the voter (LAW K16)."""
+        book = self._book
+        parsed = entry.parsed
+        earlier = book.index.at_seq(parsed.author, parsed.seq)
+        assert earlier is not None, "judged an equivocation without its first entry"
+        if parsed.kind == "vote" and earlier.kind == "vote":
+            for motion in (earlier.topic.removeprefix("vote:"), parsed.body.motion):
+                ballots.bar(book, motion, parsed.author)
+        party = book.state.parties[parsed.author]
+        cases.raise_finding(
+            book,
+            "C29",
+            party.state,
+            f"seq{parsed.seq}",
+            severity=4 if party.role == "state" else 2,  # K48
+            size=0,
+            inputs=(earlier.entry_hash, entry.entry_hash),
+            actor=parsed.author,
+        )
+        self._settle()
+        return self._rejected(entry, Code.EQUIVOCATION, why)
+
+    def _rejected(self, entry: Entry, code: Code, why: str) -> Outcome:
+        book = self._book
+        self._settle()
+        rejected = Rejected(
+            entry=entry.entry_hash, index=entry.index, code=code.value, why=why, at=book.now
+        )
+        return Outcome(
+            code=code,
+            why=why,
+            facts=_facts(book, entry, "", code.value),
+            derived=(rejected, *self._derived()),
+        )
 
     @property
     def next_due_s(self) -> int | None:
-        """The second of the next clock effect, or None."""
-        raise NotImplementedError
+        """The second of the next clock effect, or None. It may prove to be a mere look at the clock."""
+        return self._book.next_due()
 
     def drain_changes(self) -> dict[bytes, bytes | None]:
         """State rows that changed since the last call: key -> value, None = gone (RULINGS R20)."""
-        raise NotImplementedError
+        return self._book.state.drain_changes()
 
     def resolve_key(self, author: str, kid: bytes) -> RegisteredKey | None:
         """The key in force now with this id (RULINGS R71), or None (code UNKNOWN_AUTHOR)."""
-        raise NotImplementedError
+        row = register.key_in_force(self._book, author, kid)
+        return RegisteredKey(row.public_key, row.purpose) if row else None
 
     def author_tip(self, author: str) -> tuple[int, bytes]:
         """(next seq, prev) for the author's next entry."""
-        raise NotImplementedError
+        chain = self._book.state.chains.get(author)
+        return (chain.seq + 1, chain.entry_hash) if chain else (1, NO_PREVIOUS)
 
     def veto_check(self) -> VetoCheck:
         """MODEL 7 for the present membership."""
-        raise NotImplementedError
+        return veto_check(self._book.membership(), self._book.now)
+
+    @property
+    def book(self) -> Book:
+        """The open book, for views. Read it; only the law writes."""
+        return self._book
 
     def policy_value(self, param: str, at_s: int) -> int:
         """The value of a parameter at a ledger second. Raises KeyError."""
-        raise NotImplementedError
+        return self._book.policy.value(param, at_s)
 
     def members(self) -> Mapping[str, str]:
-        """State -> MEMBER, WITHDRAWING or SUSPENDED, in ascending order."""
-        raise NotImplementedError
+        """State -> MEMBER, SUSPENDED, WITHDRAWING or LEFT, in ascending order."""
+        return {state: row.status for state, row in sorted(self._book.state.members.items())}
+
+
+def _facts(book: Book, entry: Entry, topic: str, code: str) -> EntryFacts:
+    parsed = entry.parsed
+    return EntryFacts(
+        entry_hash=entry.entry_hash,
+        leaf=entry.index,
+        author=parsed.author,
+        seq=parsed.seq,
+        kind=parsed.kind,
+        topic=topic,
+        code=code,
+        content_hash=parsed.content_hash,
+        time_s=book.now,
+    )
+
+
+def _reindex(book: Book) -> None:
+    """Rebuild from the rows all that follows from them."""
+    state = book.state
+    for run, plan in sorted(state.plans.items()):
+        book.index_plan(run, plan)
+    for name in state.cases:
+        book.by_ref[derived_ref(name)] = name
+    register.schedule_veto_check(book)
+    for name, motion in state.motions.items():
+        book.schedule(motion.closes_at, RANK_MOTION, "close", name, motion.order)
+        book.schedule(motion.early_from, RANK_MOTION, "early", name)
+    for name, case in state.cases.items():
+        if case.status == "RAISED":
+            book.schedule(case.reply_due + 1, RANK_SILENT, "silent", name)
+    for run, life in state.lives.items():
+        if life.until != NEVER:
+            book.schedule(life.until, RANK_LAPSE, "until", run)
+        if life.status == "RUNNING" and life.tier >= runs.TIER_WITH_OVERSIGHT:
+            book.schedule(life.last_at + 1, RANK_DUTY, "progress", run)
+    for state_code, member in state.members.items():
+        if member.status == "WITHDRAWING":
+            due = member.since + register.WITHDRAWAL_S
+            book.schedule(due, RANK_LAPSE, "leave", state_code)
+    for name, facility in state.facilities.items():
+        if facility.slot:
+            due = facility.covered_at + facility.due_slot * facility.slot
+            book.schedule(due, RANK_DUTY, "slot", name)

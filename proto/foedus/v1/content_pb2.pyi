@@ -1024,7 +1024,7 @@ class Eval(_message.Message):
     SCORE_BP_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    bench_ver: _builtins.str
+    bench_ver: _builtins.int
     items: _builtins.int
     score_bp: _builtins.int
     @_builtins.property
@@ -1033,7 +1033,7 @@ class Eval(_message.Message):
         self,
         *,
         model: _builtins.str | None = ...,
-        bench_ver: _builtins.str | None = ...,
+        bench_ver: _builtins.int | None = ...,
         items: _builtins.int | None = ...,
         score_bp: _builtins.int | None = ...,
         capabilities: _abc.Iterable[Global___CapabilityResult] | None = ...,

@@ -1,0 +1,239 @@
+"""Motions as such: opened, voted on, judged, closed. What a kind means stands elsewhere.
+
+At filing everything is fixed (LAW K3): who may vote, the rule, the threshold, the panel. Recused are
+the subject states, derived from refs and never typed in. The last valid vote before the close counts.
+"""
+
+import hashlib
+from typing import Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.book import RANK_MOTION, Accepted, Book, Refused
+from node.treaty.codes import Code
+from node.treaty.derived import Decision, MotionOpened
+from node.treaty.entries import Entry
+from node.treaty.rules import (
+    PANEL_SEATS_MAX,
+    Counts,
+    is_settled,
+    k_of,
+    one_state_could_change,
+    threshold_of,
+    yes_wins,
+)
+from node.treaty.state import Closed, Motion
+
+# kind -> (the outcome when nobody acts, the outcome that yes-votes lead to)
+OUTCOMES: Final = {
+    "TRAIN": ("not_approved", "approved"),
+    "BREACH": ("not_upheld", "upheld"),
+    "BREACH_ON_FINDING": ("upheld", "set_aside"),
+    "APPOINT": ("no_change", "appointed"),
+    "CLASSIFY": ("released", "restricted"),
+}
+_CHOICES: Final = {pb.CHOICE_YES: "yes", pb.CHOICE_NO: "no", pb.CHOICE_ABSTAIN: "abstain"}
+CASE_OPEN_TO_CLOSE: Final = frozenset({"REPLIED", "SILENT"})
+
+
+def outcomes_of(motion_id: str, motion: Motion) -> tuple[str, str]:
+    """(default, won). A BREACH on a Finding stands unless it is set aside; one without must be won."""
+    on_finding = motion.kind == "BREACH" and motion.case != motion_id
+    return OUTCOMES["BREACH_ON_FINDING" if on_finding else motion.kind]
+
+
+def open_motion(
+    book: Book,
+    motion_id: str,
+    kind: str,
+    *,
+    about: str,
+    subjects: tuple[str, ...],
+    rule: str,
+    closes_after_s: int,
+    case: str = "",
+    tier: int = 0,
+    until: int = 0,
+    inspectors: tuple[str, ...] = (),
+    mandate: bool = False,
+) -> None:
+    """File a motion now. PANEL draws its seats, or sits as a plenary without a beacon (LAW K52)."""
+    eligible = tuple(state for state in book.standing() if state not in subjects)
+    panel: tuple[str, ...] = ()
+    early_from = book.now
+    if rule == "PANEL":
+        if book.genesis.beacon is None:
+            rule = "SUP"
+        else:
+            panel = draw_panel(book.genesis.beacon, motion_id, eligible)
+            early_from = book.now + book.value("callup")
+            book.schedule(early_from, RANK_MOTION, "early", motion_id)
+    k = k_of(book.membership())
+    order = book.count("motions")
+    motion = Motion(
+        kind=kind,
+        order=order,
+        about=about,
+        subjects=subjects,
+        rule=rule,
+        threshold=threshold_of(rule, len(panel) if rule == "PANEL" else len(eligible), k),
+        k=k,
+        eligible=eligible,
+        panel=panel,
+        filed_at=book.now,
+        closes_at=book.now + closes_after_s,
+        early_from=early_from,
+        case=case,
+        tier=tier,
+        until=until,
+        inspectors=inspectors,
+        mandate=int(mandate),
+        votes=(),
+        barred=(),
+    )
+    book.state.motions.put(motion_id, motion)
+    book.schedule(motion.closes_at, RANK_MOTION, "close", motion_id, order)
+    book.to_judge[motion_id] = None
+    book.emit(
+        MotionOpened(
+            motion=motion_id,
+            kind=kind,
+            about=about,
+            subjects=subjects,
+            rule=rule,
+            threshold=motion.threshold,
+            eligible=eligible,
+            panel=panel,
+            default=outcomes_of(motion_id, motion)[0],
+            closes_at=motion.closes_at,
+            at=book.now,
+        )
+    )
+
+
+def draw_panel(beacon: bytes, motion_id: str, eligible: tuple[str, ...]) -> tuple[str, ...]:
+    """Seats in draw order: rejection sampling from a SHA-256 stream, without bias (LAW section 3)."""
+    seed = hashlib.sha256(beacon + motion_id.encode()).digest()
+    stream = b""
+    block = position = 0
+    left = sorted(eligible)
+    seats: list[str] = []
+    while left and len(seats) < PANEL_SEATS_MAX:
+        size = ((len(left) - 1).bit_length() + 7) // 8
+        span = 256**size
+        while True:
+            while len(stream) < position + size:
+                stream += hashlib.sha256(seed + block.to_bytes(4, "big")).digest()
+                block += 1
+            drawn = int.from_bytes(stream[position : position + size], "big")
+            position += size
+            if drawn < span - span % len(left):
+                break
+        seats.append(left.pop(drawn % len(left)))
+    return tuple(seats)
+
+
+def cast_vote(book: Book, entry: Entry, body: pb.Vote) -> Accepted:
+    """Take one state's vote. Refuses UNKNOWN_REF, FILER, CLOSED, NOT_ELIGIBLE, MANDATE."""
+    state = entry.parsed.author
+    motion = book.state.motions.get(body.motion)
+    if motion is None and body.motion not in book.state.closed:
+        raise Refused(Code.UNKNOWN_REF, f"no motion {body.motion}")
+    if book.state.parties[state].role != "state":
+        raise Refused(Code.FILER, f"{state} is no state")
+    if motion is None:
+        raise Refused(Code.CLOSED, f"motion {body.motion} is closed")
+    if state not in (motion.panel or motion.eligible) or state in motion.barred:
+        raise Refused(Code.NOT_ELIGIBLE, f"{state} has no vote in {body.motion}")
+    if motion.mandate and not _has_mandate(book, state, body.mandate_ref):
+        raise Refused(Code.MANDATE, f"{state} shows no mandate note of its own")
+    votes = dict(motion.votes)
+    votes[state] = _CHOICES[body.choice]
+    book.state.motions.put(body.motion, motion._replace(votes=tuple(sorted(votes.items()))))
+    book.to_judge[body.motion] = None
+    return Accepted(f"vote:{body.motion}")
+
+
+def _has_mandate(book: Book, state: str, ref: bytes) -> bool:
+    facts = book.index.get(ref) if ref else None
+    return (
+        facts is not None
+        and not facts.code
+        and facts.author == state
+        and facts.topic.startswith("note:mandate:")
+    )
+
+
+def bar(book: Book, motion_id: str, state: str) -> None:
+    """Count an equivocator as absent and take its vote for good (LAW K16)."""
+    motion = book.state.motions.get(motion_id)
+    if motion is None or state in motion.barred:
+        return
+    if state not in (motion.panel or motion.eligible):
+        return
+    kept = tuple(vote for vote in motion.votes if vote[0] != state)
+    barred = tuple(sorted((*motion.barred, state)))
+    book.state.motions.put(motion_id, motion._replace(votes=kept, barred=barred))
+    book.to_judge[motion_id] = None
+
+
+def counts_of(motion: Motion) -> Counts:
+    """The present tally."""
+    choices = [choice for _, choice in motion.votes]
+    voters = len(motion.panel or motion.eligible)
+    return Counts(
+        yes=choices.count("yes"),
+        no=choices.count("no"),
+        abstain=choices.count("abstain"),
+        silent=voters - len(choices) - len(motion.barred),
+        barred=len(motion.barred),
+    )
+
+
+def may_close_early(book: Book, motion: Motion) -> bool:
+    """LAW K5: settled against k changes, not before a panel's call-up time or the accused's reply."""
+    if book.now < motion.early_from:
+        return False
+    if motion.case and book.state.cases[motion.case].status not in CASE_OPEN_TO_CLOSE:
+        return False  # right of reply (I11)
+    return is_settled(motion.rule, motion.threshold, counts_of(motion), motion.k)
+
+
+def close_motion(book: Book, motion_id: str, motion: Motion, barrier: str, until: int) -> str:
+    """Close now and record the Decision; returns the outcome.
+
+    `barrier` names a condition that fails at the close, so that the default stands whatever the
+    votes (LAW K41); `until` ends an approval, 0 if the outcome has no end.
+    """
+    counts = counts_of(motion)
+    default, won = outcomes_of(motion_id, motion)
+    wins = yes_wins(motion.rule, motion.threshold, counts.yes, counts.no) and not barrier
+    outcome = won if wins else default
+    book.emit(
+        Decision(
+            motion=motion_id,
+            kind=motion.kind,
+            about=motion.about,
+            outcome=outcome,
+            rule=motion.rule,
+            threshold=motion.threshold,
+            yes=counts.yes,
+            no=counts.no,
+            abstain=counts.abstain,
+            absent=counts.silent + counts.barred,
+            eligible=motion.eligible,
+            panel=motion.panel,
+            votes=motion.votes,
+            subjects=motion.subjects,
+            filed_at=motion.filed_at,
+            closed_at=book.now,
+            in_force_at=book.now if wins and motion.kind != "BREACH" else None,
+            until=until if wins and until else None,
+            one_state_could_change=int(
+                not barrier and one_state_could_change(motion.rule, motion.threshold, counts)
+            ),
+            reason=barrier,
+        )
+    )
+    book.state.motions.drop(motion_id)
+    book.state.closed.put(motion_id, Closed(motion.kind, outcome, book.now))
+    return outcome

@@ -1,0 +1,185 @@
+"""The open book: state, policy, time and what has been derived so far in this call.
+
+Every rule takes the book as its first argument, reads rows, puts rows, and emits derived values.
+Besides the rows there are indexes over them (what is due when, who descends from whom): they are
+rebuilt by `reindex`, so a restored book is the same book.
+"""
+
+import hashlib
+import heapq
+from typing import Final, NamedTuple
+
+from node.treaty.codes import Code
+from node.treaty.derived import Derived
+from node.treaty.entries import EntryFacts, EntryIndex
+from node.treaty.genesis import GenesisFacts
+from node.treaty.policy import Policy, parse_policy
+from node.treaty.state import Case, Counter, Plan, State
+
+# Order of clock effects within one second (LAW K1).
+RANK_VETO_CHECK: Final = 0
+RANK_MOTION: Final = 1
+RANK_LAPSE: Final = 2
+RANK_SILENT: Final = 3
+RANK_DUTY: Final = 4
+
+
+class Accepted(NamedTuple):
+    """What a rule says of an entry that it took."""
+
+    topic: str  # EntryFacts.topic
+    uncountersigned: bool = False
+
+
+class Refused(Exception):
+    """The rule that an entry broke. Raised by rules before they change anything."""
+
+    def __init__(self, code: Code, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+        self.why = why
+
+
+def derived_ref(name: str) -> bytes:
+    """How `refs` name a finding, a case or a motion that opened by itself: SHA-256 of its id."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+class Book:
+    """See the file's head. `due` is a heap of (second, rank, order, what, name), some stale."""
+
+    def __init__(self, genesis: GenesisFacts, index: EntryIndex) -> None:
+        self.genesis = genesis
+        self.policy: Policy = parse_policy(genesis.policy, drill=genesis.drill)
+        self.index = index
+        self.state = State()
+        self.now = genesis.time_s
+        self.derived: list[Derived] = []
+        self.to_judge: dict[str, None] = {}  # motions whose early close may have come
+        self.due: list[tuple[int, int, int, str, str]] = []
+        self.pending: dict[tuple[str, str], int] = {}
+        self.by_ref: dict[bytes, str] = {}  # derived_ref -> case id
+        self.children: dict[str, list[str]] = {}  # run -> runs that name it as parent
+        self.groups: dict[str, list[str]] = {}  # C15 group -> its runs, in order of their plans
+        self.groups_of: dict[str, list[str]] = {}  # run -> its groups but the lineage
+        self.component: dict[str, list[str]] = {}  # run -> all runs joined to it, shared by them
+
+    def value(self, param: str) -> int:
+        """The present value of a policy parameter."""
+        return self.policy.value(param, self.now)
+
+    def emit(self, value: Derived) -> None:
+        self.derived.append(value)
+
+    def schedule(self, at_s: int, rank: int, what: str, name: str, order: int = 0) -> None:
+        """Have the clock look at `what` of `name` at `at_s`.
+
+        At most one look per (what, name) is pending, the earliest: its handler finds out whether the
+        time has really come and else schedules again, so the queue never outgrows the rows.
+        """
+        pending = self.pending.get((what, name))
+        if pending is None or at_s < pending:
+            self.pending[what, name] = at_s
+            heapq.heappush(self.due, (at_s, rank, order, what, name))
+
+    def pop_due(self, until_s: int) -> tuple[int, str, str] | None:
+        """The next (second, what, name) due at or before `until_s`, or None."""
+        while self.due and self.due[0][0] <= until_s:
+            at_s, _, _, what, name = heapq.heappop(self.due)
+            if self.pending.get((what, name)) == at_s:
+                del self.pending[what, name]
+                return at_s, what, name
+        return None
+
+    def next_due(self) -> int | None:
+        """The second of the next look, stale ones thrown away."""
+        while self.due and self.pending.get(self.due[0][3:]) != self.due[0][0]:
+            heapq.heappop(self.due)
+        return self.due[0][0] if self.due else None
+
+    def count(self, name: str) -> int:
+        """The next number of a counter, from 1."""
+        row = self.state.counters.get(name)
+        value = row.value + 1 if row else 1
+        self.state.counters.put(name, Counter(value))
+        return value
+
+    def qualified(self, author: str, name: str) -> str:
+        """The id that `author` means by `name` (LAW K53)."""
+        if not self.genesis.qualified_ids or "/" in name:
+            return name
+        return f"{author}/{name}"
+
+    def put_case(self, name: str, row: Case) -> None:
+        if name not in self.state.cases:
+            self.by_ref[derived_ref(name)] = name
+        self.state.cases.put(name, row)
+
+    def put_plan(self, run: str, row: Plan) -> None:
+        self.state.plans.put(run, row)
+        self.index_plan(run, row)
+
+    def index_plan(self, run: str, plan: Plan) -> None:
+        """Enter a run into the indexes of lineage and of C15's groups."""
+        for parent in plan.parents:
+            self.children.setdefault(parent, []).append(run)
+        merged = self.component.setdefault(run, [run])
+        for parent in plan.joined:  # in any order: a restored book reads plans by name
+            other = self.component.setdefault(parent, [parent])
+            if other is not merged:
+                small, large = sorted((merged, other), key=len)
+                large.extend(small)
+                for member in small:
+                    self.component[member] = large
+                merged = large
+        groups = [f"owner:{owner}" for owner in self.ultimate_owners(plan.operator)]
+        if plan.code_hash:
+            groups.append(f"code:{plan.code_hash.hex()}")
+        if plan.doc_root:
+            groups.append(f"data:{plan.doc_root.hex()}")
+        self.groups_of[run] = groups
+        for group in groups:
+            self.groups.setdefault(group, []).append(run)
+
+    def owner_closure(self, party: str) -> set[str]:
+        """The party and all its direct and indirect owners."""
+        seen = {party}
+        ahead = [party]
+        while ahead:
+            row = self.state.parties.get(ahead.pop())
+            for owner in row.owners if row else ():
+                if owner not in seen:
+                    seen.add(owner)
+                    ahead.append(owner)
+        return seen
+
+    def ultimate_owners(self, party: str) -> list[str]:
+        """Those of the owner closure whom nobody owns, sorted."""
+        rows = {owner: self.state.parties.get(owner) for owner in self.owner_closure(party)}
+        return sorted(owner for owner, row in rows.items() if row is None or not row.owners)
+
+    def referred(self, ref: bytes) -> EntryFacts | str:
+        """What a ref leads to: an accepted entry, or a case id. Raises Refused UNKNOWN_REF."""
+        facts = self.index.get(ref)
+        if facts is not None and not facts.code:
+            return facts
+        case = self.by_ref.get(ref)
+        if case is None:
+            raise Refused(Code.UNKNOWN_REF, f"{ref.hex()} is no accepted entry and no case")
+        return case
+
+    def state_of(self, party: str) -> str:
+        """The controlling state of a registered party; SEC for the secretariat."""
+        return self.state.parties[party].state
+
+    def standing(self) -> list[str]:
+        """States in good standing, sorted: they vote unless recused."""
+        return sorted(
+            state
+            for state, member in self.state.members.items()
+            if member.status in {"MEMBER", "WITHDRAWING"}
+        )
+
+    def membership(self) -> int:
+        """N: members, suspended and withdrawing states (LAW K3)."""
+        return sum(member.status != "LEFT" for _, member in self.state.members.items())

@@ -1,0 +1,49 @@
+"""Who may say what: the author's role, and the countersignature of its state."""
+
+from typing import Final
+
+from node.treaty.book import Book, Refused
+from node.treaty.codes import Code
+from node.treaty.entries import Entry
+
+FILING_STATES: Final = frozenset({"MEMBER", "SUSPENDED", "WITHDRAWING"})  # "any state" of LAW K11
+
+
+def require_role(book: Book, entry: Entry, *roles: str) -> str:
+    """The author's role, one of `roles`. Refuses FILER."""
+    author = entry.parsed.author
+    role = book.state.parties[author].role
+    if role not in roles:
+        raise Refused(Code.FILER, f"{author} is {role}, and {entry.parsed.kind} is for {roles}")
+    if role == "state" and not is_filing_state(book, author):
+        raise Refused(Code.FILER, f"{author} is no member")
+    return role
+
+
+def is_filing_state(book: Book, state: str) -> bool:
+    """Whether `state` is a member, be it suspended or withdrawing."""
+    member = book.state.members.get(state)
+    return member is not None and member.status in FILING_STATES
+
+
+def operator_of(book: Book, entry: Entry) -> str:
+    """The state of the author, which must be an operator. Refuses FILER."""
+    require_role(book, entry, "operator")
+    return book.state_of(entry.parsed.author)
+
+
+def countersigned(book: Book, entry: Entry, state: str) -> bool:
+    """Whether the statement stands *without* its state's endorsement (LAW K30). Refuses COUNTERSIGN.
+
+    Without one it is taken `offer_wait` seconds after the author's note offered this very content:
+    no state can gag its operators, and none is bound by what it never saw.
+    """
+    if state in entry.endorsers:
+        return False
+    parsed = entry.parsed
+    offer = book.state.offers.get(f"{parsed.author}/{parsed.content_hash.hex()}")
+    if offer is None or book.now < offer.at + book.value("offer_wait"):
+        raise Refused(
+            Code.COUNTERSIGN, f"{state} has not endorsed this, and no offer is old enough"
+        )
+    return True

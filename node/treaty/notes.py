@@ -1,0 +1,95 @@
+"""Notes: replies, corrections, offers, evidence and the other short papers (MODEL 3, kind 20)."""
+
+from typing import Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.book import Accepted, Book, Refused
+from node.treaty.cases import UNDECIDED, raise_finding, reply
+from node.treaty.codes import Code
+from node.treaty.entries import Entry
+from node.treaty.filing import require_role
+from node.treaty.state import Offer
+
+_NAMES: Final = {
+    pb.NOTE_TYPE_REPLY: "reply",
+    pb.NOTE_TYPE_CORRECTION: "correction",
+    pb.NOTE_TYPE_MANDATE: "mandate",
+    pb.NOTE_TYPE_MEETING: "meeting",
+    pb.NOTE_TYPE_PUBLICATION: "publication",
+    pb.NOTE_TYPE_REVIEW: "review",
+    pb.NOTE_TYPE_EVIDENCE: "evidence",
+    pb.NOTE_TYPE_OFFER: "offer",
+}
+
+
+def take_note(book: Book, entry: Entry, body: pb.Note) -> Accepted:
+    """Judge a note of any type. A `callup` waits for the beacon: no panel sits without one (K52)."""
+    name = _NAMES.get(body.type)
+    if name is None:
+        raise Refused(Code.FILER, "notes of this type are not in force under this law version")
+    about = body.about
+    match name:
+        case "reply":
+            _reply(book, entry, body)
+        case "correction":
+            _correction(book, entry, body)
+        case "evidence":
+            _evidence(book, entry, body)
+        case "review":
+            about = book.qualified(entry.parsed.author, body.about)
+            if about not in book.state.plans:
+                raise Refused(Code.UNKNOWN_REF, f"no run {about}")
+            require_role(book, entry, "evaluator")
+        case "mandate":
+            require_role(book, entry, "state")
+        case "meeting":
+            require_role(book, entry, "secretariat")
+        case "offer":
+            key = f"{entry.parsed.author}/{body.hash.hex()}"
+            if key in book.state.offers:
+                raise Refused(Code.REPEATED, "this content is already offered")
+            book.state.offers.put(key, Offer(book.now))
+        case _:
+            pass  # a publication is what it is
+    return Accepted(f"note:{name}:{about}")
+
+
+def _reply(book: Book, entry: Entry, body: pb.Note) -> None:
+    case = book.state.cases.get(body.about)
+    if case is None:
+        raise Refused(Code.UNKNOWN_REF, f"no case {body.about}")
+    if entry.parsed.author != case.subject:
+        raise Refused(Code.STANDING, f"{body.about} is {case.subject}'s to answer")
+    if case.status not in UNDECIDED:
+        raise Refused(Code.CLOSED, f"{body.about} is {case.status}")
+    if book.now > case.reply_due:
+        raise Refused(Code.LATE, f"the reply was due by {case.reply_due}")
+    reply(book, body.about, case, entry.entry_hash)
+
+
+def _correction(book: Book, entry: Entry, body: pb.Note) -> None:
+    """Both stay. Where a Finding already rests on the corrected entry, that is C29 (LAW K27)."""
+    corrected = book.index.get(body.corrects)
+    if corrected is None or corrected.code:
+        raise Refused(Code.UNKNOWN_REF, f"{body.corrects.hex()} is no accepted entry")
+    if corrected.author != entry.parsed.author:
+        raise Refused(Code.STANDING, f"that entry is {corrected.author}'s")
+    if body.corrects.hex() in book.state.basis:
+        raise_finding(
+            book,
+            "C29",
+            book.state_of(entry.parsed.author),
+            entry.name,
+            severity=1,
+            size=0,
+            inputs=(body.corrects, entry.entry_hash),
+        )
+
+
+def _evidence(book: Book, entry: Entry, body: pb.Note) -> None:
+    """With `about` it names a state as subject, which not everybody may (LAW K37)."""
+    if not body.about:
+        return
+    if body.about not in book.state.members:
+        raise Refused(Code.UNKNOWN_REF, f"{body.about} is no member")
+    require_role(book, entry, "state", "secretariat", "inspector")

@@ -1,0 +1,208 @@
+"""Who is who: parties, their keys, and the states bound by the treaty.
+
+A key belongs to one party and one purpose for ever; a rotated key signs nothing more, and never
+comes back (RULINGS R16, R46). No state can gag its operators, and no few states take over a party:
+a new party is registered by its own state or by `trigger` others, a lost key replaced by k+1 others
+(RULINGS R50). Nobody votes on who joins (MODEL 7).
+"""
+
+import hashlib
+from typing import Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.book import RANK_LAPSE, RANK_VETO_CHECK, Accepted, Book, Refused
+from node.treaty.codes import Code
+from node.treaty.entries import Entry
+from node.treaty.filing import is_filing_state
+from node.treaty.rules import k_of, trigger_of
+from node.treaty.state import Appointment, Counter, Key, KeyOwner, Member, Party
+from node.treaty.veto import veto_check
+
+KID_BYTES: Final = 8  # RULINGS R16
+WITHDRAWAL_S: Final = 365 * 86_400
+VETO_CHECK_DUE: Final = "veto_check_due"
+AUTHOR: Final = "author"
+VOTE: Final = "vote"
+ROTATED: Final = "rotated"
+NODE: Final = "node"  # a key of a member's node: held so that no party takes it
+
+_ROLES: Final = {
+    pb.PARTY_ROLE_OPERATOR: "operator",
+    pb.PARTY_ROLE_INSPECTOR: "inspector",
+    pb.PARTY_ROLE_EVALUATOR: "evaluator",
+    pb.PARTY_ROLE_SOURCE: "source",
+    pb.PARTY_ROLE_DEVICE: "device",
+    pb.PARTY_ROLE_SECRETARIAT: "secretariat",
+    pb.PARTY_ROLE_STATE: "state",
+}
+_PURPOSES: Final = {pb.KEY_PURPOSE_AUTHOR: AUTHOR, pb.KEY_PURPOSE_VOTE: VOTE}
+
+
+def kid_of(public_key: bytes) -> bytes:
+    """The key id: the first 8 bytes of SHA-256(public key)."""
+    return hashlib.sha256(public_key).digest()[:KID_BYTES]
+
+
+def found(book: Book) -> None:
+    """Enter what genesis lists. Raises ValueError naming what is listed twice."""
+    genesis = book.genesis
+    for member in genesis.members:
+        _found_party(book, member.state, Party("state", member.state, ()))
+        book.state.members.put(member.state, Member("MEMBER", genesis.time_s))
+        _found_key(book, member.state, member.author_key, AUTHOR)
+        _found_key(book, member.state, member.vote_key, VOTE)
+        for key in member.node_keys:
+            _found_key(book, member.state, key, NODE)
+    for party in genesis.parties:
+        state = "SEC" if party.role == "secretariat" else party.state
+        _found_party(book, party.party, Party(party.role, state, tuple(sorted(party.owners))))
+        _found_key(book, party.party, party.author_key, AUTHOR)
+        if party.role in {"inspector", "evaluator"}:
+            book.state.appointments.put(f"{party.role}/{party.party}", Appointment(""))
+    _membership_changed(book)
+
+
+def _membership_changed(book: Book) -> None:
+    """What one state can block is computed anew and recorded (MODEL 7), by the clock's next look."""
+    book.state.counters.put(VETO_CHECK_DUE, Counter(book.now))
+    schedule_veto_check(book)
+
+
+def schedule_veto_check(book: Book) -> None:
+    """Have a pending veto check made; a row says that one is pending, so a restart keeps it."""
+    row = book.state.counters.get(VETO_CHECK_DUE)
+    if row is not None:
+        book.schedule(row.value, RANK_VETO_CHECK, "veto", "")
+
+
+def show_veto_check(book: Book) -> None:
+    book.state.counters.drop(VETO_CHECK_DUE)
+    book.emit(veto_check(book.membership(), book.now))
+
+
+def _found_party(book: Book, name: str, row: Party) -> None:
+    if name in book.state.parties:
+        raise ValueError(f"genesis lists party {name} twice")
+    book.state.parties.put(name, row)
+
+
+def _found_key(book: Book, owner: str, public_key: bytes, purpose: str) -> None:
+    if kid_of(public_key).hex() in book.state.key_owners:
+        raise ValueError(f"genesis gives {owner} a key whose id is already taken")
+    _put_key(book, owner, public_key, purpose)
+
+
+def _put_key(book: Book, owner: str, public_key: bytes, purpose: str) -> None:
+    kid = kid_of(public_key).hex()
+    book.state.keys.put(f"{owner}/{kid}", Key(public_key, purpose))
+    book.state.key_owners.put(kid, KeyOwner(owner))
+
+
+def key_in_force(book: Book, author: str, kid: bytes) -> Key | None:
+    """The author's key with this id, unless it is rotated or no signing key of entries."""
+    row = book.state.keys.get(f"{author}/{kid.hex()}")
+    return row if row is not None and row.purpose in {AUTHOR, VOTE} else None
+
+
+def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
+    """Register a party, or give a known one new keys."""
+    role = _ROLES[body.role]
+    owners = tuple(sorted(body.owners))
+    for owner in owners:
+        if owner not in book.state.parties:
+            raise Refused(Code.UNKNOWN_REF, f"no party {owner}")
+    if body.state not in book.genesis.states:
+        raise Refused(Code.UNKNOWN_REF, f"{body.state} is no state of the genesis list")
+    known = book.state.parties.get(body.party)
+    purposes = {_PURPOSES[key.purpose] for key in body.keys}
+    if known is None:
+        _may_register(book, entry, body, role)
+        if AUTHOR not in purposes or (VOTE in purposes) != (role == "state"):
+            raise Refused(Code.EVIDENCE, "a party needs an author key, a state a vote key too")
+    else:
+        _may_rekey(book, entry, body.party, known)
+        if (role, body.state, owners) != (known.role, known.state, known.owners):
+            raise Refused(Code.STANDING, f"{body.party} is {known.role} of {known.state}")
+    for key in body.keys:
+        if kid_of(key.ed25519).hex() in book.state.key_owners:
+            raise Refused(Code.REPEATED, "a key whose id is already registered")
+    if known is None:
+        book.state.parties.put(body.party, Party(role, body.state, owners))
+    for key in body.keys:
+        _rotate(book, body.party, key.ed25519, _PURPOSES[key.purpose])
+    return Accepted(f"identity:{body.party}")
+
+
+def _may_register(book: Book, entry: Entry, body: pb.Identity, role: str) -> None:
+    author = entry.parsed.author
+    if role == "secretariat" or not is_filing_state(book, author):
+        raise Refused(Code.FILER, f"{author} may not register a {role}")
+    if role == "state" and body.party != body.state:
+        raise Refused(Code.STANDING, "a state's party id is its code")
+    if author == body.state:
+        return
+    others = _members_behind(book, entry) - {body.state}
+    needed = min(trigger_of(book.membership()), max(book.membership() - 1, 1))
+    if len(others) < needed:
+        raise Refused(Code.SIGNERS, f"{len(others)} of {needed} other members stand behind this")
+
+
+def _may_rekey(book: Book, entry: Entry, party: str, known: Party) -> None:
+    if entry.parsed.author == party:
+        return  # signed by its old key
+    if not is_filing_state(book, entry.parsed.author):
+        raise Refused(Code.FILER, f"{entry.parsed.author} may not replace keys of {party}")
+    others = _members_behind(book, entry) - {known.state}
+    needed = k_of(book.membership()) + 1
+    if len(others) < needed:
+        raise Refused(Code.SIGNERS, f"{len(others)} of {needed} other members stand behind this")
+
+
+def _members_behind(book: Book, entry: Entry) -> set[str]:
+    signers = (entry.parsed.author, *entry.endorsers)
+    return {state for state in signers if is_filing_state(book, state)}
+
+
+def _rotate(book: Book, party: str, public_key: bytes, purpose: str) -> None:
+    for name, row in list(_keys_of(book, party)):
+        if row.purpose == purpose:
+            book.state.keys.put(name, row._replace(purpose=ROTATED))
+    _put_key(book, party, public_key, purpose)
+
+
+def _keys_of(book: Book, party: str) -> list[tuple[str, Key]]:
+    prefix = f"{party}/"
+    return [(name, row) for name, row in book.state.keys.items() if name.startswith(prefix)]
+
+
+def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
+    """Sign, join or leave the treaty. Refuses FILER, ATTESTATION, INSTRUMENT (LAW K28)."""
+    state = entry.parsed.author
+    if book.state.parties[state].role != "state":
+        raise Refused(Code.FILER, f"{state} is no state")
+    member = book.state.members.get(state)
+    bound = member is not None and member.status != "LEFT"
+    if body.type in {pb.INSTRUMENT_TYPE_RATIFY, pb.INSTRUMENT_TYPE_ACCEDE}:
+        attesting = set(body.attested_by) & set(entry.endorsers) - {state}
+        attesting = {other for other in attesting if is_filing_state(book, other)}
+        needed = min(trigger_of(book.membership()), book.membership())
+        if not bound and len(attesting) < needed:
+            raise Refused(Code.ATTESTATION, f"{len(attesting)} of {needed} members attest the key")
+        if bound:
+            raise Refused(Code.INSTRUMENT, f"{state} is already bound")
+        book.state.members.put(state, Member("MEMBER", book.now))
+        _membership_changed(book)
+    elif body.type == pb.INSTRUMENT_TYPE_WITHDRAW:
+        if member is None or member.status != "MEMBER":
+            raise Refused(Code.INSTRUMENT, f"{state} has no instrument to withdraw")
+        book.state.members.put(state, Member("WITHDRAWING", book.now))
+        book.schedule(book.now + WITHDRAWAL_S, RANK_LAPSE, "leave", state)
+    return Accepted(f"instrument:{state}")
+
+
+def leave(book: Book, state: str) -> None:
+    """A year after its notice a withdrawing state has left."""
+    member = book.state.members[state]
+    if member.status == "WITHDRAWING" and book.now >= member.since + WITHDRAWAL_S:
+        book.state.members.put(state, Member("LEFT", book.now))
+        _membership_changed(book)

@@ -1,0 +1,411 @@
+"""Run scenarios of the law: `python -m node.treaty.scenario FILE...` (LAW sections 0 to 3).
+
+Prints one JSON line per scenario, {"name", "pass", "failures"}, and exits 1 if any fails. A step
+becomes a real protobuf entry, goes through `parse_entry` and `Law.apply` like any other, and every
+expectation is read from the law's own rows and derived values. Labels stand for hashes: an entry's
+hash is the SHA-256 of its label, so refs need no table. Nothing imports this script.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty import ballots
+from node.treaty.cases import UNDECIDED
+from node.treaty.codes import Code
+from node.treaty.derived import Decision, Finding, MotionOpened
+from node.treaty.entries import NO_PREVIOUS, Entry, parse_entry
+from node.treaty.errors import MalformedContent
+from node.treaty.genesis import LAW_VERSION, FoundingMember, FoundingParty, GenesisFacts
+from node.treaty.law import Law
+from node.treaty.memory_index import MemoryIndex
+from node.treaty.register import kid_of
+from node.treaty.rules import one_state_could_change
+from node.treaty.veto import veto_check
+
+CHAIN_ID: Final = hashlib.sha256(b"scenario").digest()
+_RENAMED: Final = {"from": "origin", "to": "destination"}
+_ALTERNATIVES: Final = {"CLASS": "class_motion", "CHIPTYPE": "chip_type_motion"}
+# A field that no version of the schema has: how a field unknown to it looks in protobuf.
+_UNKNOWN_FIELD: Final = b"\xf8\xff\x07\x01"
+
+
+def label_hash(label: str) -> bytes:
+    return hashlib.sha256(label.encode()).digest()
+
+
+def key_of(author: str, purpose: str) -> bytes:
+    return hashlib.sha256(f"{purpose} key of {author}".encode()).digest()
+
+
+class Unwritable(Exception):
+    """A step that protobuf cannot even express: wrong types. Its code is SCHEMA."""
+
+
+def write_content(author: str, payload: dict[str, Any]) -> bytes:
+    """A step's statement, motion or vote as Content bytes. Raises Unwritable."""
+    fields = dict(payload)
+    content = pb.Content(
+        ver=1,
+        ledger=CHAIN_ID,
+        author=author,
+        confidentiality=pb.CONFIDENTIALITY_RESTRICTED,
+        refs=[_ref(label) for label in fields.pop("refs", [])],
+    )
+    if "period" in fields:
+        start, end = fields.pop("period")
+        content.period.start, content.period.end = start, end
+    kind = fields.pop("kind", "vote")
+    alternative = _ALTERNATIVES.get(kind, kind.lower())
+    if alternative not in content.DESCRIPTOR.fields_by_name:
+        return content.SerializeToString() + _UNKNOWN_FIELD
+    body = getattr(content, alternative)
+    body.SetInParent()
+    if all(_write(body, _RENAMED.get(name, name), value) for name, value in fields.items()):
+        return content.SerializeToString()
+    return content.SerializeToString() + _UNKNOWN_FIELD
+
+
+def _ref(label: str) -> bytes:
+    return label_hash(label)  # of a case its derived_ref, which is the same hash of its id
+
+
+def _write(body: Any, name: str, value: Any) -> bool:
+    """Set one field; False if the schema has no such field or enum value."""
+    field = body.DESCRIPTOR.fields_by_name.get(name)
+    if field is None:
+        return False
+    try:
+        if field.enum_type is not None:
+            return _write_enum(body, name, field.enum_type, value)
+        if isinstance(value, dict) and field.is_repeated:
+            _write_pairs(getattr(body, name), field.message_type, value)
+        elif isinstance(value, dict):
+            return all(_write(getattr(body, name), *item) for item in _generator_items(value))
+        elif isinstance(value, list) and field.message_type is not None:
+            for item in value:
+                row = getattr(body, name).add()
+                pairs = item if isinstance(item, dict) else {"t_from": item[0], "value": item[1]}
+                if not all(_write(row, *pair) for pair in pairs.items()):
+                    return False
+        elif isinstance(value, list):
+            getattr(body, name).extend(value)
+        elif field.type == field.TYPE_BYTES:
+            setattr(body, name, value if isinstance(value, bytes) else label_hash(value))
+        elif field.type == field.TYPE_BOOL:
+            setattr(body, name, bool(value))
+        else:
+            setattr(body, name, value)
+    except (TypeError, ValueError) as err:
+        raise Unwritable(f"{name}: {err}") from None
+    return True
+
+
+def _write_enum(body: Any, name: str, enum: Any, value: str) -> bool:
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    member = enum.values_by_name.get(prefix + value.upper())
+    if member is None:
+        return False
+    setattr(body, name, member.number)
+    return True
+
+
+def _write_pairs(rows: Any, message: Any, value: dict[str, Any]) -> None:
+    key, amount = (field.name for field in message.fields)
+    for name, item in value.items():
+        row = rows.add()
+        setattr(row, key, name)
+        if not _write(row, amount, item):
+            raise Unwritable(f"{name}: {item}")
+
+
+def _generator_items(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    items = [(name, item) for name, item in value.items() if name != "clamp"]
+    return [*items, *zip(("clamp_lo", "clamp_hi"), value.get("clamp", ()), strict=False)]
+
+
+class Scenario:
+    """One scenario on its way: the law, the index, and what has been derived."""
+
+    def __init__(self, form: dict[str, Any]) -> None:
+        self.form = form
+        self.failures: list[str] = []
+        self.index = MemoryIndex()
+        self.law = Law.at_genesis(genesis_of(form), self.index)
+        self.opened: dict[str, MotionOpened] = {}
+        self.decided: dict[str, Decision] = {}
+        self.findings: dict[str, Finding] = {}
+        self.codes: dict[str, Code | None] = {}
+        self.uncountersigned: dict[str, bool] = {}
+        self.leaf = 0
+
+    def run(self) -> list[str]:
+        for number, step in enumerate(_with_offers(self.form["steps"])):
+            name = step.get("id", f"step{number}")
+            self._keep(self.law.advance(step["at"]))
+            payload = step.get("statement") or step.get("motion") or step.get("vote")
+            if payload is not None:
+                self._enter(name, step, payload)
+            for expected in step.get("expect", ()):
+                self._expect(step["at"], expected)
+        return self.failures
+
+    def _keep(self, derived: tuple[object, ...]) -> None:
+        for value in derived:
+            match value:
+                case MotionOpened():
+                    self.opened[value.motion] = value
+                case Decision():
+                    self.decided[value.motion] = value
+                case Finding():
+                    self.findings[value.finding] = value
+                case _:
+                    pass
+
+    def _enter(self, name: str, step: dict[str, Any], payload: dict[str, Any]) -> None:
+        code, why = self._submit(name, step, payload)
+        self.codes[name] = code
+        wanted = step.get("rejected")
+        if code != wanted:
+            self.failures.append(f"{step['at']} {name}: {code or 'accepted'} ({why}), not {wanted}")
+
+    def _submit(
+        self, name: str, step: dict[str, Any], payload: dict[str, Any]
+    ) -> tuple[Code | None, str]:
+        author = step["by"]
+        seq, prev = self.law.author_tip(author)
+        if "seq" in step and step["seq"] != seq:
+            earlier = self.index.at_seq(author, step["seq"] - 1)
+            seq, prev = step["seq"], earlier.entry_hash if earlier else NO_PREVIOUS
+        endorsers = sorted({*step.get("with", ()), *payload.get("attested_by", ())})
+        try:
+            content = write_content(author, payload)
+            envelope = pb.Envelope(
+                content=content, seq=seq, prev=prev, endorsements=[b"" for _ in endorsers]
+            )
+            parsed = parse_entry(envelope.SerializeToString())
+        except (MalformedContent, Unwritable) as err:
+            return Code.SCHEMA, str(err)
+        entry = Entry(
+            entry_hash=label_hash(name),
+            name=name,
+            index=self.leaf,
+            kid=kid_of(key_of(author, "vote" if parsed.kind == "vote" else "author")),
+            parsed=parsed,
+            endorsers=tuple(endorsers),
+        )
+        outcome = self.law.apply(entry)
+        if outcome.facts is not None:
+            self.leaf += 1
+            self.index.add(outcome.facts)
+        self.uncountersigned[name] = outcome.uncountersigned
+        self._keep(outcome.derived)
+        return outcome.code, outcome.why
+
+    def _expect(self, at_s: int, expected: dict[str, Any]) -> None:
+        subject = next(iter(expected))
+        seen = _VIEWS[subject](self, expected[subject], expected)
+        for field, value in expected.items():
+            if field == subject and field != "findings":
+                continue
+            if field == "at" and subject == "policy":
+                continue
+            if seen.get(field) != value:
+                self.failures.append(
+                    f"{at_s} {subject} {expected[subject]}: {field} is {seen.get(field)!r}, not {value!r}"
+                )
+
+
+def _with_offers(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the offer note, which starts the 72 hours (RULINGS R15), before each step that names one."""
+    offers = []
+    for step in steps:
+        if "offered" in step:
+            content = write_content(step["by"], step.get("statement") or step["motion"])
+            offers.append(
+                {
+                    "at": step["offered"],
+                    "by": step["by"],
+                    "hash": hashlib.sha256(content).digest(),
+                }
+            )
+    if not offers:
+        return steps
+    made = [
+        {
+            "at": offer["at"],
+            "by": offer["by"],
+            "statement": {"kind": "note", "type": "offer", "hash": offer["hash"]},
+        }
+        for offer in offers
+    ]
+    return sorted([*made, *steps], key=lambda step: int(step["at"]))
+
+
+def genesis_of(form: dict[str, Any]) -> GenesisFacts:
+    members = tuple(
+        FoundingMember(
+            state=state, author_key=key_of(state, "author"), vote_key=key_of(state, "vote")
+        )
+        for state in form["members"]
+    )
+    parties = {"SEC": {"role": "secretariat", "state": "SEC"}} | form.get("parties", {})
+    return GenesisFacts(
+        chain_id=CHAIN_ID,
+        time_s=0,
+        drill=False,
+        law_version=LAW_VERSION,
+        states=(*form["members"], *form.get("states", ())),
+        members=members,
+        parties=tuple(
+            FoundingParty(
+                party=name,
+                role=party["role"],
+                state=party["state"],
+                owners=tuple(party.get("owners", ())),
+                author_key=key_of(name, "author"),
+            )
+            for name, party in parties.items()
+        ),
+        policy=form.get("policy", {}),
+        beacon=bytes.fromhex(form.get("beacon", "00" * 32)),
+        qualified_ids=False,
+    )
+
+
+# --- What the law says of a thing, in the words of LAW section 3 -----------------------------------
+
+
+def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    decision = run.decided.get(name)
+    row = run.law.book.state.motions.get(name)
+    opened = run.opened.get(name)
+    if opened is None:
+        return {}
+    seen: dict[str, Any] = {
+        "rule": opened.rule,
+        "threshold": opened.threshold,
+        "eligible": list(opened.eligible),
+        "panel": list(opened.panel),
+    }
+    if decision is not None:
+        ended = decision.until is not None and run.law.book.now >= decision.until
+        return seen | {
+            "state": "CLOSED",
+            "outcome": decision.outcome,
+            "yes": decision.yes,
+            "no": decision.no,
+            "abstain": decision.abstain,
+            "absent": decision.absent,
+            "closed_at": decision.closed_at,
+            "in_force_at": decision.in_force_at,
+            "effective": decision.in_force_at is not None and not ended,
+            "one_state_could_change": bool(decision.one_state_could_change),
+        }
+    if row is None:
+        return {}
+    counts = ballots.counts_of(row)
+    return seen | {
+        "state": "OPEN",
+        "yes": counts.yes,
+        "no": counts.no,
+        "abstain": counts.abstain,
+        "absent": counts.silent + counts.barred,
+        "effective": False,
+        "one_state_could_change": one_state_could_change(row.rule, row.threshold, counts),
+    }
+
+
+def _entry(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    return {"rejected": run.codes.get(name), "uncountersigned": run.uncountersigned.get(name)}
+
+
+def _finding(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    finding = run.findings.get(name)
+    if finding is None:
+        return {"severity": None}
+    return {
+        "severity": finding.severity,
+        "subject": finding.subject,
+        "check": finding.check,
+        "open": True,
+    }
+
+
+def _findings(run: Scenario, _name: str, _: dict[str, Any]) -> dict[str, Any]:
+    return {"findings": sorted(run.findings)}
+
+
+def _case(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    case = run.law.book.state.cases.get(name)
+    if case is None:
+        return {}
+    result = None if case.status in UNDECIDED else case.result
+    return {"status": case.status, "severity": case.severity, "result": result}
+
+
+def _run(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    life = run.law.book.state.lives.get(name)
+    if life is None:
+        return {}
+    return {"status": life.status, "tier": life.tier, "lineage_pflop": life.lineage}
+
+
+def _policy(run: Scenario, name: str, expected: dict[str, Any]) -> dict[str, Any]:
+    return {"value": run.law.policy_value(name, expected["at"])}
+
+
+def _member(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    return {"status": run.law.members().get(name, "OUTSIDE")}
+
+
+def _nothing(_run: Scenario, _name: str, _: dict[str, Any]) -> dict[str, Any]:
+    return {}  # entry into force is not in this law version
+
+
+def _veto_check(run: Scenario, members: int | str, _: dict[str, Any]) -> dict[str, Any]:
+    row = (
+        run.law.veto_check() if isinstance(members, str) else veto_check(members, run.law.book.now)
+    )
+    rules = ("maj", "sup", "high", "stop")
+    return {
+        "k": row.k,
+        "f": row.f,
+        "q": row.trigger,
+        "veto_possible": bool(row.veto_possible),
+        "all": {rule: getattr(row, f"all_{rule}") for rule in rules},
+        "one_recused": {rule: getattr(row, f"one_recused_{rule}") for rule in rules},
+    }
+
+
+_VIEWS: Final = {
+    "motion": _motion,
+    "entry": _entry,
+    "finding": _finding,
+    "findings": _findings,
+    "case": _case,
+    "run": _run,
+    "policy": _policy,
+    "member": _member,
+    "eif": _nothing,
+    "veto_check": _veto_check,
+}
+
+
+def main(files: list[str]) -> int:
+    failed = False
+    for file in files:
+        loaded = json.loads(Path(file).read_text(encoding="utf-8"))
+        for form in loaded if isinstance(loaded, list) else [loaded]:
+            failures = Scenario(form).run()
+            failed = failed or bool(failures)
+            line = {"name": form["name"], "pass": not failures, "failures": failures}
+            print(json.dumps(line, ensure_ascii=False))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,286 @@
+"""Everything the law remembers, as rows that can be stored, hashed and read back.
+
+A `Table` maps text keys to immutable rows; changing a row means putting a new one, so no change can
+escape the list of changed keys. Rows are NamedTuples of the codec's values, because a row is written
+to the store as the tuple it is, and because making one costs a third of making a dataclass.
+
+What grows: rows of parties, facilities, runs, models, cases and motions, one each; an open motion
+also holds its votes, a closed one only its outcome. Entries, votes of the past, reports and records
+leave no row: the log keeps them. The book's other fields (`node/treaty/book.py`) follow from rows.
+"""
+
+from collections.abc import ItemsView, Iterable, Iterator
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from node.treaty.codec import DamagedRow, Value, decode, encode
+
+NEVER: Final = -1  # in a row's field of a second: it has not happened
+
+
+class Chain(NamedTuple):
+    """The end of an author's own hash chain."""
+
+    seq: int
+    entry_hash: bytes
+
+
+class Party(NamedTuple):
+    """Key: party id. A state is a party whose role is "state"."""
+
+    role: str
+    state: str
+    owners: tuple[str, ...]
+
+
+class Key(NamedTuple):
+    """Key: author/kid in hex. A rotated key keeps its row, so that it never returns."""
+
+    public_key: bytes
+    purpose: str  # author, vote; "rotated" once replaced
+
+
+class KeyOwner(NamedTuple):
+    """Key: kid in hex, over all parties (RULINGS R16, R46: one key, one role, one owner)."""
+
+    owner: str
+
+
+class Member(NamedTuple):
+    """Key: state."""
+
+    status: str  # MEMBER, SUSPENDED, WITHDRAWING, LEFT
+    since: int
+
+
+class Facility(NamedTuple):
+    """Key: facility id. Slots run from `covered_at` in steps of `slot`; 0 = not covered."""
+
+    operator: str
+    state: str
+    capacity_mh: int
+    mem_gb: int
+    covered_at: int
+    slot: int
+    severe_after: int  # consecutive missed slots that make severity 3
+    due_slot: int  # the earliest slot not yet judged
+    reported: tuple[int, ...]  # slots from due_slot on that have a usage
+    missed: int  # consecutive missed slots up to due_slot
+
+
+class Plan(NamedTuple):
+    """Key: run id. What was declared; never changes."""
+
+    entry: bytes
+    operator: str
+    state: str
+    model: str
+    params_total: int
+    pflop_plan: int
+    parents: tuple[str, ...]
+    joined: tuple[str, ...]  # parents whose work joins this run's C15 group (LAW K33)
+    forecast_bp: int
+    code_hash: bytes
+    doc_root: bytes
+    sites: tuple[str, ...]
+    gates: tuple[int, ...]  # tiers.Gates when the plan was included
+
+
+class Life(NamedTuple):
+    """Key: run id. What became of it."""
+
+    status: str
+    tier: int
+    gates: tuple[str, ...]  # which gates decided the tier
+    lineage: int  # PFLOP
+    approved: int  # tier of the valid approval; 0 = none
+    until: int  # the approval ends at this second, or NEVER
+    motion: str  # the open TRAIN, else the last one
+    inspectors: tuple[str, ...]
+    limits: tuple[int, ...]  # tiers.Gates frozen at start; empty before
+    reported: int  # last pflop_done
+    used: int  # PFLOP of all usage shares
+    started_at: int  # or NEVER, as the next two
+    last_at: int  # last run entry
+    ended_at: int
+    refused_at: int
+    halted_done: int  # done at the first report after a halt; -1 = none yet
+
+
+class Model(NamedTuple):
+    """Key: model id, declared once."""
+
+    run: str
+
+
+class Case(NamedTuple):
+    """Key: case id, which is the finding's id or that of a BREACH without one."""
+
+    check: str
+    subject: str
+    about: str
+    severity: int
+    size: int  # what grew when the act grew: to tell a new event from the same one (LAW K38)
+    actor: str  # who did it, where one subject state has many (equivocations)
+    status: str
+    result: str
+    reply_due: int
+    motion: str
+
+
+class Latest(NamedTuple):
+    """Key: CHECK:SUBJECT:ABOUT. The newest finding under that name."""
+
+    finding: str
+    number: int
+
+
+class Basis(NamedTuple):
+    """Key: entry hash in hex. A finding that rests on that entry."""
+
+    finding: str
+
+
+class Motion(NamedTuple):
+    """Key: motion id. An open motion; what is above `votes` was fixed at filing (LAW K3)."""
+
+    kind: str
+    order: int
+    about: str
+    subjects: tuple[str, ...]
+    rule: str
+    threshold: int
+    k: int
+    eligible: tuple[str, ...]
+    panel: tuple[str, ...]
+    filed_at: int
+    closes_at: int
+    early_from: int  # no early close before this second
+    case: str
+    tier: int
+    until: int
+    inspectors: tuple[str, ...]
+    mandate: int  # 1: votes need an own mandate note
+    votes: tuple[tuple[str, str], ...]  # sorted by state
+    barred: tuple[str, ...]  # equivocators, sorted
+
+
+class Closed(NamedTuple):
+    """Key: motion id."""
+
+    kind: str
+    outcome: str
+    closed_at: int
+
+
+class Appointment(NamedTuple):
+    """Key: what/name, e.g. inspector/insp-fr."""
+
+    motion: str  # empty: by genesis
+
+
+class Offer(NamedTuple):
+    """Key: author/content hash in hex. When the author offered it for countersignature."""
+
+    at: int
+
+
+class Counter(NamedTuple):
+    """Key: name of a counter."""
+
+    value: int
+
+
+Row = TypeVar("Row", bound=tuple[Value, ...])
+
+
+class Table(Generic[Row]):
+    """Rows of one type by text key, which remembers the keys that changed."""
+
+    __slots__ = ("_changed", "_rows", "name", "row_type")
+
+    def __init__(
+        self, name: str, row_type: type[Row], changed: dict[tuple[str, str], None]
+    ) -> None:
+        self.name = name
+        self.row_type = row_type
+        self._rows: dict[str, Row] = {}
+        self._changed = changed
+
+    def get(self, key: str) -> Row | None:
+        return self._rows.get(key)
+
+    def __getitem__(self, key: str) -> Row:
+        return self._rows[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def items(self) -> ItemsView[str, Row]:
+        return self._rows.items()
+
+    def put(self, key: str, row: Row) -> None:
+        self._rows[key] = row
+        self._changed[self.name, key] = None
+
+    def drop(self, key: str) -> None:
+        del self._rows[key]
+        self._changed[self.name, key] = None
+
+    def load(self, key: str, row: Row) -> None:
+        """Put back a stored row: not a change."""
+        self._rows[key] = row
+
+
+class State:
+    """All tables."""
+
+    def __init__(self) -> None:
+        changed: dict[tuple[str, str], None] = {}
+        self._changed = changed
+        self.chains = Table("chain", Chain, changed)
+        self.parties = Table("party", Party, changed)
+        self.keys = Table("key", Key, changed)
+        self.key_owners = Table("kid", KeyOwner, changed)
+        self.members = Table("member", Member, changed)
+        self.facilities = Table("facility", Facility, changed)
+        self.plans = Table("plan", Plan, changed)
+        self.lives = Table("life", Life, changed)
+        self.models = Table("model", Model, changed)
+        self.cases = Table("case", Case, changed)
+        self.latest = Table("latest", Latest, changed)
+        self.basis = Table("basis", Basis, changed)
+        self.motions = Table("motion", Motion, changed)
+        self.closed = Table("closed", Closed, changed)
+        self.appointments = Table("appointment", Appointment, changed)
+        self.offers = Table("offer", Offer, changed)
+        self.counters = Table("counter", Counter, changed)
+        self._tables = {
+            table.name: table for table in vars(self).values() if isinstance(table, Table)
+        }
+
+    def drain_changes(self) -> dict[bytes, bytes | None]:
+        """Changed rows since the last call, encoded; None for those that are gone."""
+        changes: dict[bytes, bytes | None] = {}
+        for name, key in self._changed:
+            row = self._tables[name].get(key)
+            changes[f"{name}/{key}".encode()] = None if row is None else encode(row)
+        self._changed.clear()
+        return changes
+
+    def load(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Fill the tables from stored rows. Raises DamagedRow."""
+        for key_bytes, value_bytes in items:
+            name, _, key = key_bytes.decode().partition("/")
+            table = self._tables.get(name)
+            fields = decode(value_bytes)
+            if table is None or not isinstance(fields, tuple):
+                raise DamagedRow(f"state row {key_bytes!r}: no such table, or no row")
+            if len(fields) != len(table.row_type._fields):
+                raise DamagedRow(f"state row {key_bytes!r}: {len(fields)} fields")
+            table.load(key, table.row_type._make(fields))
