@@ -166,6 +166,14 @@ class Store:
         except Exception as err:  # as above
             raise WriteFailed(f"{self.path}: flushing the write-ahead log failed: {err}") from err
 
+    def flush_tables(self) -> None:
+        """Write the memtables out as table files; for compact archives and tests. Raises WriteFailed."""
+        try:
+            for family in self._families.values():
+                family.flush()
+        except Exception as err:  # as above
+            raise WriteFailed(f"{self.path}: writing tables failed: {err}") from err
+
     async def durable(self) -> None:
         """After this, everything written before the call survives a power loss. Shares flushes. Raises WriteFailed."""
         await self._group.durable()
@@ -197,7 +205,7 @@ class Store:
         found: list[tuple[Ref, bytes]] = []
         size = 0
         for key, value in self._scan(
-            "blocks", keys.block(first, 0, b""), keys.block(last + 1, 0, b"")
+            "blocks", keys.block(first, 0, b""), keys.block(last, 0xFFFF, b"\xff" * 33)
         ):
             if found and size + len(value) > limit_bytes:
                 break

@@ -1,0 +1,265 @@
+"""The mempool's drawing, arrow by arrow, and its bounds."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from node.ledger.batch import Judged
+from node.ledger.errors import Overloaded, Refused
+from node.ledger.mempool import GAP_MAX, Mempool, MempoolLimits, Pending, Place
+from node.ledger.plan import facts_row
+from node.storage.store import CommitWrite, IndexRow, Store, Tip
+from node.treaty.entries import EntryFacts
+
+START = bytes(32)
+
+
+class Tips:
+    """A stand-in for the law's author chains: (next seq, prev) per author."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[int, bytes]] = {}
+
+    def __call__(self, author: str) -> tuple[int, bytes]:
+        return self.known.get(author, (1, START))
+
+
+class Pool:
+    """A mempool, its tips, and entries made on demand: author/seq/variant is the entry's text."""
+
+    def __init__(self, store: Store, limits: MempoolLimits | None = None) -> None:
+        self.store = store
+        self.tips = Tips()
+        self.woken = 0
+        self.pool = Mempool(store, self.tips, limits=limits, on_change=self._count)
+        self.leaf = store.log_size()
+
+    def _count(self) -> None:
+        self.woken += 1
+
+    def add(self, author: str, seq: int, variant: str = "") -> Pending:
+        raw = entry(author, seq, variant)
+        return self.pool.add(digest(raw), raw, author, seq, prev_of(author, seq), 5_000)
+
+    def take(self, count: int = 100) -> list[str]:
+        return [raw.decode() for raw in self.pool.take(10**9, count)]
+
+    def include(self, author: str, seq: int, variant: str = "") -> None:
+        """A commit that logs this entry, whoever proposed it."""
+        raw = entry(author, seq, variant)
+        self.leaf += 1
+        facts = EntryFacts(
+            digest(raw), self.leaf - 1, author, seq, "energy", "", "", digest(raw + b"c"), 1
+        )
+        row = IndexRow(index=facts.leaf, entry_hash=facts.entry_hash, facts=facts_row(facts))
+        tip = Tip(commit=1, log_size=self.leaf, time_ms=1, state_keys=0, state_digest=bytes(32))
+        self.store.write_commit(
+            CommitWrite(tip=tip, engine_record=b"", entries=[raw], index_rows=[row])
+        )
+        self.tips.known[author] = (seq + 1, digest(raw))
+        self.judge(author, seq, "", facts.leaf, variant)
+
+    def judge(self, author: str, seq: int, code: str, index: int | None, variant: str = "") -> None:
+        raw = entry(author, seq, variant)
+        self.pool.judged(
+            [Judged(entry_hash=digest(raw), author=author, seq=seq, code=code, index=index)]
+        )
+
+    def place(self, author: str, seq: int, variant: str = "") -> Place | None:
+        pending = self.pool.find(digest(entry(author, seq, variant)))
+        return None if pending is None else pending.place
+
+
+def entry(author: str, seq: int, variant: str = "") -> bytes:
+    return f"{author}/{seq}/{variant}".encode()
+
+
+def digest(raw: bytes) -> bytes:
+    return sha256(raw).digest()
+
+
+def prev_of(author: str, seq: int) -> bytes:
+    return START if seq == 1 else digest(entry(author, seq - 1))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pool(store: Store) -> Pool:
+    return Pool(store)
+
+
+def test_an_entry_waits_until_it_is_final(pool: Pool) -> None:
+    pool.add("US", 1)
+    assert (pool.place("US", 1), pool.pool.pending(), pool.woken) == (Place.READY, 1, 1)
+    assert pool.take() == ["US/1/"]
+    assert pool.place("US", 1) is Place.PROPOSED
+    assert pool.take() == []
+    pool.include("US", 1)
+    assert pool.place("US", 1) is Place.INTEGRATED
+    pool.pool.final(0)
+    assert len(pool.pool) == 1
+    pool.pool.final(1)
+    assert len(pool.pool) == 0
+    assert pool.pool.bytes_held == 0
+    assert pool.pool.pending_of("US") == 0
+    assert pool.store.all_pending() == []
+
+
+def test_a_void_block_puts_its_entries_back_in_front(pool: Pool) -> None:
+    for seq in (1, 2, 3):
+        pool.add("US", seq)
+    assert pool.take(2) == ["US/1/", "US/2/"]
+    pool.pool.release([digest(entry("US", 2)), digest(entry("US", 1)), bytes(32)])
+    assert pool.take() == ["US/1/", "US/2/", "US/3/"]
+
+
+def test_a_gap_holds_an_entry_until_it_closes_here(pool: Pool) -> None:
+    pool.add("US", 3)
+    pool.add("US", 2)
+    assert pool.place("US", 3) is Place.HELD
+    assert pool.take() == []
+    pool.add("US", 1)
+    assert pool.take() == ["US/1/", "US/2/", "US/3/"]
+    assert pool.pool.chain_tip("US") == (3, digest(entry("US", 3)))
+
+
+def test_a_gap_closed_by_another_node_wakes_the_entry(pool: Pool) -> None:
+    pool.add("US", 2)
+    assert pool.place("US", 2) is Place.HELD
+    before = pool.woken
+    pool.include("US", 1)
+    assert pool.place("US", 2) is Place.READY
+    assert pool.woken == before + 1
+
+
+def test_an_entry_too_far_ahead_is_refused(pool: Pool) -> None:
+    pool.add("US", GAP_MAX)
+    with pytest.raises(Refused, match="SEQ_GAP: envelope.seq"):
+        pool.add("US", GAP_MAX + 1)
+    pool.add("US", 1)
+    pool.add("US", GAP_MAX + 1)
+
+
+def test_a_chain_may_be_longer_than_the_gap_limit(pool: Pool) -> None:
+    for seq in range(1, 3 * GAP_MAX):
+        assert pool.add("US", seq).place is Place.READY
+
+
+def test_a_wrong_prev_is_refused_for_it_would_never_be_logged(pool: Pool) -> None:
+    pool.add("US", 1)
+    raw = entry("US", 2)
+    with pytest.raises(Refused, match=r"envelope.prev: 0000.* has SHA-256") as caught:
+        pool.pool.add(digest(raw), raw, "US", 2, START, 1)
+    assert digest(entry("US", 1)).hex() in str(caught.value)
+
+
+def test_an_entry_ordered_before_its_predecessor_is_proposed_again(pool: Pool) -> None:
+    pool.add("US", 1)
+    pool.add("US", 2)
+    pool.take()
+    pool.judge("US", 2, "SEQ_GAP", None)
+    assert pool.place("US", 2) is Place.READY
+    pool.include("US", 1)
+    assert pool.take() == ["US/2/"]
+
+
+def test_an_entry_whose_place_was_taken_is_dropped_and_not_proposed_for_ever(pool: Pool) -> None:
+    pool.add("US", 1)
+    pool.add("US", 2)
+    pool.take()
+    pool.include("US", 1, "other")  # an equivocation reached the log first
+    pool.judge("US", 2, "SEQ_GAP", None)  # its prev is not the logged entry
+    assert pool.place("US", 2) is None
+    assert pool.pool.dropped_code(digest(entry("US", 2))) == "SEQ_GAP"
+    assert pool.take() == []
+
+
+def test_a_dropped_entry_is_gone_with_its_reason(pool: Pool) -> None:
+    pool.add("US", 1)
+    pool.take()
+    pool.judge("US", 1, "COUNTERSIGN", None)
+    assert pool.place("US", 1) is None
+    assert pool.pool.dropped_code(digest(entry("US", 1))) == "COUNTERSIGN"
+    assert pool.store.all_pending() == []
+    assert pool.pool.chain_end("US") == 0
+    pool.add("US", 1)  # the author may bring it again
+
+
+def test_a_duplicate_of_what_is_logged_counts_as_logged(pool: Pool) -> None:
+    pool.include("US", 1)
+    raw = entry("US", 1)
+    pool.tips.known.clear()
+    pool.pool.add(digest(raw), raw, "US", 1, START, 1)
+    pool.judge("US", 1, "DUPLICATE", None)
+    assert pool.place("US", 1) is Place.INTEGRATED
+
+
+def test_restart_takes_up_every_place(store: Store) -> None:
+    before = Pool(store)
+    for seq in (1, 2, 3, 5):
+        before.add("US", seq)
+    before.add("CN", 1)
+    before.take(2)
+    before.include("US", 1)
+    after = Pool(store)
+    after.tips = before.tips
+    after.pool = Mempool(store, after.tips)
+
+    def parse(raw: bytes) -> tuple[str, int, bytes]:
+        author, seq, _ = raw.decode().split("/")
+        return author, int(seq), prev_of(author, int(seq))
+
+    assert after.pool.restore(parse) == 5
+    assert after.place("US", 1) is Place.INTEGRATED
+    assert after.place("US", 5) is Place.HELD
+    after.pool.proposed([digest(entry("US", 2))])
+    assert after.take() == ["US/3/", "CN/1/"]
+    assert after.add("US", 4).place is Place.READY
+    assert after.take() == ["US/4/", "US/5/"]
+    after.pool.final(1)
+    assert after.place("US", 1) is None
+    assert Mempool(store, after.tips).restore(lambda raw: None) == 0
+    assert store.all_pending() == []
+
+
+def test_bounds_answer_with_a_retry_time(store: Store) -> None:
+    pool = Pool(
+        store, MempoolLimits(entries_max=4, bytes_max=100, per_author_max=2, retry_after_ms=7)
+    )
+    pool.add("US", 1)
+    pool.add("US", 2)
+    with pytest.raises(Overloaded, match="2 entries of US") as caught:
+        pool.add("US", 3)
+    assert caught.value.retry_after_ms == 7
+    pool.add("CN", 1)
+    pool.add("CN", 2)
+    with pytest.raises(Overloaded, match="4 entries are waiting"):
+        pool.add("GB", 1)
+    small = Pool(store, MempoolLimits(bytes_max=9))
+    small.add("US", 1)
+    with pytest.raises(Overloaded, match="9 bytes"):
+        small.add("CN", 1)
+
+
+def test_equivocations_count_against_the_author(store: Store) -> None:
+    """One seq signed many ways must not slip past the quota."""
+    pool = Pool(store, MempoolLimits(per_author_max=3))
+    for variant in "abc":
+        pool.add("US", 1, variant)
+    with pytest.raises(Overloaded):
+        pool.add("US", 1, "d")
+
+
+def test_take_respects_bytes_and_count(pool: Pool) -> None:
+    for seq in range(1, 6):
+        pool.add("US", seq)
+    assert len(pool.pool.take(11, 10)) == 2  # 5 bytes each
+    assert len(pool.pool.take(100, 1)) == 1
+    assert pool.pool.take(4, 10) == ()
