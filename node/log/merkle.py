@@ -245,11 +245,11 @@ def fold_consistency(
     """
     if not 0 < old_size <= new_size:
         raise MalformedProof(f"old size {old_size}: nothing to fold up to {new_size} leaves")
-    _check_hashes(old_root, *proof)
     if old_size == new_size:
         if proof:
             raise MalformedProof(f"proof of {len(proof)} hashes between equal sizes {old_size}")
         return old_root
+    _check_hashes(old_root, *proof)
     path = list(proof)
     if old_size & (old_size - 1) == 0:
         path.insert(0, old_root)  # the old tree is one full subtree: its root is where to start
@@ -288,7 +288,9 @@ def verify_consistency(
     From size 0 the proof is empty and the old root must be the empty tree's, which many verifiers forget.
     """
     if old_size == 0:
-        return not proof and old_root == EMPTY_ROOT and (new_size > 0 or new_root == EMPTY_ROOT)
+        if new_size == 0:
+            return not proof and old_root == new_root == EMPTY_ROOT
+        return not proof and old_root == EMPTY_ROOT and len(new_root) == HASH_BYTES
     try:
         return fold_consistency(old_size, new_size, old_root, proof) == new_root
     except MalformedProof:

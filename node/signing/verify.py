@@ -69,7 +69,7 @@ class VerifyPool:
     """
 
     def __init__(
-        self, *, threads: int = 2, cache_entries: int = 65_536, pending_max: int = 16_384
+        self, *, threads: int = 4, cache_entries: int = 65_536, pending_max: int = 16_384
     ) -> None:
         self._threads = threads
         self._cache_entries = cache_entries
