@@ -108,19 +108,44 @@ _NO_TAGS: Mapping[int, Any] = MappingProxyType(
 def _ordered(value: Any) -> Any:
     """The same value with every map in the bytewise order of its encoded keys."""
     kind = type(value)
-    if kind is bytes or kind is str or kind is bool or value is None:
+    if kind is bytes or kind is bool or value is None:
+        return value
+    if kind is str:
+        if not value.isascii():
+            _refuse_surrogates(value)
         return value
     if kind is int:
         if not _INTEGER_MIN <= value <= _INTEGER_MAX:
             raise MalformedCbor(f"integer {shown(value)}: not of 64 bits")
         return value
     if kind is dict:
-        if not (all(type(key) is str for key in value) or all(type(key) is int for key in value)):
+        kinds = set(map(type, value))
+        if kinds == {int}:
+            keys = sorted(value, key=_integer_order)
+        elif kinds <= {str}:
+            keys = sorted(value, key=_text_order)
+        else:
             raise MalformedCbor(f"map {shown(value)}: keys are all integers or all text")
-        if len(value) == 1:
-            return {key: _ordered(item) for key, item in value.items()}
-        encoded = sorted((cbor2.dumps(key), key) for key in value)
-        return {key: _ordered(value[key]) for _, key in encoded}
+        return {_ordered(key): _ordered(value[key]) for key in keys}
     if kind is list or kind is tuple:
         return [_ordered(item) for item in value]
     raise MalformedCbor(f"{kind.__name__} {shown(value)}: no CBOR type used here")
+
+
+def _refuse_surrogates(text: str) -> None:
+    """Python strings can hold halves of UTF-16 pairs, which UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise MalformedCbor(f"text {shown(text)}: not UTF-8") from None
+
+
+def _integer_order(key: int) -> int:
+    """Orders as the encodings do: unsigned first, then negative, each by magnitude (heads grow with the number)."""
+    return key if key >= 0 else 2**64 - key
+
+
+def _text_order(key: str) -> tuple[int, bytes]:
+    """Orders as the encodings do: the head holds the length, so shorter comes first."""
+    data = key.encode("utf-8", "surrogatepass")
+    return len(data), data

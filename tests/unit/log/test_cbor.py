@@ -26,6 +26,11 @@ from node.log.errors import MalformedCbor
         (True, "f5"),
         (False, "f4"),
         (None, "f6"),
+        (
+            {2**64 - 1: 0, 2**63: 0, -(2**64): 0, -25: 0, -24: 0},
+            "a5" + "1b8000000000000000" + "00"
+            "1bffffffffffffffff" + "00" + "3700" + "381800" + "3bffffffffffffffff" + "00",
+        ),
         # RFC 8949 section 4.2.1 orders by the encoded bytes, not by length first as RFC 7049 did:
         ({-1: 0, 24: 0, 1: 0}, "a30100181800" + "2000"),
         ({"bb": 0, "a": 0, "": 0, "aa": 0}, "a46000616100" + "62616100" + "62626200"),
@@ -99,7 +104,10 @@ def test_any_order_is_lenient_in_nothing_else() -> None:
             cbor.decode(bytes.fromhex(bad), any_order=True)
 
 
-@pytest.mark.parametrize("value", [1.5, 2**64, {1: 0, "a": 0}, {b"": 0}, dt.date(2026, 1, 1), {1}])
+@pytest.mark.parametrize(
+    "value",
+    [1.5, 2**64, "\ud800", {"\udfff": 0}, {1: 0, "a": 0}, {b"": 0}, dt.date(2026, 1, 1), {1}],
+)
 def test_what_has_no_encoding_is_refused(value: object) -> None:
     with pytest.raises(MalformedCbor):
         cbor.encode([value])  # type: ignore[list-item]
