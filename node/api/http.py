@@ -1,0 +1,120 @@
+"""The log as files: C2SP tlog-tiles over HTTP, for anyone (FORMATS 8, RULINGS R37, R42, R61).
+
+    /checkpoint                     the newest final checkpoint: own log line, at most 15 cosignatures; renewed once a second
+    /checkpoint.full                the same with every cosignature
+    /tile/<L>/<N>[.p/<W>]           hashes, cut on request, never stored; only what the final checkpoint covers
+    /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`
+    /healthz                        200 while the node serves; 503 once it has raised the alarm
+
+Tiles never change, so whoever stands between may keep them for ever.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from node.api.access import Access
+from node.api.node import ServedNode
+from node.log.errors import MalformedTile
+from node.log.tiles import TilePath, cut_tile, encode_bundle, parse_path
+from node.storage.errors import StoreDamaged
+
+CHECKPOINT_MAX_AGE_S: Final = 1
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+NOTE_TYPE: Final = "text/plain; charset=utf-8"
+TILE_TYPE: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """A checkpoint as it is shown for up to a second."""
+
+    at_s: float
+    note: bytes | None
+
+
+class LogFiles:
+    """The handlers. `clock_s` is monotone."""
+
+    def __init__(self, node: ServedNode, clock_s: Callable[[], float]) -> None:
+        self._node = node
+        self._clock_s = clock_s
+        self._is_open = Access(node).is_open
+        self._shown: dict[bool, _Served] = {}  # by fullness
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/checkpoint", self.checkpoint),
+                Route("/checkpoint.full", self.full_checkpoint),
+                Route("/tile/{path:path}", self.tile),
+                Route("/healthz", self.health),
+            ]
+        )
+
+    async def checkpoint(self, request: Request) -> Response:
+        del request
+        return self._checkpoint(full=False)
+
+    async def full_checkpoint(self, request: Request) -> Response:
+        del request
+        return self._checkpoint(full=True)
+
+    async def tile(self, request: Request) -> Response:
+        try:
+            # The path as sent: a percent sign in it is another spelling, and tiles have one.
+            raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+            tile = parse_path(raw.decode("ascii", "replace").lstrip("/"))
+        except MalformedTile as err:
+            return _text(HTTPStatus.BAD_REQUEST, str(err))
+        if tile.level is None and not self._is_open:
+            why = (
+                "entries of this ledger go to members, its secretariat and accredited readers: ask the client service with a"
+                " reader's proof, or use the hash tiles, which are public"
+            )
+            return _text(HTTPStatus.FORBIDDEN, why)
+        size = self._node.finality.final_size
+        if not tile.exists(size):
+            return _text(HTTPStatus.NOT_FOUND, f"{tile}: not below the final size {size}")
+        try:
+            body = self._cut(tile)
+        except StoreDamaged as err:
+            why = f"this node's store is damaged: {err}. Ask another node"
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, why)
+        return Response(body, media_type=TILE_TYPE, headers={"cache-control": IMMUTABLE})
+
+    async def health(self, request: Request) -> Response:
+        del request
+        if self._node.finality.stopped:
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE, f"alarm: {self._node.finality.alarm}")
+        return _text(HTTPStatus.OK, "ok")
+
+    def _cut(self, tile: TilePath) -> bytes:
+        ledger = self._node.ledger
+        if tile.level is None:
+            return encode_bundle(ledger.entries(256 * tile.index, tile.width))
+        return cut_tile(tile, ledger.read_hash)
+
+    def _checkpoint(self, *, full: bool) -> Response:
+        now = self._clock_s()
+        shown = self._shown.get(full)
+        if shown is None or now - shown.at_s >= CHECKPOINT_MAX_AGE_S:
+            finality = self._node.finality
+            note = finality.full_note() if full else finality.lean_note()
+            shown = _Served(at_s=now, note=None if note is None else bytes(note))
+            self._shown[full] = shown
+        if shown.note is None:
+            why = self._node.finality.alarm or "no checkpoint is final yet"
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE, why)
+        headers = {"cache-control": f"public, max-age={CHECKPOINT_MAX_AGE_S}"}
+        return Response(shown.note, media_type=NOTE_TYPE, headers=headers)
+
+
+def _text(status: HTTPStatus, why: str) -> Response:
+    return PlainTextResponse(f"{why}\n", int(status), headers={"cache-control": "no-store"})

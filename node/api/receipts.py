@@ -1,0 +1,67 @@
+"""Receipts: the proof that one leaf is under a final checkpoint (FORMATS 8 and 9).
+
+A tlog-proof carries the inclusion path and the checkpoint with this node's log line and enough cosignatures for the
+trust policy. A COSE receipt is one log key's word on the root alone; for finality collect one from each of a quorum of nodes.
+"""
+
+from typing import Final
+
+from grpc import StatusCode
+
+from foedus.v1 import client_pb2 as pb
+from node.api.node import ServedNode
+from node.api.refusals import Unanswerable
+from node.ledger.finality import LEAN_LINES_MAX
+from node.ledger.genesis import Genesis
+from node.log.cose import encode_inclusion_receipt, encode_receipt_header, sig_structure
+from node.log.note import Note
+from node.log.policy import PolicyMember, policy_text
+from node.log.proof import ProofFile
+from node.signing.checkpoints import cosigner_vkey, log_vkey
+
+RETRY_MS: Final = 500
+
+
+def receipt(node: ServedNode, index: int, *, cose: bool) -> pb.GetReceiptResponse:
+    """The proof for leaf `index`; `leaf` and `at` are left to the caller. Raises Unanswerable if it is not final."""
+    final, note = node.finality.final, node.finality.full_note()
+    if final is None or note is None or index >= final.checkpoint.size:
+        why = node.finality.alarm if node.finality.stopped else None
+        raise Unanswerable(
+            StatusCode.FAILED_PRECONDITION,
+            "NOT_FINAL",
+            why or f"entry {index} is not final yet: {node.finality.final_size} entries are",
+            field="index",
+            value=index,
+            retry_after_ms=RETRY_MS,
+        )
+    size = final.checkpoint.size
+    path = node.ledger.inclusion_proof(index, size)
+    # Readers may refuse a note of more than 100 lines (R42): own log line, then no more than are needed.
+    lines = note.lines[: 1 + max(node.finality.quorum, LEAN_LINES_MAX)]
+    proof = ProofFile(
+        index=index, hashes=tuple(path), note=bytes(Note(text=note.text, lines=lines))
+    )
+    answer = pb.GetReceiptResponse(index=index, size=size, tlog_proof=bytes(proof))
+    if cose:
+        issuer = node.ledger.genesis.origin
+        protected = encode_receipt_header(node.log_key.kid, issuer, f"node/{node.state}")
+        signature = node.log_key.sign(sig_structure(protected, final.checkpoint.root))
+        answer.cose_receipts.append(
+            encode_inclusion_receipt(protected, size, index, path, signature)
+        )
+    return answer
+
+
+def trust_policy(genesis: Genesis) -> bytes:
+    """The policy text that receipts of this ledger are verified against (RULINGS R2, R44)."""
+    members = [
+        PolicyMember(
+            state=member.state,
+            log_key=log_vkey(genesis.origin, member.log_key),
+            cosigner_key=cosigner_vkey(genesis.origin, member.state, member.cosigner_key),
+            url=f"https://{member.http_endpoint}",
+        )
+        for member in genesis.members
+    ]
+    return policy_text(members, 2 * len(members) // 3 + 1)
