@@ -91,7 +91,7 @@ def evaluate(
     """Judges a checkpoint note. Raises MalformedNote, MalformedCheckpoint; a bad line by a known key is an answer."""
     note = parse_note(note_bytes)
     checkpoint = parse_checkpoint(note.text)
-    log_keys = {log.key for log in policy.logs}
+    log_keys = tuple(log.key for log in policy.logs)
     names = {witness.key: witness.name for witness in policy.witnesses}
     why = ""
     signers: tuple[VerifierKey, ...] = ()

@@ -154,8 +154,6 @@ def _extend(request: AddCheckpoint, held: Held) -> Answer:
         return _conflict(held.size)
     if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
         return _refusal(422, "size 0 with a root that is not the empty tree's")
-    if request.old_size == 0 and request.proof:
-        return _refusal(422, "a proof from size 0 is empty")
     if checkpoint.size == held.size and checkpoint.root != held.root:
         return _refusal(422, f"another root at size {held.size}")
     if not verify_consistency(

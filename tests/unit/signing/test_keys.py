@@ -119,7 +119,8 @@ def test_a_malleable_signature_is_refused() -> None:
     assert not verify_ed25519(key.public, b"m", signature[:32] + (s + L).to_bytes(32, "little"))
     for bad in (b"", signature[:-1], signature + b"\0"):
         assert not verify_ed25519(key.public, b"m", bad)
-    assert not verify_ed25519(key.public[:-1], b"m", signature)
+    for other in (key.public[:-1], key.public + b"\0"):
+        assert not verify_ed25519(other, b"m", signature)
 
 
 def test_a_transport_certificate_is_what_the_register_wants() -> None:
