@@ -6,12 +6,17 @@ We write no extension lines: ML-DSA cosignatures do not cover them. What a commi
 Compare the origin with the expected one *after* the signatures: the key name is not the origin.
 """
 
+import re
 from dataclasses import dataclass
 
 from node.log.errors import MalformedCheckpoint, shown
 from node.log.merkle import HASH_BYTES
 from node.log.note import is_key_name
 from node.log.strict import base64_bytes, base64_text, decimal
+
+_CONTROL = re.compile(
+    rb"[\x00-\x09\x0b-\x1f]"
+)  # a signed note holds none, and the text is a note's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,9 @@ class Checkpoint:
 
 def parse_checkpoint(text: bytes) -> Checkpoint:
     """The checkpoint that this text spells. Raises MalformedCheckpoint; writing gives the same bytes."""
+    control = _CONTROL.search(text)
+    if control is not None:
+        raise MalformedCheckpoint(f"checkpoint: control octet {control[0].hex()}")
     try:
         lines = text.decode().split("\n")
     except UnicodeDecodeError as err:

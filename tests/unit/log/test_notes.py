@@ -169,6 +169,8 @@ def test_private_key_errors_show_no_secret() -> None:
         b"o\n1\n",
         b"o\n1\n" + b"A" * 43 + b"=",
         b"\n1\n" + b"A" * 43 + b"=\n",
+        b"o\r\n1\n" + b"A" * 43 + b"=\n",
+        b"o\tp\n1\n" + b"A" * 43 + b"=\n",
         b"o\n18446744073709551616\n" + b"A" * 43 + b"=\n",
         b"o\n1\n" + b"A" * 43 + b"=\n\n",
         b"o\n1\n" + b"A" * 43 + b"=\next\n\next\n",
