@@ -97,3 +97,12 @@ def test_what_cannot_be_judged_is_exit_2(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     assert run(path)[0] == 2
     assert run(tmp_path / "missing.json")[0] == 2
+
+
+def test_a_section_that_nobody_reads_fails(tmp_path: Path) -> None:
+    data = json.loads(shared_path("vectors/transparency/checkpoints.json").read_text())
+    path = tmp_path / "more.json"
+    path.write_text(json.dumps(data | {"accept_later": [{"text": "x"}]}))
+    status, lines = run(path)
+    assert status == 1
+    assert [line["case"] for line in lines if not line["pass"]] == ["accept_later"]
