@@ -1,0 +1,25 @@
+"""The law: from signed entries and ledger time to decisions, findings and cases. Pure.
+
+No input or output, clock, randomness, logging or float; it imports the standard library and
+`foedus.v1` (with protobuf's run-time part). Read in this order:
+
+    errors, codes      the one parse error; why an entry is refused
+    bodies, entries    the form of every kind; from payload bytes to the value that is judged
+    derived            what comes out: the values that become records
+    policy, tiers      the numbers, and which runs they make Tier 0 to 3
+    rules, veto        voting arithmetic, and what one state can block
+    codec, state       rows and their one spelling
+    genesis, book      what the law is founded on; the open book that rules read and write
+    filing, ballots    who may say what; motions opened, voted on, closed
+    cases              findings, replies, BREACH
+    runs, reports      training runs with C14 and C15; facilities and reports with C02 and C07
+    notes, register    short papers; parties, keys and membership
+    motions            filing rules and effects of the motions in force
+    law                the state machine: start here if you only want to use the room
+
+`scenario` runs published scenarios and is imported by no room; `memory_index` serves it and the tests.
+
+Of the treaty's kinds, law version 1 has in force: identity, instrument, facility, usage, energy, run,
+note; TRAIN, BREACH, APPOINT, CLASSIFY; vote. The others have their form in `content.proto` and are
+refused as FILER (decision record 0021).
+"""

@@ -132,9 +132,21 @@ def _report_slot(book: Book, name: str, row: Facility, start: int, end: int) -> 
         )
     if number >= row.due_slot and number not in row.reported:
         # A slot ends at most 300 s ahead, so few lie between due_slot and now.
-        row = row._replace(reported=tuple(sorted((*row.reported, number))))
+        row = _settled(row._replace(reported=tuple(sorted((*row.reported, number)))))
         book.state.facilities.put(name, row)
     return row
+
+
+def _settled(row: Facility) -> Facility:
+    """Pass over slots that are reported: each ends the gap, and no clock effect is left to them.
+
+    So a site that reports in time changes nothing by the clock, and idle commits stay empty.
+    """
+    due, reported, missed = row.due_slot, row.reported, row.missed
+    while due in reported:
+        due, missed = due + 1, 0
+    kept = tuple(number for number in reported if number >= due)
+    return row._replace(due_slot=due, reported=kept, missed=missed)
 
 
 def _slot_deadline(row: Facility) -> int:
@@ -151,26 +163,21 @@ def slot_due(book: Book, name: str) -> None:
     if book.now <= _slot_deadline(row):
         _schedule_slot(book, name, row)
         return
-    missed = 0 if row.due_slot in row.reported else row.missed + 1
-    row = row._replace(
-        due_slot=row.due_slot + 1,
-        reported=tuple(number for number in row.reported if number > row.due_slot),
-        missed=missed,
-    )
+    missed = row.missed + 1  # were it reported, `_settled` would have passed over it
+    row = _settled(row._replace(due_slot=row.due_slot + 1, missed=missed))
     book.state.facilities.put(name, row)
     _schedule_slot(book, name, row)
-    if missed:
-        severity = 3 if missed >= row.severe_after else 2 if missed >= 3 else 1
-        raise_finding(
-            book,
-            "C02",
-            row.state,
-            name,
-            severity=severity,
-            size=0,  # a lasting gap is one act
-            numbers=(("missed_slots", missed), ("slot_s", row.slot)),
-            fresh=missed == 1,
-        )
+    severity = 3 if missed >= row.severe_after else 2 if missed >= 3 else 1
+    raise_finding(
+        book,
+        "C02",
+        row.state,
+        name,
+        severity=severity,
+        size=0,  # a lasting gap is one act
+        numbers=(("missed_slots", missed), ("slot_s", row.slot)),
+        fresh=missed == 1,
+    )
 
 
 def _check_possible(

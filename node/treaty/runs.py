@@ -29,8 +29,7 @@ def take_run(book: Book, entry: Entry, body: pb.Run) -> Accepted:
     plan = book.state.plans.get(run)
     if plan is None:
         raise Refused(Code.UNKNOWN_REF, f"no run {run}")
-    operator_of(book, entry)
-    uncountersigned = countersigned(book, entry, plan.state)
+    uncountersigned = countersigned(book, entry, operator_of(book, entry))
     if plan.operator != entry.parsed.author:
         raise Refused(Code.STANDING, f"{run} is {plan.operator}'s")
     if body.phase == pb.RUN_PHASE_START:

@@ -55,8 +55,8 @@ def tier_of_run(
 ) -> Tier:
     """The tier of a declared run.
 
-    `lineage_pflop` holds the run's own work and that of all distinct ancestors; it also decides the
-    gate of Tier 1, so that cutting a run into a chain never lowers its tier.
+    `lineage_pflop` holds the run's own work and that of all distinct ancestors. It decides the gates of
+    Tier 2 and 3; that of Tier 1 reads the run's own work, as MODEL 8 words it.
     """
     return (
         _passed(
@@ -78,7 +78,7 @@ def tier_of_run(
             1,
             {
                 "params": params_total >= gates.t1_params,
-                "flop": lineage_pflop >= gates.t1_flop,
+                "flop": own_pflop >= gates.t1_flop,
             },
         )
         or Tier(tier=0, gates=())
