@@ -21,7 +21,6 @@ from node.ledger.reader import (
     UNKNOWN_AUTHOR_CODE,
     Malformed,
     ReadEntry,
-    checks_of,
     read_entry,
     resolve,
 )
@@ -137,7 +136,8 @@ class Admission:
             role = "vote" if parsed.kind == "vote" else "author"
             why = f"{kid}: no {role} key of {parsed.author!r} with this id is in force"
             raise Refused(UNKNOWN_AUTHOR_CODE, "cose.kid", why)
-        verdicts = await self._pool.verify_many(checks_of(resolved))
+        checks = [resolved.check(), *(check for _, check in resolved.endorsers)]
+        verdicts = await self._pool.verify_many(checks)
         if not verdicts[0]:
             raise Refused(
                 SIGNATURE_CODE, "signature", f"not by the key of {parsed.author!r} over this entry"
@@ -151,10 +151,15 @@ class Admission:
                 )
 
     def _check_new(self, entry: ReadEntry) -> None:
-        """Content that is logged already would be DUPLICATE at the commit: say so now, with its place."""
-        logged = self._facts.by_content(entry.parsed.content_hash)
-        if logged is not None:
-            why = f"this content is entry {logged.leaf} already (author seq {logged.seq})"
+        """What would be DUPLICATE at the commit (R14, R28): say so now, with its place."""
+        parsed = entry.parsed
+        logged = None
+        if parsed.seq < self._ledger.author_tip(parsed.author)[0]:
+            logged = self._facts.at_seq(parsed.author, parsed.seq)
+        elif parsed.endorsements:
+            logged = self._facts.by_content(parsed.content_hash)
+        if logged is not None and logged.content_hash == parsed.content_hash:
+            why = f"this content is entry {logged.leaf} already, with the author's seq {logged.seq}"
             raise Refused("DUPLICATE", "content", why)
 
     # Answers

@@ -26,7 +26,6 @@ from node.storage import keys
 from node.storage.errors import StoreDamaged
 from node.storage.keys import FACET_VALUE_BYTES_MAX, Facet
 from node.storage.store import CommitWrite, IndexRow, Store, Tip
-from node.treaty.codec import DamagedRow
 from node.treaty.derived import (
     CaseStep,
     Decision,
@@ -35,6 +34,7 @@ from node.treaty.derived import (
     MotionOpened,
     Rejected,
     RunStep,
+    Uncountersigned,
     VetoCheck,
 )
 from node.treaty.entries import EntryFacts
@@ -54,8 +54,8 @@ class StoreFacts:
         if row is None:
             return None
         try:
-            return facts_from_row(row[1])
-        except DamagedRow as err:
+            return facts_from_row(entry_hash, row[1])
+        except MalformedRecord as err:
             raise StoreDamaged(f"{self._store.path}: index of {entry_hash.hex()}: {err}") from err
 
     def at_seq(self, author: str, seq: int) -> EntryFacts | None:
@@ -167,7 +167,7 @@ def _derived_facets(derived: Derived) -> list[tuple[Facet, bytes]]:
     subjects: list[str] = []
     case = ""
     match derived:
-        case Rejected():
+        case Rejected() | Uncountersigned():
             subjects = [derived.entry.hex()]
         case MotionOpened() | Decision():
             subjects = [derived.motion, derived.about, *derived.subjects]

@@ -16,12 +16,12 @@ from typing import Any, Final, Self
 
 from node.ledger.append import StoreBuckets, StoreFacts, facet_value, standing_of, write_plan
 from node.ledger.batch import CommittedBatch
-from node.ledger.errors import NotYet
-from node.ledger.finality import Finality
+from node.ledger.errors import NotYet, ReplayDiverged
+from node.ledger.finality import FinalCheckpoint, Finality
 from node.ledger.genesis import Genesis, chain_id, parse_genesis
 from node.ledger.mempool import Mempool, Place
 from node.ledger.plan import AppendPlan, CommitMachine
-from node.ledger.reader import EntryReader, Malformed, checks_of, on_the_spot, resolve
+from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
 from node.ledger.state_digest import DamagedState
 from node.log import merkle
 from node.log.merkle import Tree
@@ -150,14 +150,15 @@ class Ledger:
 
     def attach(self, *, finality: Finality | None = None, mempool: Mempool | None = None) -> None:
         """Who is told of each commit, after it is durable: once, at start."""
-        if finality is not None:
-            self._finality = finality
-            if mempool is not None or self._mempool is not None:
-                pool = mempool or self._mempool
-                assert pool is not None, "checked above"
-                finality.subscribe(lambda final: pool.final(final.checkpoint.size))
         if mempool is not None:
             self._mempool = mempool
+        if finality is not None:
+            self._finality = finality
+            finality.subscribe(self._made_final)
+
+    def _made_final(self, final: FinalCheckpoint) -> None:
+        if self._mempool is not None:
+            self._mempool.final(final.checkpoint.size)
 
     def subscribe(self, listener: Callable[[Applied], None]) -> None:
         """`listener` is called on the event loop after each durable commit, empty ones included; it must not block."""
@@ -176,9 +177,8 @@ class Ledger:
             if isinstance(entry, Malformed):
                 continue
             resolved = resolve(entry, self._machine.law.resolve_key)
-            if resolved is None or self._pool.known(entry.entry_hash, resolved.check.public_key):
-                continue
-            checks += checks_of(resolved)
+            if resolved is not None:
+                checks += open_checks(resolved, self._pool.known)
         return checks
 
     async def apply(self, batch: CommittedBatch, engine_record: bytes) -> Applied:
@@ -197,7 +197,7 @@ class Ledger:
         if checks:
             await self._pool.verify_many(checks)
         try:
-            plan = self._machine.commit(batch, self.reader.read, self._verdict)
+            plan = self._machine.commit(batch, self.reader.read, self._pool.known)
         except DamagedState as err:
             raise StoreDamaged(f"{self._store.path}: {err}") from err
         write_plan(self._store, plan, engine_record)
@@ -205,12 +205,6 @@ class Ledger:
             await self._store.durable()
         self._applying = False
         return self._show(plan)
-
-    def _verdict(self, check: SignatureCheck) -> bool:
-        assert check.entry_hash is not None, "the reader names every check"
-        known = self._pool.known(check.entry_hash, check.public_key)
-        # Unknown: the key was registered by an entry of this very commit. Rare, so checked here and now.
-        return on_the_spot(check) if known is None else known
 
     def _show(self, plan: AppendPlan) -> Applied:
         self._tree, self._commit, self._time_ms = plan.tree, plan.index, plan.time_ms
@@ -451,7 +445,7 @@ def _restored(
             state=store.state_items(),
             standing=standing,
         )
-    except DamagedRow as err:
+    except (DamagedRow, ReplayDiverged) as err:
         raise StoreDamaged(f"{store.path}: state: {err}") from err
     if machine.state_keys != tip.state_keys or machine.state_digest != tip.state_digest:
         raise StoreDamaged(

@@ -1,7 +1,7 @@
 """What one commit appends and changes, computed without a database: so that a node and an offline auditor run the same code.
 
     machine, plan = CommitMachine.found(genesis, document, sources)     the founding commit, index 0
-    plan = machine.commit(batch, reader.read, verdict)                  then one plan per batch, in order
+    plan = machine.commit(batch, reader.read, known)                    then one plan per batch, in order
 
 Within a commit (RULINGS R24): what the clock made due, each dated at its own second; then the entries in order, each
 followed by what the law derives from it; then the commit record, its last leaf. Nothing appended and nothing derived:
@@ -16,21 +16,21 @@ from typing import Final, Protocol
 
 from node.ledger import records
 from node.ledger.batch import CommittedBatch, Judged
+from node.ledger.errors import MalformedRecord, ReplayDiverged
 from node.ledger.genesis import Genesis, chain_id
 from node.ledger.reader import (
     SCHEMA_CODE,
     SIGNATURE_CODE,
     UNKNOWN_AUTHOR_CODE,
+    Known,
     Malformed,
     ReadEntry,
-    Verdict,
     resolve,
     verified_endorsers,
 )
 from node.ledger.state_digest import Buckets, Row, StateDigest
 from node.log import merkle
 from node.log.merkle import EMPTY_TREE, HashRun, Tree, leaf_hashes
-from node.treaty import codec
 from node.treaty.codes import Code
 from node.treaty.derived import Derived
 from node.treaty.entries import Entry, EntryFacts
@@ -38,6 +38,7 @@ from node.treaty.genesis import FoundingMember, FoundingParty, GenesisFacts
 from node.treaty.law import Law
 
 MS_PER_S: Final = 1000
+_FACTS_NUMBERS_END: Final = 32 + 3 * 8
 
 Read = Callable[[bytes], ReadEntry | Malformed]
 """Raw transaction -> its parsed form: `EntryReader.read`, or `read_entry` without a memory."""
@@ -222,13 +223,23 @@ class CommitMachine:
         state: Iterable[tuple[int, bytes, bytes]],
         standing: Standing,
     ) -> "CommitMachine":
-        """Where a store stopped; `state` is the whole map as (bucket, key, value), ascending. Raises DamagedRow."""
+        """Where a store stopped; `state` is the whole map as (bucket, key, value), ascending.
+
+        Raises DamagedRow, ReplayDiverged.
+        """
         rows = list(state)
         digest = StateDigest()
         digest.load(rows)
         index = OpenIndex(facts)
         items = ((key, value) for _, key, value in rows)
         law = Law.restore(facts_of(genesis, document), index, items)
+        # The law takes up its clock; what was due by then was derived before the store was left (R23).
+        late = law.advance(standing.time_ms // MS_PER_S)
+        if late or law.drain_changes():
+            raise ReplayDiverged(
+                f"after restart the law derives {len(late)} records for second {standing.time_ms // MS_PER_S} that the log"
+                " does not hold: the store was written under another version of the law, or is damaged"
+            )
         return cls(law, index, digest, buckets, standing)
 
     @property
@@ -239,7 +250,7 @@ class CommitMachine:
     def state_keys(self) -> int:
         return self._digest.keys
 
-    def commit(self, batch: CommittedBatch, read: Read, verdict: Verdict) -> AppendPlan:
+    def commit(self, batch: CommittedBatch, read: Read, known: Known) -> AppendPlan:
         """What this batch appends. Batches come in order, without a gap: anything else is the engine's mistake."""
         before = self.standing
         assert batch.index == before.index + 1, f"batch {batch.index} after {before.index}"
@@ -247,10 +258,10 @@ class CommitMachine:
         commit = _OpenCommit(self._digest.root, before.tree.size, dict(before.dropped))
         commit.derive(self.law.advance(batch.time_ms // MS_PER_S))
         for raw in batch.entries:
-            self._apply(commit, raw, read, verdict)
+            self._apply(commit, raw, read, known)
         return self._close(commit, batch.index, batch.time_ms, batch.order_digest)
 
-    def _apply(self, commit: "_OpenCommit", raw: bytes, read: Read, verdict: Verdict) -> None:
+    def _apply(self, commit: "_OpenCommit", raw: bytes, read: Read, known: Known) -> None:
         entry = read(raw)
         if isinstance(entry, Malformed):
             commit.drop(entry.entry_hash, "", 0, SCHEMA_CODE)
@@ -260,7 +271,7 @@ class CommitMachine:
         if resolved is None:
             commit.drop(entry.entry_hash, parsed.author, parsed.seq, UNKNOWN_AUTHOR_CODE)
             return
-        endorsers = verified_endorsers(resolved, verdict)
+        endorsers = verified_endorsers(resolved, known)
         if endorsers is None:
             commit.drop(entry.entry_hash, parsed.author, parsed.seq, SIGNATURE_CODE)
             return
@@ -361,16 +372,48 @@ class _OpenCommit:
 
 
 def facts_row(facts: EntryFacts) -> bytes:
-    """How the index keeps facts (`facts_from_row` reads it)."""
-    return codec.encode(tuple(facts))
+    """How the index keeps facts under the entry's hash.
+
+    content hash 32 | u64 leaf | u64 seq | u64 second | author, kind, topic, code: each u16 length and UTF-8
+    """
+    parts = [
+        facts.content_hash,
+        facts.leaf.to_bytes(8, "big"),
+        facts.seq.to_bytes(8, "big"),
+        facts.time_s.to_bytes(8, "big"),
+    ]
+    for text in (facts.author, facts.kind, facts.topic, facts.code):
+        data = text.encode()
+        parts.append(len(data).to_bytes(2, "big"))
+        parts.append(data)
+    return b"".join(parts)
 
 
-def facts_from_row(data: bytes) -> EntryFacts:
-    """Raises DamagedRow."""
-    value = codec.decode(data)
-    if not isinstance(value, tuple) or len(value) != len(EntryFacts._fields):
-        raise codec.DamagedRow(f"facts of an entry: want {len(EntryFacts._fields)} fields")
-    return EntryFacts(*value)  # type: ignore[arg-type]  # the codec gives back what `facts_row` was given
+def facts_from_row(entry_hash: bytes, row: bytes) -> EntryFacts:
+    """Raises MalformedRecord."""
+    texts = []
+    at = _FACTS_NUMBERS_END
+    for _ in range(4):
+        start = at + 2
+        at = start + int.from_bytes(row[at:start], "big")
+        texts.append(row[start:at])
+    if at != len(row) or len(entry_hash) != merkle.HASH_BYTES:
+        raise MalformedRecord(f"facts of entry {entry_hash.hex()}: {len(row)} bytes, ends at {at}")
+    try:
+        author, kind, topic, code = (text.decode() for text in texts)
+    except UnicodeDecodeError as err:
+        raise MalformedRecord(f"facts of entry {entry_hash.hex()}: {err}") from err
+    return EntryFacts(
+        entry_hash=entry_hash,
+        leaf=int.from_bytes(row[32:40], "big"),
+        author=author,
+        seq=int.from_bytes(row[40:48], "big"),
+        kind=kind,
+        topic=topic,
+        code=code,
+        content_hash=row[:32],
+        time_s=int.from_bytes(row[48:_FACTS_NUMBERS_END], "big"),
+    )
 
 
 def is_first_at_seq(facts: EntryFacts) -> bool:

@@ -2,8 +2,8 @@
 
     read(raw)            form: COSE shell, payload, header equal to content            else SCHEMA
     resolve(read, keys)  keys in force now, for author and endorsers                   else UNKNOWN_AUTHOR
-    checks               what to hand to the verify pool, ahead of time if one likes
-    judge                code, or the verified endorsers
+    open_checks(..)      what to hand to the verify pool, ahead of time if one likes
+    verified_endorsers   who endorsed, or None: a bad signature                        else SIGNATURE
 
 An entry is looked at when it is admitted, when a block with it arrives and when it is committed; the parsed form is
 remembered in between. Keys are resolved anew each time (RULINGS R71): a rotated key must not pass by cache.
@@ -35,8 +35,8 @@ REMEMBERED_BYTES_MAX: Final = (
 ResolveKey = Callable[[str, bytes], RegisteredKey | None]
 """(party, kid) -> the key in force now, or None: `Law.resolve_key`."""
 
-Verdict = Callable[[SignatureCheck], bool]
-"""Is this signature good? The pool's memory, or checked on the spot."""
+Known = Callable[[bytes, bytes], bool | None]
+"""(entry hash, public key) -> the remembered verdict, or None: `VerifyPool.known`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,19 @@ class Malformed:
 class Resolved:
     """The keys that an entry names, as they stand in the register now."""
 
-    check: SignatureCheck
+    entry: ReadEntry
+    public_key: bytes  # the author's
     endorsers: tuple[tuple[str, SignatureCheck], ...]  # endorsements by unknown keys are left out
+
+    def check(self) -> SignatureCheck:
+        """The author's signature."""
+        statement = self.entry.statement
+        return SignatureCheck(
+            self.public_key,
+            statement.to_be_signed(),
+            statement.signature,
+            self.entry.entry_hash,
+        )
 
 
 class EntryReader:
@@ -140,16 +151,13 @@ def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
 
     A vote is signed by a vote key and everything else by an author key: a key in the wrong role is no key.
     """
-    parsed, statement = entry.parsed, entry.statement
-    registered = resolve_key(parsed.author, statement.header.kid)
+    parsed = entry.parsed
+    registered = resolve_key(parsed.author, entry.statement.header.kid)
     purpose = "vote" if parsed.kind == "vote" else "author"
     if registered is None or registered.purpose != purpose:
         return None
-    check = SignatureCheck(
-        registered.public_key, statement.to_be_signed(), statement.signature, entry.entry_hash
-    )
     if not entry.endorsements:
-        return Resolved(check=check, endorsers=())
+        return Resolved(entry=entry, public_key=registered.public_key, endorsers=())
     endorsers = []
     for raw, endorsement in zip(parsed.endorsements, entry.endorsements, strict=True):
         endorser, kid = endorsement.header.issuer, endorsement.header.kid
@@ -163,25 +171,42 @@ def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
             sha256(raw + parsed.content_hash).digest(),
         )
         endorsers.append((endorser, check_of))
-    return Resolved(check=check, endorsers=tuple(endorsers))
+    return Resolved(entry=entry, public_key=registered.public_key, endorsers=tuple(endorsers))
 
 
-def checks_of(resolved: Resolved) -> list[SignatureCheck]:
-    """All signatures of an entry, for the verify pool."""
-    return [resolved.check, *(check for _, check in resolved.endorsers)]
+def open_checks(resolved: Resolved, known: Known) -> list[SignatureCheck]:
+    """The signatures of an entry that nobody has checked yet, for the verify pool."""
+    checks = []
+    if known(resolved.entry.entry_hash, resolved.public_key) is None:
+        checks.append(resolved.check())
+    for _, check in resolved.endorsers:
+        if check.entry_hash is None or known(check.entry_hash, check.public_key) is None:
+            checks.append(check)
+    return checks
 
 
-def verified_endorsers(resolved: Resolved, verdict: Verdict) -> tuple[str, ...] | None:
-    """Parties whose endorsement holds, sorted and distinct; None if any signature of the entry is bad."""
-    if not verdict(resolved.check):
+def verified_endorsers(resolved: Resolved, known: Known) -> tuple[str, ...] | None:
+    """Parties whose endorsement holds, sorted and distinct; None if any signature of the entry is bad.
+
+    What is not known is checked on the spot: the key was registered by an entry of this very commit, or the memory is full.
+    """
+    verdict = known(resolved.entry.entry_hash, resolved.public_key)
+    if not (_on_the_spot(resolved.check()) if verdict is None else verdict):
         return None
     if not resolved.endorsers:
         return ()
-    if not all(verdict(check) for _, check in resolved.endorsers):
-        return None
+    for _, check in resolved.endorsers:
+        assert check.entry_hash is not None, "endorsement checks are named"
+        verdict = known(check.entry_hash, check.public_key)
+        if not (_on_the_spot(check) if verdict is None else verdict):
+            return None
     return tuple(sorted({endorser for endorser, _ in resolved.endorsers}))
 
 
-def on_the_spot(check: SignatureCheck) -> bool:
-    """A verdict without any memory."""
+def nothing_known(_entry_hash: bytes, _public_key: bytes) -> bool | None:
+    """A memory that holds nothing: every signature is checked on the spot."""
+    return None
+
+
+def _on_the_spot(check: SignatureCheck) -> bool:
     return verify_ed25519(check.public_key, check.message, check.signature)

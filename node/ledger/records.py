@@ -21,6 +21,7 @@ from node.treaty.derived import (
     MotionOpened,
     Rejected,
     RunStep,
+    Uncountersigned,
     VetoCheck,
 )
 
@@ -31,6 +32,7 @@ STATEMENT_FIRST_BYTE: Final = 0xD2
 
 TYPE_OF: Final[dict[type[Any], str]] = {
     Rejected: "rejected",
+    Uncountersigned: "uncountersigned",
     MotionOpened: "motion",
     Decision: "decision",
     Finding: "finding",
@@ -38,6 +40,7 @@ TYPE_OF: Final[dict[type[Any], str]] = {
     RunStep: "run",
     VetoCheck: "veto_check",
 }
+_FIELDS: Final = {kind: tuple(item.name for item in fields(kind)) for kind in TYPE_OF}
 GENESIS_TYPE: Final = "genesis"
 COMMIT_TYPE: Final = "commit"
 TYPES: Final = frozenset({*TYPE_OF.values(), GENESIS_TYPE, COMMIT_TYPE})
@@ -57,8 +60,8 @@ def nonce(state_digest_before: bytes, ordinal: int) -> bytes:
 def encode_derived(derived: Derived, record_nonce: bytes) -> bytes:
     """The leaf of one derived value."""
     value: dict[str, Any] = {"type": TYPE_OF[type(derived)], "nonce": record_nonce}
-    for item in fields(derived):
-        value[item.name] = getattr(derived, item.name)
+    for name in _FIELDS[type(derived)]:
+        value[name] = getattr(derived, name)
     if isinstance(derived, Finding) and len(derived.inputs) > INPUTS_MAX:
         del value["inputs"]
         value["inputs_count"] = len(derived.inputs)

@@ -1,7 +1,9 @@
 """Leaves for people and for JSON: integers, text, lists and maps; bytes as lower-case hex. Nothing here is hashed.
 
-{"index": 7, "form": "entry", "hash": "..", "author": "US", "seq": 3, "kind": "usage", "subject": "usage/dc1", "body": {...}, ...}
-{"index": 8, "form": "record", "type": "decision", ...fields of records.cddl}
+    {"leaf": 7, "form": "entry", "hash": "..", "author": "US", "seq": 3, "kind": "usage", "body": {...}, ...}
+    {"leaf": 8, "form": "record", "type": "decision", ...fields of records.cddl}
+
+`leaf` is the place in the log; a record's own `index` names the entry it speaks of.
 """
 
 from typing import Any
@@ -20,8 +22,8 @@ CLASS_LETTERS = {1: "P", 2: "R", 3: "S"}  # confidentiality classes of the treat
 def leaf_view(index: int, leaf: bytes) -> dict[str, Any]:
     """One leaf as a JSON-able map. Raises MalformedRecord for bytes that are neither entry nor record."""
     if is_record(leaf):
-        return {"index": index, "form": "record", **_plain_map(decode_record(leaf))}
-    return {"index": index, "form": "entry", **entry_view(leaf)}
+        return {"leaf": index, "form": "record", **_plain_map(decode_record(leaf))}
+    return {"leaf": index, "form": "entry", **entry_view(leaf)}
 
 
 def entry_view(raw: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from node.signing.keys import (
     generate_agency_keys,
     generate_node_keys,
 )
-from node.signing.statements import FIRST_PREV, entry_hash, sign_entry
+from node.signing.statements import FIRST_PREV, entry_hash, sign_endorsement, sign_entry
 
 STATES = ("BR", "CN", "GB", "KE", "US", "DE", "IN")
 GENESIS_MS = 1_700_000_000_000
@@ -56,22 +56,39 @@ class Author:
             ),
         )
 
+    def facility(self, name: str, by: AgencyKeys, *, endorsed: bool = True) -> bytes:
+        """The next facility statement, countersigned by its state's agency."""
+        content = pb.Content(
+            ver=1,
+            ledger=self.ledger,
+            author=self.keys.author_id,
+            confidentiality=pb.CONFIDENTIALITY_RESTRICTED,
+            facility=pb.Facility(facility=name, capacity_mh=1000, mem_gb=80),
+        ).SerializeToString()
+        endorsement = sign_endorsement(
+            by.author, endorser=by.author_id, kind="facility", subject=name, content=content
+        )
+        endorsements = (endorsement,) if endorsed else ()
+        return self.sign(content, kind="facility", subject=name, endorsements=endorsements)
+
     def sign(
         self,
-        content: pb.Content,
+        content: pb.Content | bytes,
         *,
         kind: str = "energy",
         subject: str = "dc1",
         advance: bool = True,
+        endorsements: tuple[bytes, ...] = (),
     ) -> bytes:
         entry = sign_entry(
             self.keys.author,
             author=self.keys.author_id,
             kind=kind,
             subject=subject,
-            content=content.SerializeToString(),
+            content=content if isinstance(content, bytes) else content.SerializeToString(),
             seq=self.seq + 1,
             prev=self.prev,
+            endorsements=endorsements,
         )
         if advance:
             self.seq += 1

@@ -141,7 +141,7 @@ def test_a_gap_closed_by_another_node_wakes_the_entry(pool: Pool) -> None:
 
 def test_an_entry_too_far_ahead_is_refused(pool: Pool) -> None:
     pool.add("US", GAP_MAX)
-    with pytest.raises(Refused, match="SEQ_GAP: envelope.seq"):
+    with pytest.raises(Refused, match=r"SEQ_GAP: envelope\.seq"):
         pool.add("US", GAP_MAX + 1)
     pool.add("US", 1)
     pool.add("US", GAP_MAX + 1)

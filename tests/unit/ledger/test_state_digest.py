@@ -33,7 +33,8 @@ def by_definition(state: dict[bytes, bytes]) -> bytes:
 
 def test_the_digest_follows_its_definition_through_changes() -> None:
     draw = random.Random(20)
-    digest, buckets, state = StateDigest(), MemoryBuckets(), {}
+    digest, buckets = StateDigest(), MemoryBuckets()
+    state: dict[bytes, bytes] = {}
     assert digest.root == by_definition({})
     keys = [b"key/%d" % number for number in range(400)]
     for _ in range(4):
