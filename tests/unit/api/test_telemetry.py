@@ -3,7 +3,7 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -55,11 +55,12 @@ def test_levels() -> None:
 
 def test_a_secret_by_name_is_never_written() -> None:
     log, stream = lines("human")
-    for attempt in (
+    attempts: tuple[Callable[[], None], ...] = (
         lambda: event(log, "start", passphrase="x"),
         lambda: event(log, "start", private_key=b"x"),
         lambda: event(log, "start", block_seed=b"x"),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(AssertionError):
             attempt()
     assert stream.getvalue() == ""
