@@ -45,6 +45,16 @@ def derived_ref(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
+class Group:
+    """Runs that C15 looks at together, and the PFLOP they have done: an upper bound of what counts."""
+
+    __slots__ = ("done", "runs")
+
+    def __init__(self, *runs: str) -> None:
+        self.runs = list(runs)
+        self.done = 0
+
+
 class Book:
     """See the file's head. `due` is a heap of (second, rank, order, what, name), some stale."""
 
@@ -60,9 +70,9 @@ class Book:
         self.pending: dict[tuple[str, str], int] = {}
         self.by_ref: dict[bytes, str] = {}  # derived_ref -> case id
         self.children: dict[str, list[str]] = {}  # run -> runs that name it as parent
-        self.groups: dict[str, list[str]] = {}  # C15 group -> its runs, in order of their plans
-        self.groups_of: dict[str, list[str]] = {}  # run -> its groups but the lineage
-        self.component: dict[str, list[str]] = {}  # run -> all runs joined to it, shared by them
+        self.groups: dict[str, Group] = {}  # C15 group by its key
+        self.groups_of: dict[str, list[str]] = {}  # run -> the keys of its groups
+        self.component: dict[str, Group] = {}  # run -> its lineage group, shared by all its runs
 
     def value(self, param: str) -> int:
         """The present value of a policy parameter."""
@@ -115,31 +125,39 @@ class Book:
             self.by_ref[derived_ref(name)] = name
         self.state.cases.put(name, row)
 
-    def put_plan(self, run: str, row: Plan) -> None:
-        self.state.plans.put(run, row)
-        self.index_plan(run, row)
-
-    def index_plan(self, run: str, plan: Plan) -> None:
+    def index_plan(self, run: str, plan: Plan, done: int) -> None:
         """Enter a run into the indexes of lineage and of C15's groups."""
         for parent in plan.parents:
             self.children.setdefault(parent, []).append(run)
-        merged = self.component.setdefault(run, [run])
+        merged = self.component.setdefault(run, Group(run))
+        merged.done += done
         for parent in plan.joined:  # in any order: a restored book reads plans by name
-            other = self.component.setdefault(parent, [parent])
+            other = self.component.setdefault(parent, Group(parent))
             if other is not merged:
-                small, large = sorted((merged, other), key=len)
-                large.extend(small)
-                for member in small:
+                small, large = sorted((merged, other), key=lambda group: len(group.runs))
+                large.runs.extend(small.runs)
+                large.done += small.done
+                for member in small.runs:
                     self.component[member] = large
                 merged = large
-        groups = [f"owner:{owner}" for owner in self.ultimate_owners(plan.operator)]
+        keys = [f"owner:{owner}" for owner in self.ultimate_owners(plan.operator)]
         if plan.code_hash:
-            groups.append(f"code:{plan.code_hash.hex()}")
+            keys.append(f"code:{plan.code_hash.hex()}")
         if plan.doc_root:
-            groups.append(f"data:{plan.doc_root.hex()}")
-        self.groups_of[run] = groups
-        for group in groups:
-            self.groups.setdefault(group, []).append(run)
+            keys.append(f"data:{plan.doc_root.hex()}")
+        self.groups_of[run] = keys
+        for key in keys:
+            group = self.groups.get(key)
+            if group is None:
+                group = self.groups[key] = Group()
+            group.runs.append(run)
+            group.done += done
+
+    def add_done(self, run: str, gained: int) -> None:
+        """A run's work grew: so did its groups'."""
+        self.component[run].done += gained
+        for key in self.groups_of[run]:
+            self.groups[key].done += gained
 
     def owner_closure(self, party: str) -> set[str]:
         """The party and all its direct and indirect owners."""

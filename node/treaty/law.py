@@ -329,7 +329,7 @@ def _reindex(book: Book) -> None:
     """Rebuild from the rows all that follows from them."""
     state = book.state
     for run, plan in sorted(state.plans.items()):
-        book.index_plan(run, plan)
+        book.index_plan(run, plan, runs.done_of(state.lives[run]))
     for name in state.cases:
         book.by_ref[derived_ref(name)] = name
     register.schedule_veto_check(book)

@@ -7,7 +7,7 @@ runs that belong together (C15). No path leads to RUNNING but Tier 0 or a valid 
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty.book import RANK_DUTY, RANK_LAPSE, Accepted, Book, Refused
+from node.treaty.book import RANK_DUTY, RANK_LAPSE, Accepted, Book, Group, Refused
 from node.treaty.cases import raise_finding
 from node.treaty.codes import Code
 from node.treaty.derived import RunStep
@@ -17,6 +17,9 @@ from node.treaty.state import NEVER, Life, Model, Plan
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
 BUDGET_TOLERANCE_BP: Final = 200  # C14: 2 % above the plan
+# A plan reads all its ancestors once. Real lineages have a handful; without a limit one operator could
+# make every node walk as many rows as it has ever planned runs, again and again.
+ANCESTORS_MAX: Final = 1_024
 TIER_WITH_OVERSIGHT: Final = 2  # progress reports and oversight compute are duties from here on
 _UNTIL_APPROVED: Final = frozenset({"PLANNED", "SUBMITTED", "REFUSED", "APPROVED"})
 
@@ -59,6 +62,9 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     model = book.qualified(author, body.model)
     if model in state.models:
         raise Refused(Code.REPEATED, f"model {model} is already declared")
+    ancestors = _ancestors(book, parents)
+    if len(ancestors) > ANCESTORS_MAX:
+        raise Refused(Code.HARD_LIMIT, f"more than {ANCESTORS_MAX} ancestors")
     own_owners = book.owner_closure(author)
     joined = tuple(
         parent
@@ -82,13 +88,14 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
         gates=tuple(gates_at(book.policy, book.now)),
     )
     state.plans.put(run, plan)
-    book.index_plan(run, plan)
+    book.index_plan(run, plan, done=0)
     state.models.put(model, Model(run))
     life = Life(
         status="PLANNED",
         tier=-1,  # not weighed yet
         gates=(),
-        lineage=0,
+        own=body.pflop_plan,
+        lineage=body.pflop_plan + sum(state.lives[one].own for one in ancestors),
         approved=0,
         until=NEVER,
         motion="",
@@ -165,6 +172,8 @@ def add_usage(book: Book, run: str, pflop: int, starts_at: int, entry_hash: byte
 def _done_changed(book: Book, run: str, plan: Plan, before: int, entry_hash: bytes) -> None:
     life = book.state.lives[run]
     done = done_of(life)
+    if done != before:
+        book.add_done(run, done - before)
     numbers = (("done_pflop", done), ("plan_pflop", plan.pflop_plan))
     if done * 10_000 > plan.pflop_plan * (10_000 + BUDGET_TOLERANCE_BP):
         _over_budget(book, run, plan, life, 3, numbers, (entry_hash,))
@@ -234,38 +243,47 @@ def _gates(book: Book, plan: Plan, life: Life) -> Gates:
 
 
 def weigh(book: Book, run: str) -> None:
-    """Recompute tier and lineage of a run and of all its descendants (LAW K17: after every entry)."""
-    ahead, seen = [run], {run}
-    while ahead:
-        current = ahead.pop()
-        if not _weigh_one(book, current) and current == run:
-            return  # nothing moved here, so nothing moves below
-        for child in book.children.get(current, ()):
-            if child not in seen:
-                seen.add(child)
-                ahead.append(child)
+    """Recompute the tier of a run and, if its own work changed, of its descendants (LAW K17).
 
-
-def _weigh_one(book: Book, run: str) -> bool:
-    """Returns whether the lineage or tier changed."""
+    Each distinct ancestor counts once in a lineage, so what a run's own work gains is what every
+    descendant's lineage gains: no lineage is summed anew.
+    """
     plan, life = book.state.plans[run], book.state.lives[run]
     own = _own(plan, life)
-    lineage = own + sum(
-        _own(book.state.plans[ancestor], book.state.lives[ancestor])
-        for ancestor in _ancestors(book, plan)
-    )
+    gained = own - life.own
+    if gained:
+        life = life._replace(own=own)
+        book.state.lives.put(run, life)
+    _weigh_one(book, run, life.lineage + gained)
+    if gained:
+        for descendant in _descendants(book, run):
+            _weigh_one(book, descendant, book.state.lives[descendant].lineage + gained)
+
+
+def _weigh_one(book: Book, run: str, lineage: int) -> None:
+    plan, life = book.state.plans[run], book.state.lives[run]
     tier = tier_of_run(
         _gates(book, plan, life),
         params_total=plan.params_total,
-        own_pflop=own,
+        own_pflop=life.own,
         lineage_pflop=lineage,
         has_parents=bool(plan.parents),
         forecast_bp=plan.forecast_bp,
     )
-    if (tier.tier, tier.gates, lineage) == (life.tier, life.gates, life.lineage):
-        return False
-    _enter_tier(book, run, plan, life, tier, lineage)
-    return True
+    if (tier.tier, tier.gates, lineage) != (life.tier, life.gates, life.lineage):
+        _enter_tier(book, run, plan, life, tier, lineage)
+
+
+def _descendants(book: Book, run: str) -> list[str]:
+    """All of them, each once."""
+    found = {run: None}
+    ahead = [run]
+    while ahead:
+        for child in book.children.get(ahead.pop(), ()):
+            if child not in found:
+                found[child] = None
+                ahead.append(child)
+    return sorted(name for name in found if name != run)
 
 
 def _enter_tier(book: Book, run: str, plan: Plan, life: Life, tier: Tier, lineage: int) -> None:
@@ -285,10 +303,11 @@ def _enter_tier(book: Book, run: str, plan: Plan, life: Life, tier: Tier, lineag
         _over_budget(book, run, plan, life, 4, numbers, ())
 
 
-def _ancestors(book: Book, plan: Plan) -> set[str]:
-    seen = set(plan.parents)
+def _ancestors(book: Book, parents: tuple[str, ...]) -> set[str]:
+    """The parents and all their ancestors; stops once there are too many."""
+    seen = set(parents)
     ahead = list(seen)
-    while ahead:
+    while ahead and len(seen) <= ANCESTORS_MAX:
         for parent in book.state.plans[ahead.pop()].parents:
             if parent not in seen:
                 seen.add(parent)
@@ -377,7 +396,7 @@ def look_for_splitting(book: Book, run: str) -> None:
     lineage = book.component[run]
     counted = _counted(book, lineage, frontier)
     if _reach(book, counted, frontier):
-        _splitting(book, f"lineage:{min(lineage)}", 4, counted, frontier)
+        _splitting(book, f"lineage:{min(lineage.runs)}", 4, counted, frontier)
     for group in book.groups_of[run]:
         counted = _counted(book, book.groups[group], frontier)
         if not _reach(book, counted, frontier):
@@ -389,14 +408,14 @@ def look_for_splitting(book: Book, run: str) -> None:
             _splitting(book, group, 2, counted, frontier)
 
 
-def _counted(book: Book, runs: list[str], frontier: int) -> list[str]:
-    if len(runs) < 2:
-        return []
+def _counted(book: Book, group: Group, frontier: int) -> list[str]:
+    if len(group.runs) < 2 or group.done < frontier:
+        return []  # not even with the runs that do not count: nearly always
     since = book.now - book.value("lineage_window")
     lives = book.state.lives
     return sorted(
         run
-        for run in runs
+        for run in group.runs
         if lives[run].started_at != NEVER
         and lives[run].last_at >= since
         and lives[run].lineage < frontier

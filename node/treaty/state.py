@@ -91,7 +91,8 @@ class Life(NamedTuple):
     status: str
     tier: int
     gates: tuple[str, ...]  # which gates decided the tier
-    lineage: int  # PFLOP
+    own: int  # PFLOP: the greater of plan and done until the end, then done (LAW K17)
+    lineage: int  # PFLOP: own work and that of all distinct ancestors
     approved: int  # tier of the valid approval; 0 = none
     until: int  # the approval ends at this second, or NEVER
     motion: str  # the open TRAIN, else the last one

@@ -21,6 +21,7 @@ PARTIES = (
     ("beta", "operator", "CN"),
     ("insp-gb", "inspector", "GB"),
     ("insp-ke", "inspector", "KE"),
+    ("insp-us", "inspector", "US"),
     ("meter", "device", "US"),
     ("SEC", "secretariat", "SEC"),
 )

@@ -88,6 +88,8 @@ def test_two_no_refuse_and_silence_approves_nothing(court: Court) -> None:
         (["insp-gb"], Code.INSPECTORS),
         (["insp-gb", "acme"], Code.INSPECTORS),
         (["insp-gb", "nobody"], Code.INSPECTORS),
+        (["insp-gb", "insp-us"], Code.INSPECTORS),
+        (["insp-gb", "insp-ke", "insp-us"], Code.INSPECTORS),
         (["insp-gb", "insp-ke"], None),
     ],
 )
@@ -236,6 +238,54 @@ def test_the_accused_cannot_stop_its_case() -> None:
     assert f"{finding.finding}#2" not in court.law.book.state.cases  # unchanged: not repeated
     court.phase("r2", PROGRESS, pflop_done=9_000_001)
     assert f"{finding.finding}#2" in court.law.book.state.cases  # more work: a new finding
+
+
+def test_a_run_approved_as_frontier_work_is_no_part_of_a_split() -> None:
+    court = Court(genesis_of(policy={"frontier_flop": 15_000_000}))
+    motion = court.train(court.plan("big", 16_000_000))
+    for state in ("BR", "CN", "GB", "KE"):
+        court.vote(state, motion, YES)
+    court.phase("big", START_PHASE)
+    court.phase("big", PROGRESS, pflop_done=14_000_000)
+    court.plan("small", 5_000_000)
+    court.phase("small", START_PHASE)
+    court.phase("small", PROGRESS, pflop_done=5_000_000)
+    assert not court.found(Finding)  # one owner, 19,000,000 together, but not cut in order to hide
+
+
+def test_an_old_run_is_no_part_of_a_split() -> None:
+    court = Court(genesis_of(policy={"frontier_flop": 15_000_000, "lineage_window": 100}))
+    for name in ("r1", "r2"):
+        court.plan(name, 9_000_000)
+        court.phase(name, START_PHASE)
+        court.phase(name, PROGRESS, pflop_done=9_000_000)
+        court.pass_time(101)
+    assert not court.found(Finding)
+    court.plan("r3", 9_000_000)
+    court.phase("r3", START_PHASE)
+    court.phase("r2", END, pflop_done=9_000_000)
+    court.phase("r3", PROGRESS, pflop_done=6_000_000)
+    assert [one.finding for one in court.found(Finding)] == ["C15:US:owner:acme"]
+
+
+def test_work_of_an_ancestor_raises_the_tier_of_its_descendants() -> None:
+    court = Court(genesis_of(policy={"frontier_flop": 15_000_000}))
+    court.plan("base", 6_000_000)
+    court.plan("middle", 4_000_000, parents=["base"])
+    court.plan("other", 1_000_000, parents=["base"])
+    court.plan("leaf", 3_000_000, parents=["middle", "other"])
+    lives = court.law.book.state.lives
+    assert lives["acme/leaf"].lineage == 14_000_000  # the base counts once
+    court.phase("base", START_PHASE)
+    court.phase("leaf", START_PHASE)
+    court.phase("base", PROGRESS, pflop_done=6_999_999)
+    assert lives["acme/leaf"].lineage == 14_999_999
+    assert lives["acme/leaf"].tier == 0
+    court.phase("base", PROGRESS, pflop_done=7_000_000)
+    assert lives["acme/leaf"].tier == 2
+    assert ("C14:US:acme/leaf", 4) in [(one.finding, one.severity) for one in court.found(Finding)]
+    court.phase("base", END, pflop_done=7_000_000)
+    assert lives["acme/middle"].lineage == 11_000_000
 
 
 def test_a_set_aside_waits_for_the_reply() -> None:
