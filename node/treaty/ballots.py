@@ -12,6 +12,7 @@ from node.treaty.book import RANK_MOTION, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.derived import Decision, MotionOpened
 from node.treaty.entries import Entry
+from node.treaty.filing import require_past
 from node.treaty.rules import (
     PANEL_SEATS_MAX,
     Counts,
@@ -140,6 +141,7 @@ def cast_vote(book: Book, entry: Entry, body: pb.Vote) -> Accepted:
         raise Refused(Code.UNKNOWN_REF, f"no motion {body.motion}")
     if book.state.parties[state].role != "state":
         raise Refused(Code.FILER, f"{state} is no state")
+    require_past(book, entry)
     if motion is None:
         raise Refused(Code.CLOSED, f"motion {body.motion} is closed")
     if state not in (motion.panel or motion.eligible) or state in motion.barred:

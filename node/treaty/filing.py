@@ -6,6 +6,7 @@ from node.treaty.book import Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 
+PERIOD_AHEAD_S: Final = 300  # a period may end this far beyond the commit's time (RULINGS R29)
 FILING_STATES: Final = frozenset({"MEMBER", "SUSPENDED", "WITHDRAWING"})  # "any state" of LAW K11
 
 
@@ -30,6 +31,16 @@ def operator_of(book: Book, entry: Entry) -> str:
     """The state of the author, which must be an operator. Refuses FILER."""
     require_role(book, entry, "operator")
     return book.state_of(entry.parsed.author)
+
+
+def require_past(book: Book, entry: Entry) -> None:
+    """Refuses PERIOD if the entry's period, if any, ends more than 300 s after this commit.
+
+    Each rule calls it as the last check before those of CLOSED, so that earlier codes come first.
+    """
+    period = entry.parsed.period
+    if period is not None and period[1] > book.now + PERIOD_AHEAD_S:
+        raise Refused(Code.PERIOD, f"ends at {period[1]}, more than {PERIOD_AHEAD_S} s ahead")
 
 
 def countersigned(book: Book, entry: Entry, state: str) -> bool:

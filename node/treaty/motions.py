@@ -14,7 +14,7 @@ from node.treaty.ballots import close_motion, open_motion
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry, EntryFacts
-from node.treaty.filing import operator_of, require_role
+from node.treaty.filing import operator_of, require_past, require_role
 from node.treaty.state import NEVER, Appointment, Life, Motion
 
 TRAIN_RULES: Final = {1: "PANEL", 2: "SUP", 3: "HIGH"}
@@ -70,13 +70,14 @@ def file_train(book: Book, entry: Entry, body: pb.Train) -> Accepted:
     referred = [book.referred(ref) for ref in entry.parsed.refs]
     facts = [target for target in referred if isinstance(target, EntryFacts)]
     named = sorted({one.topic[4:] for one in facts if one.topic.startswith("run:")})
+    for run in named:
+        if book.state.plans[run].operator != entry.parsed.author:
+            raise Refused(Code.STANDING, f"{run} is {book.state.plans[run].operator}'s")
+    if set(subjects) - {operator_state}:
+        raise Refused(Code.SUBJECTS, f"refs lead to {subjects}, not to {operator_state} alone")
     if len(named) != 1:
         raise Refused(Code.EVIDENCE, f"refs name {len(named)} runs, not one")
     run = named[0]
-    if book.state.plans[run].operator != entry.parsed.author:
-        raise Refused(Code.STANDING, f"{run} is {book.state.plans[run].operator}'s")
-    if subjects != (operator_state,):
-        raise Refused(Code.SUBJECTS, f"refs lead to {subjects}, not to {operator_state} alone")
     runs.weigh(book, run)
     life = book.state.lives[run]
     if life.tier == 3 and not book.value("horizon_open"):
@@ -90,6 +91,7 @@ def file_train(book: Book, entry: Entry, body: pb.Train) -> Accepted:
         _require_reviews(book, facts, run)
     if life.tier == 1:
         _require_patience(book, run, life, operator_state)
+    require_past(book, entry)
     motion = entry.name
     runs.submitted(book, run, motion)
     open_motion(
@@ -144,6 +146,7 @@ def file_breach(book: Book, entry: Entry, _body: pb.Breach) -> Accepted:
     require_role(book, entry, "state", "secretariat")
     if len(subjects) != 1:
         raise Refused(Code.SUBJECTS, f"refs lead to {len(subjects)} states, not one")
+    require_past(book, entry)
     cases.open_case_without_finding(book, entry.name, subjects[0])
     return Accepted(f"BREACH:{entry.name}")
 
@@ -155,6 +158,7 @@ def file_appoint(book: Book, entry: Entry, body: pb.Appoint) -> Accepted:
     if what in {"inspector", "evaluator"} and body.name not in book.state.parties:
         raise Refused(Code.UNKNOWN_REF, f"no party {body.name}")
     require_role(book, entry, "state", "secretariat")
+    require_past(book, entry)
     open_motion(
         book,
         entry.name,
@@ -181,6 +185,7 @@ def file_classify(book: Book, entry: Entry, _body: pb.Classify) -> Accepted:
     ]
     if len(papers) != 1:
         raise Refused(Code.EVIDENCE, f"refs name {len(papers)} publications, not one")
+    require_past(book, entry)
     open_motion(
         book,
         entry.name,

@@ -7,7 +7,7 @@ from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import UNDECIDED, raise_finding, reply
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
-from node.treaty.filing import require_role
+from node.treaty.filing import require_past, require_role
 from node.treaty.state import Offer
 
 _NAMES: Final = {
@@ -40,17 +40,21 @@ def take_note(book: Book, entry: Entry, body: pb.Note) -> Accepted:
             if about not in book.state.plans:
                 raise Refused(Code.UNKNOWN_REF, f"no run {about}")
             require_role(book, entry, "evaluator")
+            require_past(book, entry)
         case "mandate":
             require_role(book, entry, "state")
+            require_past(book, entry)
         case "meeting":
             require_role(book, entry, "secretariat")
+            require_past(book, entry)
         case "offer":
             key = f"{entry.parsed.author}/{body.hash.hex()}"
             if key in book.state.offers:
                 raise Refused(Code.REPEATED, "this content is already offered")
+            require_past(book, entry)
             book.state.offers.put(key, Offer(book.now))
         case _:
-            pass  # a publication is what it is
+            require_past(book, entry)  # a publication is what it is
     return Accepted(f"note:{name}:{about}")
 
 
@@ -60,10 +64,11 @@ def _reply(book: Book, entry: Entry, body: pb.Note) -> None:
         raise Refused(Code.UNKNOWN_REF, f"no case {body.about}")
     if entry.parsed.author != case.subject:
         raise Refused(Code.STANDING, f"{body.about} is {case.subject}'s to answer")
-    if case.status not in UNDECIDED:
-        raise Refused(Code.CLOSED, f"{body.about} is {case.status}")
     if book.now > case.reply_due:
         raise Refused(Code.LATE, f"the reply was due by {case.reply_due}")
+    require_past(book, entry)
+    if case.status not in UNDECIDED:
+        raise Refused(Code.CLOSED, f"{body.about} is {case.status}")
     reply(book, body.about, case, entry.entry_hash)
 
 
@@ -74,6 +79,7 @@ def _correction(book: Book, entry: Entry, body: pb.Note) -> None:
         raise Refused(Code.UNKNOWN_REF, f"{body.corrects.hex()} is no accepted entry")
     if corrected.author != entry.parsed.author:
         raise Refused(Code.STANDING, f"that entry is {corrected.author}'s")
+    require_past(book, entry)
     if body.corrects.hex() in book.state.basis:
         raise_finding(
             book,
@@ -88,8 +94,8 @@ def _correction(book: Book, entry: Entry, body: pb.Note) -> None:
 
 def _evidence(book: Book, entry: Entry, body: pb.Note) -> None:
     """With `about` it names a state as subject, which not everybody may (LAW K37)."""
-    if not body.about:
-        return
-    if body.about not in book.state.members:
-        raise Refused(Code.UNKNOWN_REF, f"{body.about} is no member")
-    require_role(book, entry, "state", "secretariat", "inspector")
+    if body.about:
+        if body.about not in book.state.members:
+            raise Refused(Code.UNKNOWN_REF, f"{body.about} is no member")
+        require_role(book, entry, "state", "secretariat", "inspector")
+    require_past(book, entry)

@@ -13,7 +13,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.book import RANK_LAPSE, RANK_VETO_CHECK, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
-from node.treaty.filing import is_filing_state
+from node.treaty.filing import is_filing_state, require_past
 from node.treaty.rules import k_of, trigger_of
 from node.treaty.state import Appointment, Counter, Key, KeyOwner, Member, Party
 from node.treaty.veto import veto_check
@@ -126,6 +126,7 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
     for key in body.keys:
         if kid_of(key.ed25519).hex() in book.state.key_owners:
             raise Refused(Code.REPEATED, "a key whose id is already registered")
+    require_past(book, entry)
     if known is None:
         book.state.parties.put(body.party, Party(role, body.state, owners))
     for key in body.keys:
@@ -190,13 +191,17 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
             raise Refused(Code.ATTESTATION, f"{len(attesting)} of {needed} members attest the key")
         if bound:
             raise Refused(Code.INSTRUMENT, f"{state} is already bound")
+        require_past(book, entry)
         book.state.members.put(state, Member("MEMBER", book.now))
         _membership_changed(book)
     elif body.type == pb.INSTRUMENT_TYPE_WITHDRAW:
         if member is None or member.status != "MEMBER":
             raise Refused(Code.INSTRUMENT, f"{state} has no instrument to withdraw")
+        require_past(book, entry)
         book.state.members.put(state, Member("WITHDRAWING", book.now))
         book.schedule(book.now + WITHDRAWAL_S, RANK_LAPSE, "leave", state)
+    else:
+        require_past(book, entry)
     return Accepted(f"instrument:{state}")
 
 

@@ -7,11 +7,10 @@ from node.treaty.book import RANK_DUTY, Accepted, Book, Refused
 from node.treaty.cases import raise_finding
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
-from node.treaty.filing import countersigned, operator_of, require_role
+from node.treaty.filing import countersigned, operator_of, require_past, require_role
 from node.treaty.runs import add_usage
 from node.treaty.state import Facility
 
-PERIOD_AHEAD_S: Final = 300  # a period may end this far beyond the commit's time (RULINGS R29)
 MH_LARGE: Final = 10_000_000  # 10,000 H100-equivalents
 MH_MEDIUM: Final = 1_000_000
 # C07: the share of the best peak rate that no training exceeds, in bp (CHECKS 1: u_max at 8 bit).
@@ -33,6 +32,7 @@ def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
     name = book.qualified(author, body.facility)
     if name in book.state.facilities:
         raise Refused(Code.REPEATED, f"facility {name} is already declared")
+    require_past(book, entry)
     row = Facility(
         operator=author,
         state=state,
@@ -73,7 +73,7 @@ def take_usage(book: Book, entry: Entry, body: pb.Usage) -> Accepted:
         raise Refused(Code.CHIPTYPE, f"{body.chip_type} is no approved chip type")
     assert parsed.period is not None, "parse_entry let a usage without a period through"
     start, end = parsed.period
-    require_past(book, parsed.period)
+    require_past(book, entry)
     if row.slot and end > row.covered_at:
         row = _report_slot(book, name, row, start, end)
     row = _cover(book, name, row, max(row.capacity_mh, body.chips_on * chip[0]))
@@ -95,15 +95,8 @@ def take_energy(book: Book, entry: Entry, body: pb.Energy) -> Accepted:
         role == "operator" or book.state_of(parsed.author) != row.state
     ):
         raise Refused(Code.STANDING, f"{name} is {row.operator}'s, in {row.state}")
-    assert parsed.period is not None, "parse_entry let an energy report without a period through"
-    require_past(book, parsed.period)
+    require_past(book, entry)
     return Accepted(f"energy:{name}")
-
-
-def require_past(book: Book, period: tuple[int, int]) -> None:
-    """Refuses PERIOD if it ends more than 300 s after this commit."""
-    if period[1] > book.now + PERIOD_AHEAD_S:
-        raise Refused(Code.PERIOD, f"ends at {period[1]}, more than {PERIOD_AHEAD_S} s ahead")
 
 
 def _cover(book: Book, name: str, row: Facility, mh: int) -> Facility:

@@ -12,7 +12,7 @@ from node.treaty.cases import raise_finding
 from node.treaty.codes import Code
 from node.treaty.derived import RunStep
 from node.treaty.entries import Entry
-from node.treaty.filing import countersigned, operator_of
+from node.treaty.filing import countersigned, operator_of, require_past
 from node.treaty.state import NEVER, Life, Model, Plan
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
@@ -36,7 +36,7 @@ def take_run(book: Book, entry: Entry, body: pb.Run) -> Accepted:
     if plan.operator != entry.parsed.author:
         raise Refused(Code.STANDING, f"{run} is {plan.operator}'s")
     if body.phase == pb.RUN_PHASE_START:
-        _start(book, run, plan)
+        _start(book, entry, run, plan)
     else:
         _report(book, entry, body, run, plan)
     return Accepted(f"run:{run}", uncountersigned)
@@ -57,14 +57,15 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     uncountersigned = countersigned(book, entry, operator_state)
     if not run.startswith(f"{author}/") and book.genesis.qualified_ids:
         raise Refused(Code.STANDING, f"{run} is not under {author}'s own name")
+    ancestors = _ancestors(book, parents)
+    if len(ancestors) > ANCESTORS_MAX:
+        raise Refused(Code.HARD_LIMIT, f"more than {ANCESTORS_MAX} ancestors")
     if run in state.plans:
         raise Refused(Code.RUN_STATE, f"{run} is already planned")
     model = book.qualified(author, body.model)
     if model in state.models:
         raise Refused(Code.REPEATED, f"model {model} is already declared")
-    ancestors = _ancestors(book, parents)
-    if len(ancestors) > ANCESTORS_MAX:
-        raise Refused(Code.HARD_LIMIT, f"more than {ANCESTORS_MAX} ancestors")
+    require_past(book, entry)
     own_owners = book.owner_closure(author)
     joined = tuple(
         parent
@@ -114,13 +115,14 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     return Accepted(f"run:{run}", uncountersigned)
 
 
-def _start(book: Book, run: str, plan: Plan) -> None:
+def _start(book: Book, entry: Entry, run: str, plan: Plan) -> None:
     weigh(book, run)  # schedules of the policy may have moved a gate since the plan
     life = book.state.lives[run]
     if life.status not in _UNTIL_APPROVED:
         raise Refused(Code.RUN_STATE, f"{run} is {life.status}")
     if life.tier > 0 and (life.status != "APPROVED" or life.approved < life.tier):
         raise Refused(Code.NOT_APPROVED, f"{run} is tier {life.tier} and {life.status}")
+    require_past(book, entry)
     life = life._replace(
         status="RUNNING",
         limits=tuple(_gates(book, plan, life)),
@@ -138,6 +140,7 @@ def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> Non
     life = book.state.lives[run]
     if life.status not in {"RUNNING", "HALTED"}:
         raise Refused(Code.RUN_STATE, f"{run} is {life.status}")
+    require_past(book, entry)
     before = done_of(life)
     life = life._replace(reported=body.pflop_done, last_at=book.now)
     if body.phase == pb.RUN_PHASE_END:

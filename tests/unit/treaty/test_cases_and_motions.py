@@ -110,6 +110,9 @@ def test_who_may_ask_for_approval_of_what(court: Court) -> None:
     assert court.say("acme", train, by=("US",)).code is Code.EVIDENCE
     foreign = court.plan("r2", FRONTIER, author="beta")
     both = court.say("acme", train, by=("US",), refs=(plan, foreign))
+    assert both.code is Code.STANDING
+    second = court.plan("r3", FRONTIER)
+    both = court.say("acme", train, by=("US",), refs=(plan, second))
     assert both.code is Code.EVIDENCE
     court.must("CN", pb.Note(type=pb.NOTE_TYPE_EVIDENCE, about="GB"))
     against_gb = court.entries[-1].entry_hash

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import runs
 from node.treaty.book import derived_ref
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Finding, Rejected, Uncountersigned
@@ -282,6 +283,54 @@ def test_standing_and_repeats(court: Court) -> None:
     assert code_of(court, "beta", reading, period=period) is Code.STANDING
     correction = pb.Note(type=pb.NOTE_TYPE_CORRECTION, corrects=court.entries[0].entry_hash)
     assert code_of(court, "beta", correction) is Code.STANDING
+
+
+AHEAD = (START, START + 301)
+
+
+@pytest.mark.parametrize(
+    ("author", "body", "by"),
+    [
+        ("acme", DC1, ("US",)),
+        ("CN", EVIDENCE, ()),
+        ("CN", pb.Note(type=pb.NOTE_TYPE_MANDATE), ()),
+        ("CN", pb.Note(type=pb.NOTE_TYPE_PUBLICATION), ()),
+        ("SEC", pb.Note(type=pb.NOTE_TYPE_MEETING), ()),
+        ("CN", pb.Note(type=pb.NOTE_TYPE_OFFER, hash=bytes(32)), ()),
+        ("CN", pb.Instrument(type=pb.INSTRUMENT_TYPE_SIGN), ()),
+        ("CN", pb.Instrument(type=pb.INSTRUMENT_TYPE_WITHDRAW), ()),
+        ("CN", pb.Appoint(what=pb.APPOINTMENT_TYPE_STANDARD, name="s"), ()),
+        ("acme", pb.Run(run="r", phase=pb.RUN_PHASE_PLAN, model="m", params_total=1, pflop_plan=1),
+         ("US",)),
+        ("acme", pb.Run(run="known", phase=pb.RUN_PHASE_START), ("US",)),
+    ],
+)  # fmt: skip
+def test_no_period_lies_ahead(court: Court, author: str, body: Any, by: tuple[str, ...]) -> None:
+    """MODEL 2 asks it of every kind; at 300 s ahead the same entry is taken."""
+    court.plan("known", 1)
+    assert code_of(court, author, body, by=by, period=AHEAD) is Code.PERIOD
+    assert code_of(court, author, body, by=by, period=(START, START + 300)) is None
+
+
+def test_the_first_code_in_the_order_counts(court: Court) -> None:
+    assert code_of(court, "CN", DC1, period=AHEAD) is Code.FILER
+    vote = pb.Vote(motion="m", choice=pb.CHOICE_YES)
+    assert code_of(court, "CN", vote, period=AHEAD) is Code.UNKNOWN_REF
+    motion = court.train(court.plan("r1", 10**9))
+    vote = pb.Vote(motion=motion, choice=pb.CHOICE_YES)
+    assert code_of(court, "US", vote, period=AHEAD) is Code.PERIOD  # before NOT_ELIGIBLE
+    assert code_of(court, "acme", vote, kid=kid_of(key_of("acme", "author"))) is Code.UNKNOWN_AUTHOR
+
+
+def test_a_plan_with_too_many_ancestors(monkeypatch: pytest.MonkeyPatch, court: Court) -> None:
+    monkeypatch.setattr(runs, "ANCESTORS_MAX", 2)
+    court.plan("a", 1)
+    court.plan("b", 1, parents=["a"])
+    court.plan("c", 1, parents=["b"])
+    plan = pb.Run(
+        run="d", phase=pb.RUN_PHASE_PLAN, model="d", params_total=1, pflop_plan=1, parents=["c"]
+    )
+    assert code_of(court, "acme", plan, by=("US",)) is Code.HARD_LIMIT
 
 
 def test_foreign_runs_in_a_usage_need_the_site_in_their_plan(court: Court) -> None:
