@@ -8,7 +8,9 @@ entry gets the same promise.
 What the law says of the content is not judged here: an entry that breaks a rule is logged with its reason.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from node.ledger.append import StoreFacts
@@ -72,6 +74,7 @@ class Admission:
         self._log_key = log_key
         self._clock_ms = clock_ms
         self._facts = StoreFacts(store)
+        self._last_turn: dict[str, asyncio.Future[None]] = {}  # authors with an entry on its way in
         self._open = True
 
     def close(self) -> None:
@@ -95,18 +98,18 @@ class Admission:
         if (known := self._known(digest)) is not None:
             return await self._answer_again(known, digest)
         entry = self._parsed(raw)
-        self._mempool.check_room(entry.parsed.author, len(raw))
-        await self._check_signatures(entry)
-        # Others may have brought the same entry while its signature was checked.
-        if (known := self._known(digest)) is not None:
-            return await self._answer_again(known, digest)
-        self._check_new(entry)
         parsed = entry.parsed
-        pending = self._mempool.add(
-            digest, raw, parsed.author, parsed.seq, parsed.prev, self._inclusion_by_ms()
-        )
-        await self._store.durable()
-        return self._answer(pending)
+        self._mempool.check_room(parsed.author, len(raw))
+        async with self._turn(parsed.author) as before:
+            await self._check_signatures(entry)
+            await asyncio.shield(before)
+            # Others may have brought the same entry while its signature was checked.
+            if (known := self._known(digest)) is None:
+                self._check_new(entry)
+                known = self._mempool.add(
+                    digest, raw, parsed.author, parsed.seq, parsed.prev, self._inclusion_by_ms()
+                )
+        return await self._answer_again(known, digest)
 
     def author_tip(self, author: str) -> tuple[int, bytes]:
         """(seq, prev) for the author's next entry at this node: behind what is logged and what waits here."""
@@ -115,6 +118,30 @@ class Admission:
             return self._ledger.author_tip(author)
         seq, digest = waiting
         return seq + 1, digest
+
+    @asynccontextmanager
+    async def _turn(self, author: str) -> AsyncIterator[asyncio.Future[None]]:
+        """One place in the author's row; what it gives is done when the place before is.
+
+        Signatures are checked side by side, but an author's entries are taken in the order in which they came: else a
+        chain sent at full speed would look like gaps, and wide ones are refused.
+        """
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        before = self._last_turn.get(author)
+        self._last_turn[author] = mine
+        if before is None:
+            before = asyncio.get_running_loop().create_future()
+            before.set_result(None)
+        try:
+            yield before
+        finally:
+            # Who gives up leaves the row in order too: its place is done when the one before is.
+            before.add_done_callback(lambda _: mine.set_result(None))
+            mine.add_done_callback(lambda _: self._end_turn(author, mine))
+
+    def _end_turn(self, author: str, mine: asyncio.Future[None]) -> None:
+        if self._last_turn.get(author) is mine:
+            del self._last_turn[author]
 
     # Checks, each with its refusal
 

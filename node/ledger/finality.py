@@ -27,7 +27,7 @@ from typing import Final
 from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import Genesis
 from node.log.checkpoint import Checkpoint
-from node.log.cosignature import TIMESTAMP_MAX, Cosignature
+from node.log.cosignature import TIMESTAMP_MAX, Cosignature, median_timestamp
 from node.log.note import Note, SignatureLine
 from node.signing.checkpoints import (
     cosignature_line,
@@ -394,8 +394,10 @@ class Finality:
 
     def _hold(self, line: Cosigned) -> None:
         if line.size not in self._lines:
+            in_order = not self._lines or line.size > next(reversed(self._lines))
             self._lines[line.size] = {}
-            self._lines = OrderedDict(sorted(self._lines.items()))
+            if not in_order:
+                self._lines = OrderedDict(sorted(self._lines.items()))
             while len(self._lines) > SIZES_HELD_MAX:
                 self._lines.popitem(last=False)
         held = self._lines.get(line.size)
@@ -434,7 +436,7 @@ class Finality:
 
     def _thin_out(self, before: FinalCheckpoint) -> None:
         """Of certificates that a later one covers, one a minute stays (R43)."""
-        minute = before.lines[0].timestamp // KEPT_EVERY_S
+        minute = median_timestamp([line.timestamp for line in before.lines]) // KEPT_EVERY_S
         if minute != self._kept_minute:
             self._kept_minute = minute
             return

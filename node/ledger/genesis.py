@@ -23,11 +23,13 @@ from node.ledger.errors import MalformedGenesis
 from node.log import cbor
 from node.log.checkpoint import is_origin
 from node.log.errors import MalformedCbor
-from node.log.note import KeyType, is_key_name, key_id
+from node.log.note import KeyType, key_id
 from node.signing.errors import BadCertificate, WeakKey
 from node.signing.keys import check_public_key
 from node.signing.transport import CERTIFICATE_PEM_BYTES_MAX, check_certificate
 from node.signing.verify import verify_ed25519
+from node.treaty.bodies import is_name
+from node.treaty.policy import InvalidPolicy, parse_policy
 
 GENESIS_VERSION: Final = 1
 DECLARATION_VERSION: Final = 1
@@ -220,6 +222,10 @@ def parse_unsigned_genesis(document: bytes) -> Genesis:
     reader.done()
     _check_names(genesis)
     _check_keys(genesis)
+    try:
+        parse_policy(genesis.policy, drill=genesis.drill)
+    except InvalidPolicy as err:
+        raise MalformedGenesis(str(err)) from err
     return genesis
 
 
@@ -271,8 +277,10 @@ def _check_names(genesis: Genesis) -> None:
     for position, name in enumerate(ids):
         if name in ids[:position]:
             raise MalformedGenesis(f"party id {name!r}: listed twice")
-        if not is_key_name(name):
-            raise MalformedGenesis(f"party id {name!r}: want a name without space or '+'")
+        if not is_name(name):
+            raise MalformedGenesis(
+                f"party id {name!r}: want letters, digits, '.', '_', '-', at most 64"
+            )
     if list(genesis.states) != sorted(set(genesis.states)):
         raise MalformedGenesis("states: want ascending codes, each once")
     for member in genesis.members:
@@ -469,7 +477,8 @@ def _is_policy_value(value: Any) -> bool:
     if isinstance(value, list):
         return len(value) > 0 and all(_is_numbers(item) for item in value)
     if isinstance(value, dict):
+        # A generator; its step may be negative. Which fields it has is for the law to say.
         return _is_text_map(value) and all(
-            _is_number(part) or _is_numbers(part) for part in value.values()
+            type(part) is int or _is_numbers(part) for part in value.values()
         )
     return _is_number(value)

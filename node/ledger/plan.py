@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from node.ledger import records
 from node.ledger.batch import CommittedBatch, Judged
-from node.ledger.errors import MalformedRecord, ReplayDiverged
+from node.ledger.errors import MalformedGenesis, MalformedRecord, ReplayDiverged
 from node.ledger.genesis import Genesis, chain_id
 from node.ledger.reader import (
     SCHEMA_CODE,
@@ -200,9 +200,15 @@ class CommitMachine:
     def found(
         cls, genesis: Genesis, document: bytes, *, facts: FactsSource, buckets: Buckets
     ) -> "tuple[CommitMachine, AppendPlan]":
-        """The founding commit: genesis record, what the law derives at once (veto check), commit record. Raises InvalidPolicy."""
+        """The founding commit: genesis record, what the law derives at once (veto check), commit record.
+
+        Raises MalformedGenesis.
+        """
         index = OpenIndex(facts)
-        law = Law.at_genesis(facts_of(genesis, document), index)
+        try:
+            law = Law.at_genesis(facts_of(genesis, document), index)
+        except ValueError as err:  # InvalidPolicy among them; each names its field
+            raise MalformedGenesis(str(err)) from err
         standing = Standing(index=0, time_ms=genesis.time_ms, tree=EMPTY_TREE, dropped={})
         machine = cls(law, index, StateDigest(), buckets, standing)
         ledger_id = chain_id(document)

@@ -324,7 +324,10 @@ class Store:
 
     def hash(self, level: int, index: int) -> bytes:
         """Node hash covering leaves [index << level, (index + 1) << level). Raises StoreDamaged."""
-        return self.hashes([(level, index)])[0]
+        digest = self._get("hashes", keys.node_hash(level, index))
+        if digest is None or len(digest) != 32:
+            raise StoreDamaged(f"{self.path}: tree hash at level {level}, index {index} is missing")
+        return digest
 
     def hashes(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
         """Many node hashes by (level, index). Raises StoreDamaged if one is missing or not 32 bytes."""

@@ -76,6 +76,8 @@ def test_values_out_of_range_are_named(founding: Founding) -> None:
         ({"law_version": 0}, "law_version=0"),
         ({"protocol": {"gc_depth": -1}}, "protocol="),
         ({"policy": {"slot_l": "5"}}, "policy.slot_l="),
+        ({"policy": {"no_such": 5}}, "policy.no_such"),
+        ({"policy": {"bench_cap": 20_000}}, "policy.bench_cap=20000"),
         ({"states": ("US", "BR", "CN", "GB", "KE")}, "states: want ascending"),
         ({"states": ("BR", "CN", "GB")}, "member KE: not in states"),
         ({"members": ()}, "members: a ledger has at least one"),

@@ -24,7 +24,7 @@ from node.log import merkle
 from node.log.checkpoint import Checkpoint
 from node.signing.checkpoints import sign_cosignature
 from node.signing.keys import generate_agency_keys
-from node.signing.statements import entry_hash
+from node.signing.statements import entry_hash, sign_endorsement
 from node.storage import keys
 from node.storage.errors import StoreDamaged, WriteFailed
 from tests.unit.ledger.founding import Author, Founding, found
@@ -192,6 +192,27 @@ async def test_an_equivocation_is_kept_and_the_first_holds_its_seq(
     assert node.ledger.status_of(entry_hash(second)).code == "EQUIVOCATION"
     assert node.store.hash_at_seq("op0", 2) == entry_hash(first)
     assert node.ledger.author_tip("op0") == (3, entry_hash(first))
+
+
+async def test_earlier_commits_speak_first_about_a_seq(
+    node: Running, founding: Founding, author: Author
+) -> None:
+    """Beside an equivocation of the same commit, a re-signed first content is still a duplicate (R28)."""
+    content = author.energy_content(1)
+    first = author.sign(content, advance=False)
+    await node.commit(first)
+    other = author.sign(author.energy_content(2), advance=False)
+    endorsement = sign_endorsement(
+        founding.agencies[0].author,
+        endorser="BR",
+        kind="energy",
+        subject="dc1",
+        content=content.SerializeToString(),
+    )
+    again = author.sign(content, advance=False, endorsements=(endorsement,))
+    applied = await node.commit(other, again)
+    codes = [judged.code for judged in applied.plan.judged]
+    assert codes == ["EQUIVOCATION", "DUPLICATE"]
 
 
 async def test_a_key_registered_in_a_commit_counts_from_the_next_entry_on(
