@@ -28,8 +28,6 @@ _APPOINTMENTS: Final = {
     pb.APPOINTMENT_TYPE_STANDARD: "standard",
     pb.APPOINTMENT_TYPE_CAPABILITY: "capability",
 }
-GOVERNANCE_CLOSE_S: Final = 14 * 86_400  # MODEL 4: APPOINT
-CLASSIFY_CLOSE_S: Final = 30 * 86_400
 
 
 def subject_states(book: Book, entry: Entry) -> tuple[str, ...]:
@@ -166,7 +164,7 @@ def file_appoint(book: Book, entry: Entry, body: pb.Appoint) -> Accepted:
         about=f"{what}/{body.name}",
         subjects=(),
         rule="MAJ",
-        closes_after_s=GOVERNANCE_CLOSE_S,
+        closes_after_s=book.value("appoint_close"),
     )
     return Accepted(f"APPOINT:{entry.name}")
 
@@ -193,7 +191,7 @@ def file_classify(book: Book, entry: Entry, _body: pb.Classify) -> Accepted:
         about=papers[0],
         subjects=(),
         rule="MAJ",
-        closes_after_s=CLASSIFY_CLOSE_S,
+        closes_after_s=book.value("classify_close"),
     )
     return Accepted(f"CLASSIFY:{entry.name}")
 

@@ -117,6 +117,8 @@ PARAMS: Final[dict[str, Param]] = {
         _duration("train_t3_close", 60 * DAY, DAY),
         _duration("train_valid", 365 * DAY, DAY),
         _duration("train_refile", 30 * DAY, DAY, safe_dir="higher"),
+        _duration("appoint_close", 14 * DAY, DAY),
+        _duration("classify_close", 30 * DAY, DAY),
         _duration("breach_close", 21 * DAY, 6 * DAY),
         _duration("reply", 5 * DAY, DAY, safe_dir="higher"),
         _duration("callup", 7 * DAY, DAY, safe_dir="higher"),

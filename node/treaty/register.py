@@ -10,6 +10,7 @@ import hashlib
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty.bodies import HASH_BYTES, is_name
 from node.treaty.book import RANK_LAPSE, RANK_VETO_CHECK, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -81,12 +82,18 @@ def show_veto_check(book: Book) -> None:
 
 
 def _found_party(book: Book, name: str, row: Party) -> None:
+    if not is_name(name) or row.role not in _ROLES.values():
+        raise ValueError(f"genesis party {name!r} of role {row.role!r}: no such name or role")
+    if row.role != "secretariat" and row.state not in book.genesis.states:
+        raise ValueError(f"genesis party {name}: {row.state} is not on the list of states")
     if name in book.state.parties:
         raise ValueError(f"genesis lists party {name} twice")
     book.state.parties.put(name, row)
 
 
 def _found_key(book: Book, owner: str, public_key: bytes, purpose: str) -> None:
+    if len(public_key) != HASH_BYTES:
+        raise ValueError(f"genesis gives {owner} a key of {len(public_key)} bytes")
     if kid_of(public_key).hex() in book.state.key_owners:
         raise ValueError(f"genesis gives {owner} a key whose id is already taken")
     _put_key(book, owner, public_key, purpose)

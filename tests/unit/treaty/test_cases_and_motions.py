@@ -1,12 +1,14 @@
 """Stories before the court: approvals, accusations, silence, and who may not stop them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.codes import Code
 from node.treaty.derived import CaseStep, Decision, Finding, MotionOpened, RunStep, VetoCheck
+from node.treaty.genesis import FoundingParty
 from node.treaty.law import Law
 from node.treaty.register import kid_of
 from tests.unit.treaty.court import START, STATES, Court, genesis_of, key_of
@@ -425,5 +427,16 @@ def test_genesis_that_cannot_be() -> None:
         Law.at_genesis(genesis_of(law_version=2), court.index)
     with pytest.raises(ValueError, match="not on the genesis list"):
         Law.at_genesis(replace(genesis_of(), states=STATES[:2]), court.index)
+    for wrong, why in (
+        ({"role": "king"}, "no such name or role"),
+        ({"party": "a/b"}, "no such name or role"),
+        ({"state": "XX"}, "not on the list"),
+        ({"author_key": bytes(31)}, "31 bytes"),
+        ({"author_key": key_of("US", "vote")}, "already taken"),
+    ):
+        fields: dict[str, Any] = {"party": "x", "role": "device", "state": "US"}
+        party = FoundingParty(**{"author_key": bytes(32)} | fields | wrong)
+        with pytest.raises(ValueError, match=why):
+            Law.at_genesis(genesis_of(parties=(party,)), court.index)
     with pytest.raises(ValueError, match="twice"):
         Law.at_genesis(genesis_of(states=("US", "US")), court.index)
