@@ -1,6 +1,9 @@
 """The law under random histories: determinism, restarts, and what hostile states cannot do."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +113,26 @@ def test_equal_calls_give_equal_outcomes_and_state(seed: int) -> None:
     history(seed, 60, other)
     assert one == other
     assert len(court.entries) > 30  # a history in which nothing happens proves nothing
+
+
+def test_the_hash_seed_of_the_interpreter_changes_nothing() -> None:
+    """No set's order reaches an outcome: two interpreters with different seeds agree to the byte."""
+    program = (
+        "import hashlib; from tests.property.treaty.test_law import history; seen = [];"
+        "history(3, 80, seen); print(hashlib.sha256(repr(seen).encode()).hexdigest())"
+    )
+    root = Path(__file__).resolve().parents[3]
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": f"{root}:{root / 'proto'}"},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(printed) == 1
 
 
 def test_the_histories_reach_the_interesting_places() -> None:
