@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node.settings import host_and_port
 from node.signing.transport import TransportIdentity
@@ -23,6 +24,8 @@ from node.telemetry import METRICS_TYPE, Metrics
 
 BACKLOG: Final = 128
 KEEP_ALIVE_S: Final = 10
+REQUEST_S: Final = 10.0  # to send a first request
+CONNECTION_S: Final = 120.0  # for all requests of one connection; the largest bundle has 16 MiB
 STOP_GRACE_S: Final = 2
 REQUEST_LINE_BYTES_MAX: Final = 16 * 1024
 
@@ -51,7 +54,7 @@ class HttpListener:
             server_header=False,
             proxy_headers=False,
             ws="none",
-            http="h11",
+            http=_PatientProtocol,
             h11_max_incomplete_event_size=REQUEST_LINE_BYTES_MAX,
             limit_concurrency=requests_max,
             timeout_keep_alive=KEEP_ALIVE_S,
@@ -99,6 +102,28 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+
+class _PatientProtocol(H11Protocol):
+    """Patient to a limit: who connects and says nothing, or sends or reads a byte now and then, holds a place no longer."""
+
+    _timers: tuple[asyncio.TimerHandle, ...] = ()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base does
+        super().connection_made(transport)
+        self._timers = (
+            self.loop.call_later(REQUEST_S, self._end_if_silent),
+            self.loop.call_later(CONNECTION_S, transport.abort),
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        super().connection_lost(exc)
+
+    def _end_if_silent(self) -> None:
+        if not self.cycle:  # no request was read yet
+            self.transport.abort()
 
 
 def server_context(identity: TransportIdentity) -> ssl.SSLContext:

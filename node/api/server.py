@@ -92,6 +92,7 @@ def _options(limits: LimitSettings) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", 300_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 3),
+        ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
     ]

@@ -1,6 +1,7 @@
 """Checkpoints and tiles over HTTP: right bytes, right headers, nothing beyond what is final."""
 
 import asyncio
+import contextlib
 import hashlib
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -170,6 +171,32 @@ async def test_over_tls_with_the_registered_certificate(serving: Serving, clock:
             await HttpListener(
                 metrics_app(serving.metrics), f"127.0.0.1:{port}", requests_max=1
             ).start()
+    finally:
+        await listener.stop()
+
+
+async def test_who_says_nothing_loses_the_place(
+    serving: Serving, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two silent connections fill the house; once they are shown out, others are served."""
+    monkeypatch.setattr("node.api.listener.REQUEST_S", 0.3)
+    port = free_port()
+    listener = HttpListener(
+        LogFiles(serving.node, clock).app(), f"127.0.0.1:{port}", requests_max=3
+    )
+    await listener.start()
+    try:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        silent[1][1].write(b"GET /healthz HTTP/1.1\r\nx: y")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            assert (await http.get("/healthz")).status_code == 503
+        for reader, _ in silent:
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            assert (await http.get("/healthz")).status_code == 200
+        for _, writer in silent:
+            writer.close()
     finally:
         await listener.stop()
 

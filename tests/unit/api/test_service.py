@@ -117,6 +117,12 @@ async def test_an_entry_is_followed_to_final_and_proven_offline(serving: Serving
     assert (status, refusal.code) == (StatusCode.FAILED_PRECONDITION, "NOT_FINAL")
     assert refusal.retry_after_ms > 0
     await serving.finalise()
+    later = serving.founding.author(1).energy(9)
+    await serving.commit(later)
+    status, refusal, _ = await refused(
+        client.GetReceipt(pb.GetReceiptRequest(entry_hash=entry_hash(later)))
+    )
+    assert (status, refusal.code) == (StatusCode.FAILED_PRECONDITION, "NOT_FINAL")
     after = await client.GetEntryState(key)
     assert (after.state, after.index) == (pb.ENTRY_STATE_FINAL, before.index)
     genesis = await client.GetGenesis(pb.GetGenesisRequest())
@@ -127,7 +133,9 @@ async def test_an_entry_is_followed_to_final_and_proven_offline(serving: Serving
     trusted = policy.parse_policy(genesis.trust_policy)
     judged = policy.evaluate(trusted, proof.note, verify_ed25519)
     assert judged.satisfied, judged
-    assert proof.root_of(entries[2]) == serving.running.ledger.root
+    assert judged.checkpoint.size == answer.size < serving.running.ledger.size
+    assert proof.root_of(entries[2]) == judged.checkpoint.root
+    assert proof.root_of(entries[1]) != judged.checkpoint.root
     receipt = cose.parse_inclusion_receipt(answer.cose_receipts[0])
     log_key = serving.founding.nodes[0].log.public
     assert verify_ed25519(log_key, receipt.to_be_signed(entries[2]), receipt.signature)
