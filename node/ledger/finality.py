@@ -246,6 +246,10 @@ class Finality:
         """`/checkpoint.full`: own log line and every cosignature held for the newest final size."""
         return self._note(len(self._members))
 
+    def on_line(self, send: Callable[[Cosigned], None]) -> None:
+        """Who is given each own line once it is durable: the network, which sends it to every peer."""
+        self._on_line = send
+
     def subscribe(self, listener: Callable[[FinalCheckpoint], None]) -> None:
         """`listener` is called at once on every advance, on the event loop; it must not block."""
         self._listeners.append(listener)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from typing import Any, Final
 
-from consensus.codec import labelled_hash
 from node.ledger.errors import MalformedGenesis
 from node.log import cbor
 from node.log.checkpoint import is_origin
@@ -115,7 +114,7 @@ def chain_id(document: bytes) -> bytes:
 
 def signed_bytes(genesis: Genesis) -> bytes:
     """What every member signs with its block key: 32 bytes, H("sign/genesis/1", map without signatures)."""
-    return labelled_hash("sign/genesis/1", cbor.encode(_unsigned(genesis)))
+    return _labelled("sign/genesis/1", cbor.encode(_unsigned(genesis)))
 
 
 def with_signature(genesis: Genesis, state: str, signature: bytes) -> Genesis:
@@ -125,12 +124,18 @@ def with_signature(genesis: Genesis, state: str, signature: bytes) -> Genesis:
 
 def declaration_signed_bytes(member: GenesisMember) -> bytes:
     """What a state signs with its block key over its own part: H("sign/declaration/1", map without signature)."""
-    return labelled_hash("sign/declaration/1", cbor.encode(_declaration(member)))
+    return _labelled("sign/declaration/1", cbor.encode(_declaration(member)))
 
 
 def encode_declaration(member: GenesisMember, signature: bytes) -> bytes:
     """A state's part, for whoever gathers the genesis."""
     return cbor.encode({**_declaration(member), "signature": signature})
+
+
+def _labelled(label: str, message: bytes) -> bytes:
+    """H of R7: SHA-256(u8 length of the label || label || message)."""
+    name = label.encode()
+    return sha256(bytes((len(name),)) + name + message).digest()
 
 
 def _unsigned(genesis: Genesis) -> dict[str, Any]:

@@ -155,6 +155,8 @@ class Ledger:
         if finality is not None:
             self._finality = finality
             finality.subscribe(self._made_final)
+        if self._mempool is not None and self._finality is not None:
+            self._mempool.final(self._finality.final_size)  # what became final before a restart
 
     def _made_final(self, final: FinalCheckpoint) -> None:
         if self._mempool is not None:

@@ -1,7 +1,7 @@
 """The way in: each refusal names its field; what is acknowledged survives; overload is an answer."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from node.log.cose import (
 from node.signing.acknowledgement import verify_acknowledgement
 from node.signing.keys import SigningKey, generate_agency_keys
 from node.signing.statements import entry_hash, sign_payload
+from node.signing.verify import SignatureCheck
 from tests.unit.ledger.founding import GENESIS_MS, Author, Founding, found
 from tests.unit.ledger.running import Running, start
 
@@ -250,6 +251,28 @@ async def test_many_submissions_share_the_disk(node: Running, author: Author) ->
     assert all(isinstance(answer, Acknowledged) for answer in answers), "taken out of order"
     assert node.mempool.pending() == 200
     assert node.store.flushes - before < len(entries), "each had a flush of its own"
+
+
+async def test_a_slow_check_does_not_let_later_entries_overtake(
+    node: Running, author: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = asyncio.Event()
+    verify_many, calls = node.pool.verify_many, 0
+
+    async def slow_for_the_first(checks: Sequence[SignatureCheck]) -> list[bool]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await checked.wait()
+        return await verify_many(checks)
+
+    monkeypatch.setattr(node.pool, "verify_many", slow_for_the_first)
+    first = asyncio.create_task(node.admission.submit(author.energy(1)))
+    second = asyncio.create_task(node.admission.submit(author.energy(2)))
+    await asyncio.sleep(0.05)
+    checked.set()
+    assert isinstance(await first, Acknowledged)
+    assert isinstance(await second, Acknowledged), "held: it overtook the entry before it"
 
 
 async def test_a_cancelled_or_refused_submission_lets_the_next_one_pass(

@@ -27,6 +27,7 @@ from node.signing.keys import generate_agency_keys
 from node.signing.statements import entry_hash, sign_endorsement
 from node.storage import keys
 from node.storage.errors import StoreDamaged, WriteFailed
+from node.storage.store import PendingRow
 from tests.unit.ledger.founding import Author, Founding, found
 from tests.unit.ledger.running import Running, start
 
@@ -494,7 +495,9 @@ async def test_an_empty_store_beside_a_cosign_file_is_a_rebuild(
     again.close()
 
 
-async def test_submitted_committed_cosigned_final(node: Running, founding: Founding) -> None:
+async def test_submitted_committed_cosigned_final(
+    node: Running, founding: Founding, tmp_path: Path
+) -> None:
     task = asyncio.create_task(node.finality.run())
     author = founding.author(0)
     entry = settled(founding, author)
@@ -518,3 +521,11 @@ async def test_submitted_committed_cosigned_final(node: Running, founding: Found
     assert status(digest).status is Status.FINAL
     assert len(node.mempool) == 0
     task.cancel()
+    node.store.put_pending(
+        [PendingRow(entry_hash=digest, arrival=1, inclusion_by_ms=1, held=False, entry=entry)]
+    )
+    node.close()
+    again = await start(founding, tmp_path)  # as if the crash came before the row was deleted
+    assert again.ledger.status_of(digest).status is Status.FINAL
+    assert len(again.mempool) == 0
+    again.close()

@@ -181,6 +181,18 @@ def test_an_entry_whose_place_was_taken_is_dropped_and_not_proposed_for_ever(poo
     assert pool.take() == []
 
 
+def test_an_entry_whose_predecessor_was_dropped_is_held_until_it_comes_again(pool: Pool) -> None:
+    pool.add("US", 1)
+    pool.add("US", 2)
+    pool.take()
+    pool.judge("US", 1, "COUNTERSIGN", None)
+    pool.judge("US", 2, "SEQ_GAP", None)
+    assert pool.place("US", 2) is Place.HELD
+    assert pool.take() == []
+    pool.add("US", 1)
+    assert pool.take() == ["US/1/", "US/2/"]
+
+
 def test_a_dropped_entry_is_gone_with_its_reason(pool: Pool) -> None:
     pool.add("US", 1)
     pool.take()
