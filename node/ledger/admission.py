@@ -9,9 +9,9 @@ What the law says of the content is not judged here: an entry that breaks a rule
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from node.ledger.append import StoreFacts
 from node.ledger.errors import Refused
@@ -32,6 +32,8 @@ from node.signing.keys import SigningKey
 from node.signing.statements import entry_hash
 from node.signing.verify import VerifyPool
 from node.storage.store import Store
+
+_Turn: TypeAlias = asyncio.Future[None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ class Admission:
         self._log_key = log_key
         self._clock_ms = clock_ms
         self._facts = StoreFacts(store)
-        self._last_turn: dict[str, asyncio.Future[None]] = {}  # authors with an entry on its way in
+        self._last_turn: dict[str, _Turn] = {}  # authors with an entry on its way in
         self._open = True
 
     def close(self) -> None:
@@ -100,15 +102,19 @@ class Admission:
         entry = self._parsed(raw)
         parsed = entry.parsed
         self._mempool.check_room(parsed.author, len(raw))
-        async with self._turn(parsed.author) as before:
+        before, mine = self._take_turn(parsed.author)
+        try:
             await self._check_signatures(entry)
-            await asyncio.shield(before)
+            if before is not None and not before.done():
+                await asyncio.shield(before)
             # Others may have brought the same entry while its signature was checked.
             if (known := self._known(digest)) is None:
                 self._check_new(entry)
                 known = self._mempool.add(
                     digest, raw, parsed.author, parsed.seq, parsed.prev, self._inclusion_by_ms()
                 )
+        finally:
+            self._end_turn(parsed.author, before, mine)
         return await self._answer_again(known, digest)
 
     def author_tip(self, author: str) -> tuple[int, bytes]:
@@ -119,27 +125,22 @@ class Admission:
         seq, digest = waiting
         return seq + 1, digest
 
-    @asynccontextmanager
-    async def _turn(self, author: str) -> AsyncIterator[asyncio.Future[None]]:
-        """One place in the author's row; what it gives is done when the place before is.
+    # One row per author. Signatures are checked side by side, but an author's entries are taken in the order in which they
+    # came: else a chain sent at full speed would look like gaps, and wide ones are refused.
 
-        Signatures are checked side by side, but an author's entries are taken in the order in which they came: else a
-        chain sent at full speed would look like gaps, and wide ones are refused.
-        """
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def _take_turn(self, author: str) -> tuple[_Turn | None, _Turn]:
+        """The last place in the author's row, and a new one behind it."""
         before = self._last_turn.get(author)
+        mine: _Turn = asyncio.get_running_loop().create_future()
         self._last_turn[author] = mine
-        if before is None:
-            before = asyncio.get_running_loop().create_future()
-            before.set_result(None)
-        try:
-            yield before
-        finally:
-            # Who gives up leaves the row in order too: its place is done when the one before is.
-            before.add_done_callback(lambda _: mine.set_result(None))
-            mine.add_done_callback(lambda _: self._end_turn(author, mine))
+        return before, mine
 
-    def _end_turn(self, author: str, mine: asyncio.Future[None]) -> None:
+    def _end_turn(self, author: str, before: _Turn | None, mine: _Turn) -> None:
+        """Who gives up leaves the row in order too: its place is done when the one before is."""
+        if before is not None and not before.done():
+            before.add_done_callback(lambda _: self._end_turn(author, before, mine))
+            return
+        mine.set_result(None)
         if self._last_turn.get(author) is mine:
             del self._last_turn[author]
 
@@ -198,8 +199,6 @@ class Admission:
     async def _answer_again(self, known: Pending | int, digest: bytes) -> Acknowledged | Held:
         if isinstance(known, int):
             return self._acknowledge(digest, self._inclusion_by_ms())
-        if known.place is not Place.HELD and not known.inclusion_by_ms:
-            self._mempool.promise(known, self._inclusion_by_ms())
         # The first submission may still wait for the disk.
         await self._store.durable()
         return self._answer(known)
@@ -208,9 +207,9 @@ class Admission:
         if pending.place is Place.HELD:
             missing = self._mempool.chain_end(pending.author) + 1
             return Held(entry_hash=pending.entry_hash, missing_seq=missing)
-        return self._acknowledge(
-            pending.entry_hash, pending.inclusion_by_ms or self._inclusion_by_ms()
-        )
+        if not pending.inclusion_by_ms:  # held when it came, and its gap has closed since
+            self._mempool.promise(pending, self._inclusion_by_ms())
+        return self._acknowledge(pending.entry_hash, pending.inclusion_by_ms)
 
     def _acknowledge(self, digest: bytes, inclusion_by_ms: int) -> Acknowledged:
         promise = Acknowledgement(

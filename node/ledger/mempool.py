@@ -196,7 +196,7 @@ class Mempool:
         return pending
 
     def promise(self, pending: Pending, inclusion_by_ms: int) -> None:
-        """An entry once held is to be acknowledged now; written, not yet durable."""
+        """An entry once held is acknowledged now; its deadline is kept, so that asking again gives the same one."""
         pending.inclusion_by_ms = inclusion_by_ms
         self._store.put_pending([_row(pending)])
 
