@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -57,6 +58,7 @@ from node.signing.transport import server_name
 
 ROOT = Path(__file__).resolve().parents[2]
 FIVE_STATES = ("US", "CN", "GB", "KE", "BR")
+PYTHON_PATH = os.pathsep.join((str(ROOT), str(ROOT / "proto"), os.environ.get("PYTHONPATH", "")))
 READY_S = 30.0
 STOP_S = 20.0
 PASSPHRASE = b"correct horse battery staple"
@@ -120,6 +122,7 @@ class Cluster:
     homes: dict[str, Home]
     operators: tuple[AgencyKeys, ...]
     environment: dict[str, str] = field(default_factory=dict)  # over every node's own
+    module: str = "node.main"  # what each process runs
 
     @property
     def chain_id(self) -> bytes:
@@ -151,10 +154,10 @@ class Cluster:
         """Start one node's process; `wait_ready` waits for it."""
         home = self.homes[state]
         assert home.process is None, f"{state} runs already"
-        command = [sys.executable, "-m", "node.main", "--home", str(home.folder), *arguments]
+        command = [sys.executable, "-m", self.module, "--home", str(home.folder), *arguments]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FOEDUS_")},
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto"))),
+            "PYTHONPATH": PYTHON_PATH,
             "PYTHONHASHSEED": str(home.starts + len(state)),  # agreement must not rest on one order
             **self.environment,
         }
@@ -261,6 +264,20 @@ class Cluster:
     async def client(self, state: str) -> AsyncIterator["rpc.LedgerServiceAsyncStub"]:
         async with self.channel(state) as channel:
             yield rpc.LedgerServiceStub(channel)
+
+    async def https_get(self, state: str, path: str) -> tuple[int, bytes]:
+        """Status and body of one HTTP request, trusting only the certificate of the register."""
+        home = self.homes[state]
+        trust = ssl.create_default_context(cadata=home.keys.transport.certificate_pem.decode())
+        host, _, port = home.http.rpartition(":")
+        reader, writer = await asyncio.open_connection(
+            host, int(port), ssl=trust, server_hostname=server_name(state)
+        )
+        request = f"GET {path} HTTP/1.1\r\nhost: {server_name(state)}\r\nconnection: close\r\n\r\n"
+        writer.write(request.encode())
+        head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        writer.close()
+        return int(head.split()[1]), body
 
     async def status(self, state: str) -> pb.GetStatusResponse:
         async with self.client(state) as node:

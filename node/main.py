@@ -1,0 +1,472 @@
+"""One node, one process: settings once, objects built and handed over, run until told to stop.
+
+    python -m node.main --home DIR [--passphrase-file FILE]
+
+    home: settings, keys, genesis                  2  something there is missing or wrong: nothing was started
+      sign state (lock), store, ledger             1  the node cannot go on; the last log line says what to do
+        mempool, admission, finality               0  stopped by SIGTERM or SIGINT
+        network (peers), engine
+        client server, HTTP, metrics
+
+It starts from the bottom up and stops from the top down: nothing more is admitted, callers get a moment, then peers are left, the
+engine ends, the store closes last. A second signal ends the process at once: whatever left it is durable.
+"""
+
+import argparse
+import asyncio
+import getpass
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Protocol
+
+from node.api.http import LogFiles
+from node.api.listener import HttpListener, metrics_app
+from node.api.node import PeerStanding, ServedNode
+from node.api.server import ClientServer
+from node.ledger.admission import Admission, chain_place
+from node.ledger.append import StoreFacts
+from node.ledger.errors import LedgerError, MalformedGenesis
+from node.ledger.finality import Cosigned, Finality
+from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, parse_genesis
+from node.ledger.ledger import Ledger
+from node.ledger.mempool import MIB, Mempool, MempoolLimits
+from node.settings import FILE_NAME, BadSettings, Settings, load_settings
+from node.signing.errors import SigningError
+from node.signing.keys import NodeKeys
+from node.signing.keystore import read_node_keys
+from node.signing.verify import VerifyPool
+from node.storage.errors import StorageError
+from node.storage.sign_state import SignState
+from node.storage.store import Store
+from node.telemetry import Metrics, event, start_logging
+
+EXIT_STOPPED: Final = 0
+EXIT_FATAL: Final = 1
+EXIT_BAD_START: Final = 2
+PASSPHRASE_BYTES_MAX: Final = 4096
+METRICS_REQUESTS_MAX: Final = 8
+_log = logging.getLogger("foedus.node")
+
+
+class BadStart(Exception):
+    """What the home folder holds does not make a node. Says what to do; nothing was started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that was read before anything is started: checked, and checked against one another."""
+
+    settings: Settings
+    keys: NodeKeys
+    document: bytes
+    genesis: Genesis
+    own: int  # validator index
+
+
+def main(argv: Sequence[str] | None, build_engine: "BuildEngine") -> int:
+    """Run a node around this engine; returns the exit status drawn above."""
+    arguments = _arguments(argv)
+    if not __debug__:
+        print(
+            "python -O removes the assertions that stop a node at its own faults: run it without -O",
+            file=sys.stderr,
+        )
+        return EXIT_BAD_START
+    try:
+        prepared = prepare(arguments.home, arguments.passphrase_file)
+    except BadStart as err:
+        print(f"foedus node: {err}", file=sys.stderr)
+        return EXIT_BAD_START
+    start_logging(prepared.settings.log.format, prepared.settings.log.level)
+    return asyncio.run(run(prepared, build_engine))
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="foedus node run", description="Run one node until SIGTERM or SIGINT."
+    )
+    parser.add_argument(
+        "--home",
+        type=Path,
+        required=True,
+        help=f"folder with {FILE_NAME}, as `foedus init` makes it",
+    )
+    parser.add_argument(
+        "--passphrase-file", type=Path, help="file with the passphrase of the node's key file"
+    )
+    return parser.parse_args(argv)
+
+
+# --- before anything runs ------------------------------------------------------------------------
+
+
+def prepare(home: Path, passphrase_file: Path | None) -> Prepared:
+    """Read settings, keys and genesis, and check them against one another. Raises BadStart."""
+    try:
+        settings = load_settings(home / FILE_NAME, os.environ)
+    except BadSettings as err:
+        raise BadStart(str(err)) from err
+    document = _genesis_bytes(settings.genesis_path)
+    try:
+        genesis = parse_genesis(document)
+    except MalformedGenesis as err:
+        raise BadStart(f"{settings.genesis_path}: {err}") from err
+    state = settings.node.state
+    try:
+        own = genesis.member_index(state)
+    except KeyError:
+        codes = ", ".join(member.state for member in genesis.members)
+        raise BadStart(f"node.state = {state!r} is not a member: the genesis has {codes}") from None
+    passphrase = _passphrase(passphrase_file or settings.passphrase_path)
+    try:
+        keys = read_node_keys(settings.keys_path, passphrase)
+    except (OSError, SigningError) as err:
+        raise BadStart(f"key file: {err}") from err
+    _check_keys(keys, genesis, own, settings.keys_path)
+    return Prepared(settings=settings, keys=keys, document=document, genesis=genesis, own=own)
+
+
+def _genesis_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(GENESIS_BYTES_MAX + 1)
+    except OSError as err:
+        why = f"{path}: {err.strerror}: put the genesis document that all members signed there"
+        raise BadStart(why) from err
+
+
+def _passphrase(path: Path | None) -> bytes:
+    if path is None:
+        if not sys.stdin.isatty():
+            raise BadStart(
+                "no passphrase: name a file by --passphrase-file or node.passphrase_file,"
+                " or start from a terminal"
+            )
+        return getpass.getpass("Passphrase of the node's key file: ").encode()
+    try:
+        with path.open("rb") as file:
+            data = file.read(PASSPHRASE_BYTES_MAX + 1)
+    except OSError as err:
+        raise BadStart(f"passphrase file {path}: {err.strerror}") from err
+    passphrase = data.removesuffix(b"\n").removesuffix(b"\r")
+    if not passphrase or len(data) > PASSPHRASE_BYTES_MAX:
+        raise BadStart(
+            f"passphrase file {path}: want one line of at most {PASSPHRASE_BYTES_MAX} bytes"
+        )
+    return passphrase
+
+
+def _check_keys(keys: NodeKeys, genesis: Genesis, own: int, path: Path) -> None:
+    """The node's keys must be those of the register: peers and readers accept no others."""
+    member = genesis.members[own]
+    for role, held, registered in (
+        ("block", keys.block.public, member.block_key),
+        ("log", keys.log.public, member.log_key),
+        ("cosigner", keys.cosigner.public, member.cosigner_key),
+        ("transport", keys.transport.certificate_pem, member.certificate_pem),
+    ):
+        if held != registered:
+            raise BadStart(
+                f"{path}: its {role} key is not the one that the genesis registers for {member.state}:"
+                " use the key file whose declaration went into this genesis"
+            )
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an engine is built from. It reads and proposes through these; the node closes them after it."""
+
+    prepared: Prepared
+    store: Store
+    sign_state: SignState
+    pool: VerifyPool
+    ledger: Ledger
+    mempool: Mempool
+    finality: Finality
+    metrics: Metrics
+
+
+class Engine(Protocol):
+    """What puts entries in order: batches go to `Ledger.apply`, cosignatures to and from `Finality` (DESIGN D2)."""
+
+    async def start(self) -> None:
+        """Listen to peers, as far as the engine has any. Raises OSError naming the address."""
+        ...
+
+    async def run(self) -> None:
+        """Until cancelled. Raises what stops the node: StorageError, AssertionError."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave the peers; what was handed to the ledger is applied."""
+        ...
+
+    def send(self, line: Cosigned) -> None:
+        """An own cosignature, to every peer."""
+        ...
+
+    def own_round(self) -> int: ...
+
+    def peers(self) -> Sequence[PeerStanding]: ...
+
+
+BuildEngine = Callable[[Parts], Engine]
+
+
+class Ending:
+    """Why the node ends. The first fault counts."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._fault: BaseException | None = None
+
+    def ask(self) -> None:
+        """End in order."""
+        self._asked.set()
+
+    def fail(self, err: BaseException) -> None:
+        """End because of a fault."""
+        if self._fault is None:
+            self._fault = err
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Until somebody asked. Raises the fault, if one was the reason."""
+        await self._asked.wait()
+        if self._fault is not None:
+            raise self._fault
+
+
+async def run(prepared: Prepared, build_engine: BuildEngine) -> int:
+    """From the first lock to the last flush. Returns the exit status."""
+    ending = Ending()
+    _on_signals(ending)
+    status = EXIT_STOPPED
+    try:
+        await _serve(prepared, build_engine, ending)
+    except* (StorageError, LedgerError, OSError) as group:
+        # Each of these messages says what was seen and what to do about it.
+        for err in _leaves(group):
+            event(_log, "node cannot go on", level=logging.CRITICAL, why=str(err))
+        status = EXIT_FATAL
+    except* AssertionError as group:
+        why = "a fault of this program: keep this log and the home folder, report it, start again"
+        _log.critical(why, exc_info=group)
+        status = EXIT_FATAL
+    if status == EXIT_STOPPED:
+        event(_log, "stopped")
+    return status
+
+
+async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) -> None:
+    settings, metrics = prepared.settings, Metrics(prepared.settings.node.state)
+    async with AsyncExitStack() as stack:
+        parts = await _open(prepared, metrics, stack)
+        engine = build_engine(parts)
+        parts.finality.on_line(engine.send)
+        admission = _admission(parts)
+        node = _served(parts, admission, engine)
+        _measure(parts, engine, metrics)
+        await engine.start()
+        stack.push_async_callback(engine.stop)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(parts.finality.run(), name="finality"),
+                tasks.create_task(engine.run(), name="engine"),
+            ]
+            async with AsyncExitStack() as faces:
+                for face in _faces(node, settings, prepared.keys, metrics, ending):
+                    await face.start()
+                    faces.push_async_callback(face.stop)
+                _say_ready(parts)
+                try:
+                    await ending.wait()
+                finally:
+                    admission.close()
+            for task in running:
+                task.cancel()
+
+
+async def _open(prepared: Prepared, metrics: Metrics, stack: AsyncExitStack) -> Parts:
+    """Lock, store, ledger and what waits in them. Raises StorageError, LedgerError."""
+    settings, limits = prepared.settings, prepared.settings.limits
+    sign_state = stack.enter_context(SignState(settings.data_path))
+    store = stack.enter_context(Store.open(settings.store_path))
+    pool = stack.enter_context(VerifyPool(threads=limits.verify_threads))
+    ledger = await Ledger.open(store, prepared.document, pool, sign_state=sign_state)
+    finality = Finality(
+        store,
+        sign_state,
+        ledger.genesis,
+        own=prepared.own,
+        cosigner_key=prepared.keys.cosigner,
+        log_key=prepared.keys.log,
+        log_size=ledger.size,
+        root_at=ledger.root_at,
+        clock_s=_clock_s,
+    )
+    mempool = Mempool(
+        store,
+        ledger.author_tip,
+        limits=MempoolLimits(
+            entries_max=limits.mempool_entries,
+            bytes_max=limits.mempool_mib * MIB,
+            per_author_max=limits.entries_per_author,
+        ),
+    )
+    waiting = mempool.restore(chain_place)
+    ledger.attach(finality=finality, mempool=mempool)
+    event(
+        _log,
+        "ledger opened",
+        chain_id=ledger.chain_id,
+        size=ledger.size,
+        final=finality.final_size,
+        commit=ledger.last_commit,
+        waiting=waiting,
+    )
+    return Parts(
+        prepared=prepared,
+        store=store,
+        sign_state=sign_state,
+        pool=pool,
+        ledger=ledger,
+        mempool=mempool,
+        finality=finality,
+        metrics=metrics,
+    )
+
+
+def _admission(parts: Parts) -> Admission:
+    prepared = parts.prepared
+    return Admission(
+        parts.ledger,
+        parts.mempool,
+        parts.store,
+        parts.pool,
+        node=prepared.settings.node.state,
+        log_key=prepared.keys.log,
+        clock_ms=_clock_ms,
+    )
+
+
+def _served(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
+    began = time.monotonic()
+    finality = parts.finality
+    return ServedNode(
+        state=parts.prepared.settings.node.state,
+        version=_version(),
+        ledger=parts.ledger,
+        finality=finality,
+        admission=admission,
+        facts=StoreFacts(parts.store),
+        log_key=parts.prepared.keys.log,
+        clock_s=_clock_s,
+        uptime_s=lambda: int(time.monotonic() - began),
+        own_round=engine.own_round,
+        peers=engine.peers,
+        alarms=lambda: [alarm] if (alarm := finality.alarm) else [],
+    )
+
+
+def _faces(
+    node: ServedNode, settings: Settings, keys: NodeKeys, metrics: Metrics, ending: Ending
+) -> list[ClientServer | HttpListener]:
+    """In the order in which they start; they stop in the opposite one."""
+    listen, limits = settings.listen, settings.limits
+    faces: list[ClientServer | HttpListener] = []
+    if listen.metrics:
+        app = metrics_app(metrics)
+        faces.append(HttpListener(app, listen.metrics, requests_max=METRICS_REQUESTS_MAX))
+    files = LogFiles(node, time.monotonic).app()
+    faces.append(
+        HttpListener(
+            files, listen.http, requests_max=limits.http_connections, identity=keys.transport
+        )
+    )
+    faces.append(
+        ClientServer(node, listen.client, keys.transport, limits, metrics, on_fatal=ending.fail)
+    )
+    return faces
+
+
+def _measure(parts: Parts, engine: Engine, metrics: Metrics) -> None:
+    ledger, mempool, finality = parts.ledger, parts.mempool, parts.finality
+    show = metrics.read_at_scrape
+    show("foedus_round", "Round of the newest own block.", engine.own_round)
+    show("foedus_commit_index", "Index of the last commit.", lambda: ledger.last_commit)
+    show("foedus_log_size", "Entries in the log.", lambda: ledger.size)
+    show("foedus_final_size", "Entries that are final.", lambda: finality.final_size)
+    show("foedus_ledger_time_ms", "Ledger time.", lambda: ledger.time_ms)
+    show("foedus_mempool_entries", "Entries waiting here.", lambda: len(mempool))
+    show("foedus_mempool_bytes", "Bytes of them.", lambda: mempool.bytes_held)
+    show("foedus_alarm", "1 while an operator must look.", lambda: finality.alarm is not None)
+    show("foedus_disk_flushes", "Shared flushes of the disk.", lambda: parts.store.flushes)
+    show(
+        "foedus_peers_connected",
+        "Peers whose blocks are read.",
+        lambda: sum(peer.connected_out for peer in engine.peers()),
+    )
+
+
+def _say_ready(parts: Parts) -> None:
+    settings = parts.prepared.settings
+    listen = settings.listen
+    event(
+        _log,
+        "ready",
+        state=settings.node.state,
+        origin=parts.ledger.genesis.origin,
+        size=parts.ledger.size,
+        peer=listen.peer,
+        client=listen.client,
+        http=listen.http,
+        metrics=listen.metrics,
+    )
+
+
+def _on_signals(ending: Ending) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        event(_log, "stopping", signal=number.name)
+        for other in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(other)  # the next one ends the process at once
+        ending.ask()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
+    """The errors in a tree of groups."""
+    found: list[BaseException] = []
+    for err in group.exceptions:
+        found += _leaves(err) if isinstance(err, BaseExceptionGroup) else [err]
+    return found
+
+
+def _version() -> str:
+    try:
+        return metadata.version("foedus")
+    except metadata.PackageNotFoundError:
+        return "not installed"  # run from a checkout
+
+
+def _clock_s() -> int:
+    return int(time.time())
+
+
+def _clock_ms() -> int:
+    return int(time.time() * 1000)
