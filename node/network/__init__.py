@@ -1,0 +1,1 @@
+"""How a node talks to its peers. `certificates` says who a caller is."""
