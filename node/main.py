@@ -371,6 +371,7 @@ def _served(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
         finality=finality,
         admission=admission,
         facts=StoreFacts(parts.store),
+        pool=parts.pool,
         log_key=parts.prepared.keys.log,
         clock_s=_clock_s,
         uptime_s=lambda: int(time.monotonic() - began),

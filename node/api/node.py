@@ -8,6 +8,7 @@ from node.ledger.append import StoreFacts
 from node.ledger.finality import Finality
 from node.ledger.ledger import Ledger
 from node.signing.keys import SigningKey
+from node.signing.verify import VerifyPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class ServedNode:
     finality: Finality
     admission: Admission
     facts: StoreFacts
+    pool: VerifyPool
     log_key: SigningKey
     clock_s: Callable[[], int]  # the node's own clock, unix seconds
     uptime_s: Callable[[], int]

@@ -16,7 +16,9 @@ from node.settings import LimitSettings
 from node.signing.transport import TransportIdentity
 from node.telemetry import Metrics
 
-REQUEST_BYTES_MAX: Final = 128 * 1024  # an entry is at most 65,535 bytes
+REQUEST_BYTES_MAX: Final = (
+    256 * 1024 + 4096
+)  # times `client_calls` bounds what requests hold: 64 MiB
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024  # a genesis document of a thousand members
 METADATA_BYTES_MAX: Final = 8 * 1024
 CALLS_SPARE: Final = 64  # beyond `client_calls`: refused by the guard, with details

@@ -17,10 +17,12 @@ from foedus.v1 import client_pb2_grpc as rpc
 from node.api import receipts, wire
 from node.api.access import Access
 from node.api.node import ServedNode
-from node.api.refusals import Unanswerable, bad_field, not_found, restricted
+from node.api.refusals import Unanswerable, answer_of, bad_field, not_found, restricted
 from node.api.views import LogViews
 from node.ledger.admission import Acknowledged, Held
+from node.ledger.errors import LedgerError
 from node.ledger.ledger import LIST_LIMIT_MAX
+from node.signing.verify import SignatureCheck
 from node.storage.keys import FACET_VALUE_BYTES_MAX
 
 LIST_LIMIT: Final = 100
@@ -29,6 +31,7 @@ LEAVES_PER_TURN: Final = 32
 HEARTBEAT_S: Final = 15
 KINDS_MAX: Final = 32
 HASH_BYTES: Final = 32
+SUBMIT_MANY_MAX: Final = 512
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -46,7 +49,32 @@ class LedgerService(rpc.LedgerServiceServicer):
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitResponse:
         del context
-        taken = await self._node.admission.submit(request.entry)
+        return await self._submit(request.entry)
+
+    async def SubmitMany(
+        self, request: pb.SubmitManyRequest, context: Context
+    ) -> pb.SubmitManyResponse:
+        del context
+        entries = request.entries
+        if not 0 < len(entries) <= SUBMIT_MANY_MAX:
+            raise bad_field("entries", len(entries), f"1 to {SUBMIT_MANY_MAX} entries")
+        # All signatures in one piece of work for the threads; admission then finds the verdicts remembered.
+        checks: list[SignatureCheck] = []
+        for start in range(0, len(entries), LEAVES_PER_TURN):
+            checks += self._node.ledger.prefetch(entries[start : start + LEAVES_PER_TURN])
+            await asyncio.sleep(0)
+        await self._node.pool.verify_many(checks)
+        results = await asyncio.gather(*(self._submit_one(entry) for entry in entries))
+        return pb.SubmitManyResponse(results=results)
+
+    async def _submit_one(self, entry: bytes) -> pb.SubmitResult:
+        try:
+            return pb.SubmitResult(taken=await self._submit(entry))
+        except LedgerError as err:
+            return pb.SubmitResult(refusal=answer_of(err)[1])
+
+    async def _submit(self, entry: bytes) -> pb.SubmitResponse:
+        taken = await self._node.admission.submit(entry)
         status = self._node.ledger.status_of(taken.entry_hash)
         answer = pb.SubmitResponse(state=wire.state_of(status.status), entry_hash=taken.entry_hash)
         match taken:

@@ -39,6 +39,11 @@ class LedgerServiceStub:
                 request_serializer=foedus_dot_v1_dot_client__pb2.SubmitRequest.SerializeToString,
                 response_deserializer=foedus_dot_v1_dot_client__pb2.SubmitResponse.FromString,
                 _registered_method=True)
+        self.SubmitMany = channel.unary_unary(
+                '/foedus.v1.LedgerService/SubmitMany',
+                request_serializer=foedus_dot_v1_dot_client__pb2.SubmitManyRequest.SerializeToString,
+                response_deserializer=foedus_dot_v1_dot_client__pb2.SubmitManyResponse.FromString,
+                _registered_method=True)
         self.GetEntryState = channel.unary_unary(
                 '/foedus.v1.LedgerService/GetEntryState',
                 request_serializer=foedus_dot_v1_dot_client__pb2.GetEntryStateRequest.SerializeToString,
@@ -126,6 +131,13 @@ class LedgerServiceServicer:
 
     def Submit(self, request, context):
         """Give one signed entry. Answered after it is durable in this node's mempool.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitMany(self, request, context):
+        """The same for many entries at once, in order; each is answered for itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +259,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=foedus_dot_v1_dot_client__pb2.SubmitRequest.FromString,
                     response_serializer=foedus_dot_v1_dot_client__pb2.SubmitResponse.SerializeToString,
             ),
+            'SubmitMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitMany,
+                    request_deserializer=foedus_dot_v1_dot_client__pb2.SubmitManyRequest.FromString,
+                    response_serializer=foedus_dot_v1_dot_client__pb2.SubmitManyResponse.SerializeToString,
+            ),
             'GetEntryState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEntryState,
                     request_deserializer=foedus_dot_v1_dot_client__pb2.GetEntryStateRequest.FromString,
@@ -355,6 +372,33 @@ class LedgerService:
             '/foedus.v1.LedgerService/Submit',
             foedus_dot_v1_dot_client__pb2.SubmitRequest.SerializeToString,
             foedus_dot_v1_dot_client__pb2.SubmitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foedus.v1.LedgerService/SubmitMany',
+            foedus_dot_v1_dot_client__pb2.SubmitManyRequest.SerializeToString,
+            foedus_dot_v1_dot_client__pb2.SubmitManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

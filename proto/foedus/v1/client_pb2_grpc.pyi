@@ -50,6 +50,8 @@ class LedgerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> LedgerServiceAsyncStub: ...
     Submit: _grpc.UnaryUnaryMultiCallable[_client_pb2.SubmitRequest, _client_pb2.SubmitResponse]
     """Give one signed entry. Answered after it is durable in this node's mempool."""
+    SubmitMany: _grpc.UnaryUnaryMultiCallable[_client_pb2.SubmitManyRequest, _client_pb2.SubmitManyResponse]
+    """The same for many entries at once, in order; each is answered for itself."""
     GetEntryState: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetEntryStateRequest, _client_pb2.GetEntryStateResponse]
     """How far one entry has come; by its hash."""
     Get: _grpc.UnaryUnaryMultiCallable[_client_pb2.GetRequest, _client_pb2.GetResponse]
@@ -84,6 +86,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Submit: _aio.UnaryUnaryMultiCallable[_client_pb2.SubmitRequest, _client_pb2.SubmitResponse]  # type: ignore[assignment]
     """Give one signed entry. Answered after it is durable in this node's mempool."""
+    SubmitMany: _aio.UnaryUnaryMultiCallable[_client_pb2.SubmitManyRequest, _client_pb2.SubmitManyResponse]  # type: ignore[assignment]
+    """The same for many entries at once, in order; each is answered for itself."""
     GetEntryState: _aio.UnaryUnaryMultiCallable[_client_pb2.GetEntryStateRequest, _client_pb2.GetEntryStateResponse]  # type: ignore[assignment]
     """How far one entry has come; by its hash."""
     Get: _aio.UnaryUnaryMultiCallable[_client_pb2.GetRequest, _client_pb2.GetResponse]  # type: ignore[assignment]
@@ -121,6 +125,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_pb2.SubmitResponse, _abc.Awaitable[_client_pb2.SubmitResponse]]:
         """Give one signed entry. Answered after it is durable in this node's mempool."""
+
+    @_abc_1.abstractmethod
+    def SubmitMany(
+        self,
+        request: _client_pb2.SubmitManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_pb2.SubmitManyResponse, _abc.Awaitable[_client_pb2.SubmitManyResponse]]:
+        """The same for many entries at once, in order; each is answered for itself."""
 
     @_abc_1.abstractmethod
     def GetEntryState(

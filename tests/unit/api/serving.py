@@ -99,6 +99,7 @@ async def serve(
         finality=running.finality,
         admission=running.admission,
         facts=StoreFacts(running.store),
+        pool=running.pool,
         log_key=founding.nodes[0].log,
         clock_s=lambda: running.now_ms // 1000,
         uptime_s=lambda: 5,

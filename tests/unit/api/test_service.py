@@ -62,6 +62,34 @@ async def test_submit_is_acknowledged_by_the_nodes_log_key(serving: Serving) -> 
     assert tip.pending_prev == entry_hash(entry)
 
 
+async def test_many_at_once_are_each_answered_for_themselves(serving: Serving) -> None:
+    """One bad signature among forty of a chain: those behind it wait, none is lost, order is kept."""
+    author = author_of(serving)
+    entries = [author.energy(number) for number in range(40)]
+    bad = 25
+    sent = list(entries)
+    sent[bad] = sent[bad][:-1] + bytes((sent[bad][-1] ^ 1,))
+    client = serving.client()
+    answer = await client.SubmitMany(pb.SubmitManyRequest(entries=sent))
+    results = answer.results
+    assert [result.WhichOneof("result") for result in results] == [
+        "refusal" if place == bad else "taken" for place in range(40)
+    ]
+    assert results[bad].refusal.code == "SIGNATURE"
+    assert [result.taken.entry_hash for result in results[:bad]] == [
+        entry_hash(entry) for entry in entries[:bad]
+    ]
+    assert all(result.taken.acknowledgement for result in results[:bad])
+    assert all(result.taken.state == pb.ENTRY_STATE_HELD for result in results[bad + 1 :])
+    await client.Submit(pb.SubmitRequest(entry=entries[bad]))
+    assert serving.running.mempool.take(1 << 20, 100) == tuple(entries)
+    for count in (0, 513):
+        status, refusal, _ = await refused(
+            client.SubmitMany(pb.SubmitManyRequest(entries=[b"x"] * count))
+        )
+        assert (status, refusal.field) == (StatusCode.INVALID_ARGUMENT, "entries")
+
+
 async def test_submit_before_its_predecessor_is_held(serving: Serving) -> None:
     author = author_of(serving)
     author.energy(1)
