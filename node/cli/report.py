@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from node.cli.errors import CouldNot
 from node.ledger.errors import LedgerError
 from node.log.errors import MalformedInput, Untrusted
 from node.settings import BadSettings
@@ -45,10 +46,6 @@ class Exit(IntEnum):
     DONE = 0
     NO = 1
     COULD_NOT = 2
-
-
-class CouldNot(Exception):
-    """A command could not do what was asked: names what was seen, and what to do about it."""
 
 
 EXPECTED: Final = (
