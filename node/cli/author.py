@@ -14,10 +14,11 @@ key, everything else by the author key (RULINGS R46); all stand in one chain (R2
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
-from node.cli.errors import CouldNot, MalformedDraft
-from node.cli.outbox import MemoryOutbox, Outbox
+from node.cli.errors import CouldNot, MalformedDraft, OutboxError
+from node.cli.outbox import MemoryOutbox, Outbox, Tip
 from node.cli.statements import VOTE, Draft, content_bytes
 from node.signing.keys import AgencyKeys, SigningKey
 from node.signing.statements import entry_hash, sign_endorsement, sign_entry
@@ -108,14 +109,29 @@ class Author:
         )
 
     def wrap(self, content: bytes, endorsements: Sequence[bytes] = ()) -> Signed:
-        """Sign this content as the chain's next entry. Raises MalformedContent, MalformedDraft."""
+        """Sign this content as the chain's next entry.
+
+        Raises MalformedContent, MalformedDraft, OutboxError if it is endorsed and was said before.
+        """
+        content_hash = sha256(content).digest()
+        said = self._outbox.said(content_hash) if endorsements else None
+        if said is not None:
+            raise OutboxError(
+                f"{self.id} said this endorsed content in its entry {said}: the ledger takes it once. If it waits, send it"
+                " again; if it was rejected, change something, such as the refs"
+            )
+        signed = self.seal(content, endorsements, self._outbox.tip)
+        self._outbox.record(signed.entry, endorsed_content=content_hash if endorsements else None)
+        return signed
+
+    def seal(self, content: bytes, endorsements: Sequence[bytes], tip: Tip) -> Signed:
+        """Sign this content to follow `tip`, and record nothing: for those who keep the record themselves."""
         parsed = parse_content(content)
         if (parsed.ledger, parsed.author) != (self._ledger, self.id):
             raise MalformedDraft(
                 f"content.author={parsed.author}: this is the outbox of {self.id}, or another ledger's"
             )
         kind, _, subject = header_subject(content).partition("/")
-        tip = self._outbox.tip
         entry = sign_entry(
             self._key_for(kind),
             author=self.id,
@@ -126,7 +142,6 @@ class Author:
             prev=tip.entry_hash,
             endorsements=endorsements,
         )
-        self._outbox.record(entry)
         return Signed(
             entry=entry,
             entry_hash=entry_hash(entry),

@@ -156,16 +156,25 @@ class LedgerClient:
         self.address = address
         self._reader = reader
         self._call_s = call_s
-        self._channel = grpc.aio.secure_channel(
-            address.target,
-            grpc.ssl_channel_credentials(address.certificate_pem),
-            options=[
-                ("grpc.ssl_target_name_override", server_name(address.state)),
-                ("grpc.use_local_subchannel_pool", 1),
-                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-            ],
-        )
-        self.stub: rpc.LedgerServiceAsyncStub = rpc.LedgerServiceStub(self._channel)
+        # Made with the first call: a channel belongs to the event loop in which it is made.
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: rpc.LedgerServiceAsyncStub | None = None
+
+    @property
+    def stub(self) -> "rpc.LedgerServiceAsyncStub":
+        """The generated stub, for calls that this class does not wrap."""
+        if self._stub is None:
+            self._channel = grpc.aio.secure_channel(
+                self.address.target,
+                grpc.ssl_channel_credentials(self.address.certificate_pem),
+                options=[
+                    ("grpc.ssl_target_name_override", server_name(self.address.state)),
+                    ("grpc.use_local_subchannel_pool", 1),
+                    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                ],
+            )
+            self._stub = rpc.LedgerServiceStub(self._channel)
+        return self._stub
 
     @property
     def state(self) -> str:
@@ -183,7 +192,9 @@ class LedgerClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._channel.close()
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = self._stub = None
 
     # Entries
 
@@ -456,6 +467,39 @@ class Nodes:
             except (Unreachable, Overloaded, BadAnswer):
                 continue
         return await ask(self.clients[-1])
+
+    async def first_reachable(self) -> LedgerClient:
+        """The first node that answers at all, for questions that one node must answer in several parts."""
+
+        async def itself(client: LedgerClient) -> LedgerClient:
+            await client.status()
+            return client
+
+        return await self.first(itself)
+
+    async def watch(
+        self, request: pb.WatchRequest, *, lost: Callable[[ClientError], None]
+    ) -> AsyncIterator[pb.WatchResponse]:
+        """Batches from one node; when it goes away, from the next, where the last one ended. Raises when all are gone.
+
+        `lost` hears of each node that went. A node that gave something is asked again after the others.
+        """
+        barren = 0  # nodes in a row that gave nothing
+        position = 0
+        while True:
+            client = self.clients[position % len(self.clients)]
+            try:
+                async for batch in client.watch(request):
+                    barren = 0
+                    request.first = batch.next_first
+                    yield batch
+                raise Unreachable(client.state, "the stream ended")
+            except (Unreachable, Overloaded) as err:
+                barren += 1
+                if barren >= len(self.clients):
+                    raise
+                lost(err)
+            position += 1
 
     async def give(self, entry: bytes) -> Submission:
         """To the first node that takes it. Raises the first error if none does."""

@@ -9,7 +9,20 @@ from typing import Annotated, Final
 import typer
 
 from node.cli.assess import assess_command
+from node.cli.genesis_command import genesis_app
+from node.cli.init_command import init_command
+from node.cli.keys_command import keys_app
+from node.cli.law_command import (
+    cases_command,
+    facilities_command,
+    motions_command,
+    runs_command,
+)
+from node.cli.log_command import log_app
+from node.cli.node_command import node_app, status_command
+from node.cli.receipt_command import receipt_app
 from node.cli.report import EXIT_HELP
+from node.cli.submit_command import endorse_command, submit_command, vote_command
 
 _SUMMARY: Final = f"""Foedus: a shared ledger of compute reports that no single state can veto or erase.
 
@@ -35,6 +48,20 @@ def build_app() -> typer.Typer:
 
 
 def _register(app: typer.Typer) -> None:
+    app.command("init")(init_command)
+    app.add_typer(keys_app(), name="keys")
+    app.add_typer(genesis_app(), name="genesis")
+    app.add_typer(node_app(), name="node")
+    app.command("status")(status_command)
+    app.command("submit")(submit_command)
+    app.command("vote")(vote_command)
+    app.command("endorse")(endorse_command)
+    app.add_typer(log_app(), name="log")
+    app.add_typer(receipt_app(), name="receipt")
+    app.command("motions")(motions_command)
+    app.command("cases")(cases_command)
+    app.command("runs")(runs_command)
+    app.command("facilities")(facilities_command)
     app.command("assess")(assess_command)
 
 

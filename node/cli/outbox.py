@@ -8,6 +8,10 @@ the chain's last entry is, and it is written, file and folder flushed, before an
       tip            the last entry signed: the truth about the chain
       00000007.entry  the signed bytes, kept until they are final, so that a crash or a deaf node costs nothing
       00000007.KE.ack what node KE promised about it: evidence against that node if it breaks its word
+      endorsed       one line for each content that others endorsed: its hash and seq
+
+The ledger accepts an endorsed content once (R14). Said twice, the second entry would never be included, and nothing after it
+could be; so `said` tells before anything is signed.
 
 The order is entry, then tip. A crash between the two leaves an entry that `tip` does not know: it never left, and the next
 one takes its place. A crash after leaves an entry that can be sent again, byte for byte.
@@ -22,9 +26,13 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from node.cli.errors import OutboxBehind, OutboxBusy, OutboxDamaged, OutboxError
+from node.log.cose import parse_statement
+from node.log.errors import MalformedStatement
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.signing.statements import FIRST_PREV, entry_hash
 from node.treaty.bodies import is_name
+from node.treaty.entries import parse_entry
+from node.treaty.errors import MalformedContent
 
 _MAGIC: Final = "foedus-outbox/1"
 _TIP_BYTES_MAX: Final = 1024
@@ -49,11 +57,17 @@ class Outbox(Protocol):
     def tip(self) -> Tip:
         """The last entry signed."""
 
-    def record(self, entry: bytes) -> None:
-        """Make this entry the chain's next, for good: it is durable on return, and only then may it leave."""
+    def record(self, entry: bytes, *, endorsed_content: bytes | None) -> None:
+        """Make this entry the chain's next, for good: it is durable on return, and only then may it leave.
+
+        `endorsed_content` is the hash of its content if others endorsed it.
+        """
+
+    def said(self, content_hash: bytes) -> int | None:
+        """The seq of the last entry with this endorsed content."""
 
     def adopt(self, tip: Tip) -> None:
-        """Begin where the ledger's chain of this author stands. Only forward."""
+        """Go on from where the ledger's chain of this author stands. Never back: raises OutboxBehind."""
 
 
 class MemoryOutbox:
@@ -61,9 +75,15 @@ class MemoryOutbox:
 
     def __init__(self, tip: Tip | None = None) -> None:
         self.tip = tip or Tip()
+        self._endorsed: dict[bytes, int] = {}  # grows with what this process says, and ends with it
 
-    def record(self, entry: bytes) -> None:
+    def record(self, entry: bytes, *, endorsed_content: bytes | None) -> None:
         self.tip = Tip(seq=self.tip.seq + 1, entry_hash=entry_hash(entry))
+        if endorsed_content is not None:
+            self._endorsed[endorsed_content] = self.tip.seq
+
+    def said(self, content_hash: bytes) -> int | None:
+        return self._endorsed.get(content_hash)
 
     def adopt(self, tip: Tip) -> None:
         _only_forward(self.tip, tip)
@@ -106,10 +126,45 @@ class FileOutbox:
     def tip(self) -> Tip:
         return self._tip
 
-    def record(self, entry: bytes) -> None:
+    def record(self, entry: bytes, *, endorsed_content: bytes | None) -> None:
         following = Tip(seq=self._tip.seq + 1, entry_hash=entry_hash(entry))
         write_durably(self._entry_path(following.seq), entry)
+        if endorsed_content is not None:
+            self._note_endorsed(endorsed_content, following.seq)
         self._write_tip(following)
+
+    def said(self, content_hash: bytes) -> int | None:
+        wanted = content_hash.hex()
+        found: int | None = None
+        try:
+            with (self.folder / "endorsed").open(encoding="ascii", errors="replace") as file:
+                for line in file:
+                    digest, _, seq = line.rstrip("\n").partition(" ")
+                    # A crash may leave a seq that the chain gave to something else, or half a line.
+                    if digest == wanted and seq.isdigit() and int(seq) <= self._tip.seq:
+                        found = int(seq)
+        except FileNotFoundError:
+            return None
+        return found
+
+    def replace_last(self, entry: bytes) -> None:
+        """The chain's last entry, said again with the same content: more endorsements, or another key (RULINGS R28).
+
+        The ledger takes such a pair for one entry. With another content it would be equivocation: raises OutboxError.
+        """
+        parsed = parse_entry(_payload(entry))
+        last = self._entry_path(self._tip.seq)
+        try:
+            standing = parse_entry(_payload(last.read_bytes()))
+        except FileNotFoundError:
+            raise OutboxError(f"{last}: gone: it is final, or was never signed here") from None
+        if (parsed.seq, parsed.content_hash) != (standing.seq, standing.content_hash):
+            raise OutboxError(
+                f"seq {standing.seq} of {self._author} says something else: what was signed cannot be taken back,"
+                " only said again with the same content"
+            )
+        write_durably(last, entry)
+        self._write_tip(Tip(seq=parsed.seq, entry_hash=entry_hash(entry)))
 
     def adopt(self, tip: Tip) -> None:
         _only_forward(self._tip, tip)
@@ -125,10 +180,6 @@ class FileOutbox:
             data = path.read_bytes()
             if not 0 < len(data) <= ENTRY_BYTES_MAX:
                 raise OutboxDamaged(f"{path}: {len(data)} bytes are no entry")
-            if seq == self._tip.seq and entry_hash(data) != self._tip.entry_hash:
-                raise OutboxDamaged(
-                    f"{path}: not the entry that {self.folder / 'tip'} names: restore both from one copy"
-                )
             found.append(data)
         return found
 
@@ -143,6 +194,12 @@ class FileOutbox:
         for kept in self._kept():
             if kept <= seq:
                 self._entry_path(kept).unlink(missing_ok=True)
+
+    def _note_endorsed(self, content_hash: bytes, seq: int) -> None:
+        with (self.folder / "endorsed").open("a", encoding="ascii") as file:
+            file.write(f"{content_hash.hex()} {seq}\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def _kept(self) -> list[int]:
         matches = (_ENTRY_NAME.fullmatch(path.name) for path in self.folder.iterdir())
@@ -167,7 +224,24 @@ class FileOutbox:
         ledger, author, seq, digest = match.groups()
         if (ledger, author) != (self._ledger.hex(), self._author):
             raise OutboxDamaged(f"{path}: of author {author} on ledger {ledger[:16]}: moved here?")
-        return Tip(seq=int(seq), entry_hash=bytes.fromhex(digest))
+        return self._after_replacement(Tip(seq=int(seq), entry_hash=bytes.fromhex(digest)))
+
+    def _after_replacement(self, tip: Tip) -> Tip:
+        """A crash inside `replace_last` leaves the new bytes of the last entry under the old tip: they stand."""
+        path = self._entry_path(tip.seq)
+        try:
+            entry = path.read_bytes()
+        except FileNotFoundError:
+            return tip
+        if entry_hash(entry) == tip.entry_hash:
+            return tip
+        try:
+            seq = parse_entry(_payload(entry)).seq
+        except (MalformedStatement, MalformedContent) as err:
+            raise OutboxDamaged(f"{path}: {err}: restore the folder from one copy") from err
+        if seq != tip.seq:
+            raise OutboxDamaged(f"{path}: holds seq {seq}: restore the folder from one copy")
+        return Tip(seq=seq, entry_hash=entry_hash(entry))
 
     def _write_tip(self, tip: Tip) -> None:
         text = (
@@ -194,11 +268,16 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         os.close(directory)
 
 
+def _payload(entry: bytes) -> bytes:
+    payload = parse_statement(entry).payload
+    assert payload is not None, "parse_statement gives no detached one"
+    return payload
+
+
 def _only_forward(own: Tip, other: Tip) -> None:
-    if other.seq < own.seq or (other.seq == own.seq and other != own):
+    if other.seq < own.seq:
         raise OutboxBehind(
-            f"the outbox is at seq {own.seq}, the chain to adopt at {other.seq} with another entry:"
-            " two outboxes have signed for this author; find the other before signing again"
+            f"the outbox is at seq {own.seq}, the chain to adopt at {other.seq}: going back would sign a seq twice"
         )
 
 

@@ -1,0 +1,183 @@
+"""`foedus receipt get|verify`: proof that a leaf is in the final log; judged offline."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli.asking import (
+    DEFAULT_HOME,
+    GenesisOption,
+    HomeOption,
+    NodeOption,
+    PassphraseOption,
+    ReaderOption,
+    ledger_of,
+    open_nodes,
+    reader_of,
+)
+from node.cli.client import Nodes, Receipt
+from node.cli.errors import CouldNot
+from node.cli.founding import read_bounded
+from node.cli.log_command import leaf_key
+from node.cli.outbox import write_durably
+from node.cli.receipts import RECEIPT_BYTES_MAX, Verdict, receipt_file, verify_receipt
+from node.cli.report import JsonOption, Report, reporting
+from node.log.policy import POLICY_BYTES_MAX, TrustPolicy, parse_policy
+from node.log.tiles import ENTRY_BYTES_MAX
+from node.signing.statements import entry_hash
+
+
+def get_command(
+    key: Annotated[
+        str, typer.Argument(metavar="INDEX|HASH", help="A leaf's index or an entry's hash.")
+    ],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    genesis: GenesisOption = None,
+    node: NodeOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="File to write; else INDEX.tlog-proof.", show_default=False
+        ),
+    ] = None,
+    cose: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the node's COSE receipt (RFC 9942) here.", show_default=False
+        ),
+    ] = None,
+    reader_keys: ReaderOption = None,
+    passphrase_file: PassphraseOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Get the receipt for a leaf: one text file with the leaf, its proof, and a checkpoint that a quorum cosigned.
+
+    It is verified before it is written, so a node cannot hand out a false one.
+
+    Exit status: 0 written, 1 what the node gave proves nothing, 2 not final yet, no such leaf, or no node answered.
+
+    For example:
+
+      foedus receipt get 17 --home us
+
+      foedus receipt get 5f0c... --home us -o approval.tlog-proof --json
+    """
+    with reporting(json_output) as report:
+        wanted = leaf_key(key)
+        founded = ledger_of(home, genesis)
+        nodes = open_nodes(founded, home, node, reader_of(reader_keys, passphrase_file))
+        given = asyncio.run(_get(nodes, wanted, cose=cose is not None))
+        if not given.leaf:
+            raise CouldNot(
+                f"leaf {given.index} is restricted: name a reader's keys by --reader-keys"
+            )
+        receipt = receipt_file(given.proof, given.leaf)
+        verdict = verify_receipt(receipt, parse_policy(founded.trust_policy))
+        if not answers_the_question(verdict, wanted):
+            raise CouldNot(f"the node answered for another leaf, {verdict.index}: ask another node")
+        path = out or Path(f"{given.index}.tlog-proof")
+        if verdict.proven:
+            write_durably(path, receipt, mode=0o644)
+            if cose is not None and given.cose_receipts:
+                write_durably(cose, given.cose_receipts[0], mode=0o644)
+        _show(report, path, verdict)
+
+
+async def _get(nodes: Nodes, key: int | bytes, *, cose: bool) -> Receipt:
+    async with nodes:
+        return await nodes.first(lambda client: client.receipt(key, cose=cose))
+
+
+def answers_the_question(verdict: Verdict, key: int | bytes) -> bool:
+    """A node could hand out a good receipt for another leaf."""
+    if isinstance(key, int):
+        return verdict.index == key
+    return entry_hash(verdict.leaf) == key
+
+
+def verify_command(
+    file: Annotated[Path, typer.Argument(metavar="RECEIPT", help="A .tlog-proof file.")],
+    *,
+    genesis: GenesisOption = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Trust policy, c2sp.org/tlog-policy; else the one that follows from the genesis.",
+            show_default=False,
+        ),
+    ] = None,
+    entry: Annotated[
+        Path | None,
+        typer.Option(help="The leaf's bytes; else those inside the receipt.", show_default=False),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Verify a receipt offline: its leaf must be in a log that a quorum of states cosigned.
+
+    "Not proven" means that this proof does not lead to that checkpoint; it is no proof of absence.
+
+    Exit status: 0 proven, 1 not proven, 2 could not check: no receipt, no leaf, or a checkpoint that the policy does not trust.
+
+    For example:
+
+      foedus receipt verify approval.tlog-proof --genesis genesis.cbor
+
+      foedus receipt verify 17.tlog-proof --policy trust.policy --entry entry.cose --json
+    """
+    with reporting(json_output) as report:
+        if policy is not None:
+            trust: TrustPolicy = parse_policy(read_bounded(policy, POLICY_BYTES_MAX))
+        else:
+            trust = parse_policy(ledger_of(home, genesis).trust_policy)
+        leaf = read_bounded(entry, ENTRY_BYTES_MAX) if entry is not None else None
+        _show(report, file, verify_receipt(read_bounded(file, RECEIPT_BYTES_MAX), trust, leaf))
+
+
+def policy_command(
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    genesis: GenesisOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Print the trust policy that follows from the genesis, for other tools that read c2sp.org/tlog-policy.
+
+    Exit status: 0 printed, 2 no genesis.
+
+    For example:
+
+      foedus receipt policy --genesis genesis.cbor > trust.policy
+    """
+    with reporting(json_output) as report:
+        text = ledger_of(home, genesis).trust_policy.decode()
+        report.show({"trust_policy": text}, text.removesuffix("\n"))
+
+
+def _show(report: Report, path: Path, verdict: Verdict) -> None:
+    document = {"file": str(path), **verdict.as_json()}
+    if not verdict.proven:
+        report.show(document, f"NOT PROVEN: {path}")
+        report.answer_is_no(f"not proven: {verdict.why}")
+        return
+    said = ""
+    if verdict.content is not None:
+        names = ("kind", "type", "author", "subject", "motion", "outcome", "case", "status")
+        facts = [f"{name} {verdict.content[name]}" for name in names if verdict.content.get(name)]
+        said = f"\n  it says: {', '.join(facts)}"
+    report.show(document, f"proven: {path} is {verdict.why}\n  log {verdict.origin}{said}")
+
+
+def receipt_app() -> typer.Typer:
+    app = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Receipts: get one from a node, verify one offline.\n\n"
+        "For example: foedus receipt verify approval.tlog-proof --genesis genesis.cbor",
+    )
+    app.command("get")(get_command)
+    app.command("verify")(verify_command)
+    app.command("policy")(policy_command)
+    return app
