@@ -26,12 +26,12 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from node.cli.errors import OutboxBehind, OutboxBusy, OutboxDamaged, OutboxError
-from node.log.cose import parse_statement
+from node.log import cose
 from node.log.errors import MalformedStatement
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.signing.statements import FIRST_PREV, entry_hash
 from node.treaty.bodies import is_name
-from node.treaty.entries import parse_entry
+from node.treaty.entries import ParsedEntry, parse_entry
 from node.treaty.errors import MalformedContent
 
 _MAGIC: Final = "foedus-outbox/1"
@@ -152,10 +152,10 @@ class FileOutbox:
 
         The ledger takes such a pair for one entry. With another content it would be equivocation: raises OutboxError.
         """
-        parsed = parse_entry(_payload(entry))
+        parsed = parsed_entry(entry)
         last = self._entry_path(self._tip.seq)
         try:
-            standing = parse_entry(_payload(last.read_bytes()))
+            standing = parsed_entry(last.read_bytes())
         except FileNotFoundError:
             raise OutboxError(f"{last}: gone: it is final, or was never signed here") from None
         if (parsed.seq, parsed.content_hash) != (standing.seq, standing.content_hash):
@@ -236,7 +236,7 @@ class FileOutbox:
         if entry_hash(entry) == tip.entry_hash:
             return tip
         try:
-            seq = parse_entry(_payload(entry)).seq
+            seq = parsed_entry(entry).seq
         except (MalformedStatement, MalformedContent) as err:
             raise OutboxDamaged(f"{path}: {err}: restore the folder from one copy") from err
         if seq != tip.seq:
@@ -268,10 +268,11 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         os.close(directory)
 
 
-def _payload(entry: bytes) -> bytes:
-    payload = parse_statement(entry).payload
-    assert payload is not None, "parse_statement gives no detached one"
-    return payload
+def parsed_entry(entry: bytes) -> ParsedEntry:
+    """What a signed entry says; its signature is not looked at. Raises MalformedStatement, MalformedContent."""
+    payload = cose.parse_entry(entry).payload
+    assert payload is not None, "parse_entry gives no detached one"
+    return parse_entry(payload)
 
 
 def _only_forward(own: Tip, other: Tip) -> None:

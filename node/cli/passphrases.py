@@ -56,8 +56,12 @@ def _from_file(path: Path) -> bytes:
 
 
 def _typed(prompt: str, what: str) -> bytes:
-    if not sys.stdin.isatty():
+    if not _at_a_terminal():
         raise BadPassphrase(
             f"{what}: no passphrase: name a file by --passphrase-file, or run this at a terminal"
         )
     return getpass.getpass(prompt, stream=sys.stderr).encode()
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -31,7 +31,7 @@ from node.cli.author import Author
 from node.cli.client import ChainTip, Nodes, Submission, state_word
 from node.cli.errors import CouldNot, Dropped, OutboxBehind, Refused
 from node.cli.founding import OUTBOX, Founded, read_bounded
-from node.cli.outbox import FileOutbox, Tip, write_durably
+from node.cli.outbox import FileOutbox, Tip, parsed_entry, write_durably
 from node.cli.receipts import verify_receipt
 from node.cli.report import JsonOption, Report, reporting
 from node.cli.statements import (
@@ -47,11 +47,10 @@ from node.cli.statements import (
     refs_of,
 )
 from node.ledger.view import message_view
-from node.log.cose import parse_statement
 from node.log.policy import parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.signing.statements import entry_hash
-from node.treaty.entries import header_subject, parse_content, parse_entry
+from node.treaty.entries import header_subject, parse_content
 
 _ENTRY_FIRST_BYTE: Final = 0xD2
 ENDORSEMENT_BYTES_MAX: Final = 1024
@@ -399,9 +398,8 @@ class Chain:
             raise CouldNot(
                 "--instead: no content given, or the outbox's last entry is in the log already"
             )
-        kept = parse_statement(self._box.waiting(last.seq)[0]).payload
-        assert kept is not None, "an entry has a payload"
-        before = Tip(seq=last.seq - 1, entry_hash=parse_entry(kept).prev)
+        kept = parsed_entry(self._box.waiting(last.seq)[0])
+        before = Tip(seq=last.seq - 1, entry_hash=kept.prev)
         self._box.replace_last(self._signer.seal(content, endorsements, before).entry)
 
     async def _send_last(self, report: Report, entry: bytes) -> None:
@@ -415,9 +413,7 @@ class Chain:
             self._box.forget_final(seq)
 
     def _keep(self, entry: bytes, submission: Submission) -> None:
-        payload = parse_statement(entry).payload
-        assert payload is not None, "an entry has a payload"
-        seq = parse_entry(payload).seq
+        seq = parsed_entry(entry).seq
         for taken in submission.taken:
             if taken.acknowledgement:
                 self._box.keep_acknowledgement(seq, taken.node, taken.acknowledgement)
@@ -509,9 +505,7 @@ def _submit_ready(report: Report, founded: Founded, nodes: Nodes, entry: bytes, 
     """Relay an entry that somebody signed elsewhere; its outbox is theirs."""
     if len(entry) > ENTRY_BYTES_MAX:
         raise CouldNot(f"entry of {len(entry)} bytes: at most {ENTRY_BYTES_MAX}")
-    payload = parse_statement(entry).payload
-    assert payload is not None, "parse_statement gives no detached one"
-    parsed = parse_entry(payload)
+    parsed = parsed_entry(entry)
     if parsed.ledger != founded.chain_id:
         raise CouldNot(
             f"the entry is for ledger {parsed.ledger.hex()}, not {founded.chain_id.hex()}"
