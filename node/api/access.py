@@ -8,10 +8,10 @@ author key. A proof names the node it is for and when it expires, so that a node
 from collections.abc import Sequence
 from typing import Final
 
-from consensus.codec import labelled_hash
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
+from consensus.codec import labelled_hash
 from foedus.v1 import client_pb2 as pb
 from node.api.node import ServedNode
 from node.api.refusals import Unanswerable
