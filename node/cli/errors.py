@@ -16,9 +16,7 @@ CouldNot
     └── TooLate         the deadline passed first
 """
 
-
-class CouldNot(Exception):
-    """A command could not do what was asked."""
+from node.reporting import CouldNot as CouldNot
 
 
 class MalformedDraft(CouldNot):

@@ -27,10 +27,10 @@ from node.cli.founding import (
 )
 from node.cli.outbox import write_durably
 from node.cli.passphrases import read_passphrase
-from node.cli.report import JsonOption, Report, reporting, sentence, table
 from node.ledger.errors import MalformedGenesis
 from node.ledger.genesis import GENESIS_BYTES_MAX, PUBLICATIONS, parse_unsigned_genesis
 from node.log.errors import MalformedInput
+from node.reporting import JsonOption, Report, reporting, sentence, table
 from node.settings import FILE_NAME, load_settings
 from node.signing.keystore import read_node_keys
 

@@ -7,7 +7,7 @@ import typer
 
 from node.cli.founding import AGENCY_KEYS, Endpoints, make_home
 from node.cli.passphrases import new_passphrase
-from node.cli.report import JsonOption, reporting
+from node.reporting import JsonOption, reporting
 from node.settings import FILE_NAME
 
 

@@ -8,9 +8,9 @@ import typer
 from node.cli.asking import PassphraseOption
 from node.cli.errors import CouldNot
 from node.cli.passphrases import new_passphrase, read_passphrase
-from node.cli.report import JsonOption, Report, reporting, table
 from node.log.cose import kid_of
 from node.log.note import KeyType, verifier_key
+from node.reporting import JsonOption, Report, reporting, table
 from node.signing.checkpoints import cosigner_vkey, log_vkey
 from node.signing.keys import generate_agency_keys
 from node.signing.keystore import (

@@ -23,7 +23,7 @@ from node.cli.asking import (
 )
 from node.cli.client import LedgerClient, Nodes
 from node.cli.errors import BadAnswer
-from node.cli.report import JsonOption, reporting, table
+from node.reporting import JsonOption, reporting, table
 
 PAGE: Final = 500
 LISTED_MAX: Final = 10_000

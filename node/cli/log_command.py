@@ -22,7 +22,7 @@ from node.cli.asking import (
 )
 from node.cli.client import Nodes, state_word
 from node.cli.errors import BadAnswer, CouldNot
-from node.cli.report import JsonOption, Report, reporting, table
+from node.reporting import JsonOption, Report, reporting, table
 
 PAGE: Final = 500
 LISTED_MAX: Final = 100_000

@@ -21,8 +21,8 @@ from node.cli.law_command import (
 from node.cli.log_command import log_app
 from node.cli.node_command import node_app, status_command
 from node.cli.receipt_command import receipt_app
-from node.cli.report import EXIT_HELP
 from node.cli.submit_command import endorse_command, submit_command, vote_command
+from node.reporting import EXIT_HELP
 
 _SUMMARY: Final = f"""Foedus: a shared ledger of compute reports that no single state can veto or erase.
 

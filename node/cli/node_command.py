@@ -20,7 +20,7 @@ from node.cli.asking import (
 )
 from node.cli.client import LedgerClient, Nodes
 from node.cli.errors import ClientError, CouldNot
-from node.cli.report import JsonOption, Report, reporting, table
+from node.reporting import JsonOption, Report, reporting, table
 from node.settings import FILE_NAME
 
 NODE_MODULE = "node.main"

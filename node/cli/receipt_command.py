@@ -23,9 +23,9 @@ from node.cli.founding import read_bounded
 from node.cli.log_command import leaf_key
 from node.cli.outbox import write_durably
 from node.cli.receipts import RECEIPT_BYTES_MAX, Verdict, receipt_file, verify_receipt
-from node.cli.report import JsonOption, Report, reporting
 from node.log.policy import POLICY_BYTES_MAX, TrustPolicy, parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
+from node.reporting import JsonOption, Report, reporting
 from node.signing.statements import entry_hash
 
 

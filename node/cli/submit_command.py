@@ -33,7 +33,6 @@ from node.cli.errors import CouldNot, Dropped, OutboxBehind, Refused
 from node.cli.founding import OUTBOX, Founded, read_bounded
 from node.cli.outbox import FileOutbox, Tip, parsed_entry, write_durably
 from node.cli.receipts import verify_receipt
-from node.cli.report import JsonOption, Report, reporting
 from node.cli.statements import (
     DRAFT_BYTES_MAX,
     INTEGER_MAX,
@@ -49,6 +48,7 @@ from node.cli.statements import (
 from node.ledger.view import message_view
 from node.log.policy import parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
+from node.reporting import JsonOption, Report, reporting
 from node.signing.statements import entry_hash
 from node.treaty.entries import header_subject, parse_content
 

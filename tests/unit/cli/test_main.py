@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from node.cli.main import build_app
-from node.cli.report import EXPECTED, reporting
+from node.reporting import EXPECTED, reporting
 from tests.unit.cli.conftest import Run, document_of
 
 WANTED = (

@@ -1,4 +1,4 @@
-"""How every command ends: one exit status, one JSON document or text for people, errors on standard error.
+"""How every command ends, whichever face owns it: one exit status, one JSON document or text, errors on standard error.
 
     0  done, or the answer is yes
     1  the answer is no: not proven, refused, inconsistent, not all well
@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.cli.errors import CouldNot
 from node.ledger.errors import LedgerError
 from node.log.errors import MalformedInput, Untrusted
 from node.settings import BadSettings
@@ -38,6 +37,10 @@ EXIT_HELP: Final = "Exit status: 0 done, 1 the answer is no, 2 could not be done
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output instead of text.")
 ]
+
+
+class CouldNot(Exception):
+    """A command could not do what was asked. Each face draws its own tree below it; the message says what to do."""
 
 
 class Exit(IntEnum):
