@@ -1,0 +1,195 @@
+"""The blocks that this validator accepted, with the votes among them (SPEC 4 and 6.2).
+
+A block is accepted once all its parents are, so the DAG is closed: from any block, everything above the floor can be
+reached. What the commit rule counts is counted here, once, as blocks come in:
+
+    vote         a block of round r+1 votes for the leader's block of round r that is among its parents
+    certificate  a block of round r+2 certifies that block if a quorum of its parents vote for it
+
+Both are masks of *authors*, so that one who signs two blocks counts once on each side. A committed block keeps its place and its
+parents but not its payload: the floor is GC_DEPTH rounds back, and payloads are what takes room.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from consensus.committee import Committee
+from consensus.types import GENESIS_ROUND, Block, Millis, Ref, Round, ValidatorIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """An accepted block without its payload."""
+
+    ref: Ref
+    parents: tuple[Ref, ...]
+    time_ms: Millis
+    signature: bytes = field(repr=False)  # one half of a proof, should its author sign another
+    vote: Ref | None  # the leader's block of the round before, if it is a parent
+    certifies: (
+        Ref | None
+    )  # the leader's block of two rounds before, if a quorum of parents vote for it
+
+
+@dataclass(slots=True)
+class _RoundIndex:
+    """What stands in one round."""
+
+    authors: int = 0  # mask
+    slots: dict[ValidatorIndex, tuple[Ref, ...]] = field(default_factory=dict)
+    votes: dict[Ref | None, int] = field(default_factory=dict)  # vote -> mask of who cast it
+    certificates: dict[Ref, int] = field(default_factory=dict)  # leader -> mask of who certifies it
+
+
+_EMPTY = _RoundIndex()
+
+
+class Dag:
+    """Accepted blocks above the floor. Grows by `accept`, shrinks by `raise_floor`."""
+
+    def __init__(self, committee: Committee) -> None:
+        self.committee = committee
+        self.floor = GENESIS_ROUND  # blocks at or below it count as present and are not kept
+        self.highest_round = GENESIS_ROUND  # of any accepted block, ever
+        self._nodes: dict[Ref, Node] = {}
+        self._blocks: dict[Ref, Block] = {}  # those whose payload is still to be ordered
+        self._rounds: dict[Round, _RoundIndex] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    # Reading
+
+    def has(self, ref: Ref) -> bool:
+        """Accepted, or at or below the floor (genesis is always)."""
+        return ref in self._nodes or ref.round <= self.floor
+
+    def node(self, ref: Ref) -> Node | None:
+        """None for what is unknown, and for everything at or below the floor."""
+        return self._nodes.get(ref)
+
+    def block(self, ref: Ref) -> Block | None:
+        """With its payload; None once `release`d."""
+        return self._blocks.get(ref)
+
+    def authors(self, round_: Round) -> int:
+        """Mask of those with an accepted block of this round; V(round) is its population count (SPEC 5)."""
+        if round_ == GENESIS_ROUND:
+            return (1 << self.committee.size) - 1
+        return self._rounds.get(round_, _EMPTY).authors
+
+    def has_quorum(self, round_: Round) -> bool:
+        """V(round) >= quorum."""
+        return self.authors(round_).bit_count() >= self.committee.quorum
+
+    def slot(self, round_: Round, author: ValidatorIndex) -> tuple[Ref, ...]:
+        """Accepted blocks of one author and round, in order of acceptance; two or more are an equivocation."""
+        return self._rounds.get(round_, _EMPTY).slots.get(author, ())
+
+    def refs(self, round_: Round) -> list[Ref]:
+        """Of one round, by author, variants in order of acceptance."""
+        slots = self._rounds.get(round_, _EMPTY).slots
+        return [ref for author in sorted(slots) for ref in slots[author]]
+
+    def votes(self, round_: Round) -> Mapping[Ref | None, int]:
+        """How the blocks of this round voted on the leader of the one before: vote (None: for none) -> mask of authors."""
+        return self._rounds.get(round_, _EMPTY).votes
+
+    def voters(self, leader: Ref) -> int:
+        """Mask of authors with a block that votes for `leader`, a block of its round's leader slot."""
+        return self.votes(Round(leader.round + 1)).get(leader, 0)
+
+    def blamers(self, leader: Ref) -> int:
+        """Mask of authors with a block of the next round that does not vote for `leader`."""
+        found = 0
+        for vote, mask in self.votes(Round(leader.round + 1)).items():
+            if vote != leader:
+                found |= mask
+        return found
+
+    def certifiers(self, leader: Ref) -> int:
+        """Mask of authors with a block two rounds on that certifies `leader`."""
+        return self._rounds.get(Round(leader.round + 2), _EMPTY).certificates.get(leader, 0)
+
+    def history(self, start: Ref, lowest: Round) -> Iterator[Node]:
+        """`start` and its ancestors of rounds >= `lowest`, each once, in no promised order."""
+        seen = {start}
+        pending = [start]
+        while pending:
+            node = self._nodes.get(pending.pop())
+            if node is None:
+                continue
+            yield node
+            for parent in node.parents:
+                if parent.round >= lowest and parent not in seen:
+                    seen.add(parent)
+                    pending.append(parent)
+
+    # Changing
+
+    def accept(self, block: Block) -> Node:
+        """Add a valid block whose parents are all present."""
+        ref = block.ref
+        assert ref not in self._nodes, f"accepted twice: {ref}"
+        assert ref.round > self.floor, f"accepted below the floor {self.floor}: {ref}"
+        nodes, before = self._nodes, ref.round - 1
+        leader = self.committee.leader(Round(before))
+        parents: list[Ref] = []
+        vote: Ref | None = None
+        support: dict[Ref, int] = {}  # one parent per author: counting blocks counts authors
+        for parent in block.header.parents:
+            node = nodes.get(parent)
+            assert node is not None or parent.round <= self.floor, f"{ref}: {parent} is missing"
+            # The key of our table instead of an equal tuple: a parent is named by up to n blocks.
+            parents.append(parent if node is None else node.ref)
+            if parent.round != before:
+                continue
+            if parent.author == leader:
+                vote = parents[-1]
+            if node is not None and node.vote is not None:
+                support[node.vote] = support.get(node.vote, 0) + 1
+        quorum = self.committee.quorum
+        certifies = next((voted for voted, count in support.items() if count >= quorum), None)
+        node = Node(
+            ref=ref,
+            parents=tuple(parents),
+            time_ms=block.header.time_ms,
+            signature=block.signature,
+            vote=vote,
+            certifies=certifies,
+        )
+        nodes[ref] = node
+        self._blocks[ref] = block
+        self._count(node)
+        return node
+
+    def _count(self, node: Node) -> None:
+        ref = node.ref
+        index = self._rounds.setdefault(ref.round, _RoundIndex())
+        bit = 1 << ref.author
+        index.authors |= bit
+        index.slots[ref.author] = (*index.slots.get(ref.author, ()), ref)
+        index.votes[node.vote] = index.votes.get(node.vote, 0) | bit
+        if node.certifies is not None:
+            mask = index.certificates.get(node.certifies, 0)
+            index.certificates[node.certifies] = mask | bit
+        self.highest_round = max(self.highest_round, ref.round)
+
+    def release(self, ref: Ref) -> None:
+        """Forget the payload of a block that is committed."""
+        self._blocks.pop(ref, None)
+
+    def raise_floor(self, floor: Round) -> None:
+        """Forget all blocks at or below `floor`. It moves with commits alone (SPEC 8)."""
+        assert floor >= self.floor, f"floor ran backwards: {self.floor} -> {floor}"
+        if floor - self.floor > len(self._rounds):
+            gone = sorted(round_ for round_ in self._rounds if round_ <= floor)
+        else:
+            gone = [Round(round_) for round_ in range(self.floor + 1, floor + 1)]
+        for round_ in gone:
+            index = self._rounds.pop(round_, None)
+            for refs in index.slots.values() if index else ():
+                for ref in refs:
+                    del self._nodes[ref]
+                    self._blocks.pop(ref, None)
+        self.floor = floor

@@ -1,0 +1,109 @@
+"""Is a block valid? A function of its bytes and the committee, never of anybody's DAG, clock or floor (SPEC 3).
+
+Were it a function of more, two honest validators could judge one block differently, and the one that refused it would
+refuse everything built on it. The signature is judged in node/signing; form and sizes by the codec.
+"""
+
+import itertools
+from enum import Enum, unique
+
+from consensus.committee import Committee
+from consensus.types import GC_DEPTH, GENESIS_ROUND, PAYLOAD_BYTES_MAX, Block, Header
+
+
+@unique
+class Flaw(Enum):
+    """The first rule of SPEC 3 that a block breaks."""
+
+    WRONG_CHAIN = "wrong-chain"
+    BAD_SLOT = "bad-slot"
+    TOO_MANY_ANCESTORS = "too-many-ancestors"
+    OWN_ANCESTOR_POSITION = "own-ancestor-position"
+    ANCESTOR_ROUND = "ancestor-round"
+    ANCESTOR_UNKNOWN = "ancestor-unknown"
+    DUPLICATE_ANCESTOR_AUTHOR = "duplicate-ancestor-author"
+    ANCESTOR_ORDER = "ancestor-order"
+    PARENTS_BELOW_QUORUM = "parents-below-quorum"
+    ANCESTOR_TOO_OLD = "ancestor-too-old"
+    PAYLOAD_TOO_LARGE = "payload-too-large"
+    COMMIT_VOTE_ORDER = "commit-vote-order"
+
+
+class InvalidBlock(ValueError):
+    """A well-formed block that breaks a rule. If its signature is good, its author is to blame (SPEC 3)."""
+
+    def __init__(self, flaw: Flaw, detail: str) -> None:
+        super().__init__(f"{flaw.value}: {detail}")
+        self.flaw = flaw
+
+
+def check_block(block: Block, committee: Committee, *, gc_depth: int = GC_DEPTH) -> None:
+    """Raises InvalidBlock naming the first rule of SPEC 3 that the block breaks."""
+    check_header(block.header, committee, gc_depth=gc_depth)
+
+
+def check_header(header: Header, committee: Committee, *, gc_depth: int = GC_DEPTH) -> None:
+    """As `check_block`: every rule is about the header.
+
+    The header's size needs no rule of its own: n parents of 38 bytes and the caps of the codec stay below 80 n + 4096.
+    """
+    if header.chain_id != committee.chain_id or header.epoch != committee.epoch:
+        raise InvalidBlock(
+            Flaw.WRONG_CHAIN,
+            f"chain_id={header.chain_id.hex()}, epoch={header.epoch}: "
+            f"this is {committee.chain_id.hex()}, epoch {committee.epoch}",
+        )
+    if header.round <= GENESIS_ROUND or header.author >= committee.size:
+        raise InvalidBlock(
+            Flaw.BAD_SLOT,
+            f"round={header.round}, author={header.author}: rounds start at 1, "
+            f"authors end at {committee.size - 1}",
+        )
+    _check_parents(header, committee, gc_depth)
+    if header.payload_len > PAYLOAD_BYTES_MAX:
+        raise InvalidBlock(
+            Flaw.PAYLOAD_TOO_LARGE, f"payload_len={header.payload_len}: at most {PAYLOAD_BYTES_MAX}"
+        )
+    indexes = [vote.index for vote in header.commit_votes]
+    if any(later <= earlier for earlier, later in itertools.pairwise(indexes)):
+        raise InvalidBlock(Flaw.COMMIT_VOTE_ORDER, f"commit_votes={indexes}: must ascend")
+
+
+def _check_parents(header: Header, committee: Committee, gc_depth: int) -> None:
+    parents, round_ = header.parents, header.round
+    if not 1 <= len(parents) <= committee.size:
+        raise InvalidBlock(
+            Flaw.TOO_MANY_ANCESTORS, f"{len(parents)} parents: from 1 to {committee.size}"
+        )
+    if parents[0].author != header.author:
+        raise InvalidBlock(
+            Flaw.OWN_ANCESTOR_POSITION,
+            f"parents[0].author={parents[0].author}: the author's own, {header.author}, comes first",
+        )
+    seen = before = 0  # authors, as a mask and as a count
+    oldest = round_ - gc_depth
+    for position, parent in enumerate(parents):
+        where = f"parents[{position}]={parent.round}/{parent.author}"
+        if parent.round >= round_:
+            raise InvalidBlock(Flaw.ANCESTOR_ROUND, f"{where}: must be below round {round_}")
+        if parent.author >= committee.size or (
+            parent.round == GENESIS_ROUND and parent != committee.genesis[parent.author]
+        ):
+            raise InvalidBlock(Flaw.ANCESTOR_UNKNOWN, f"{where}: no such block")
+        bit = 1 << parent.author
+        if seen & bit:
+            raise InvalidBlock(Flaw.DUPLICATE_ANCESTOR_AUTHOR, f"{where}: the author's second")
+        if position > 1 and parent.author < parents[position - 1].author:
+            raise InvalidBlock(
+                Flaw.ANCESTOR_ORDER, f"{where}: after author {parents[position - 1].author}"
+            )
+        # The own parent may be of any age: a validator that was long away rejoins with it.
+        if position and parent.round < oldest:
+            raise InvalidBlock(Flaw.ANCESTOR_TOO_OLD, f"{where}: below round {oldest}")
+        seen |= bit
+        before += parent.round == round_ - 1
+    if before < committee.quorum:
+        raise InvalidBlock(
+            Flaw.PARENTS_BELOW_QUORUM,
+            f"{before} parents of round {round_ - 1}: at least {committee.quorum}",
+        )
