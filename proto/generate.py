@@ -6,6 +6,8 @@
 The stubs are committed so that running a node needs no compiler; the tests run `--check`.
 """
 
+import os
+import shutil
 import sys
 import tempfile
 from importlib import resources
@@ -22,10 +24,24 @@ def generate(into: Path) -> None:
     well_known = str(resources.files("grpc_tools") / "_proto")
     sources = sorted(str(path.relative_to(ROOT)) for path in PACKAGE.glob("*.proto"))
     outputs = ("python", "mypy", "grpc_python", "mypy_grpc")
+    plugins = _plugins()
     arguments = ["protoc", f"-I{ROOT}", f"-I{well_known}"]
+    arguments += [f"--plugin=protoc-gen-{name}={path}" for name, path in plugins.items()]
     arguments += [f"--{output}_out={into}" for output in outputs]
     if protoc.main(arguments + sources) != 0:
         raise SystemExit("protoc refused the schema: see the lines above")
+
+
+def _plugins() -> dict[str, str]:
+    """Where mypy-protobuf's two plugins are: beside this interpreter, whether or not its folder is on the PATH. Raises SystemExit."""
+    folders = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    found = {}
+    for name in ("mypy", "mypy_grpc"):
+        path = shutil.which(f"protoc-gen-{name}", path=folders)
+        if path is None:
+            raise SystemExit(f"protoc-gen-{name} is missing: `make venv` installs mypy-protobuf")
+        found[name] = path
+    return found
 
 
 def is_stub(path: Path) -> bool:

@@ -23,10 +23,14 @@ FORBIDDEN = {
 }
 
 
-# The generator's plugins are looked up on the path, beside the interpreter that runs the tests.
+# As `make proto` runs it: with no virtual environment on the path.
 ENVIRONMENT = {
     **os.environ,
-    "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
+    "PATH": os.pathsep.join(
+        folder
+        for folder in os.get_exec_path()
+        if Path(folder).resolve() != Path(sys.executable).parent.resolve()
+    ),
 }
 
 
