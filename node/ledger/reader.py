@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from foedus.v1 import content_pb2
 from node.log.cose import ENDORSEMENT_TYPE, ENTRY_TYPE, Statement, parse_detached, parse_statement
 from node.log.errors import MalformedStatement
 from node.log.tiles import ENTRY_BYTES_MAX
+from node.signing.errors import WeakKey
+from node.signing.keys import check_public_key
 from node.signing.verify import SignatureCheck, verify_ed25519
 from node.treaty.entries import ParsedEntry, parse_entry
 from node.treaty.errors import MalformedContent
@@ -135,6 +138,8 @@ def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
             wrong = (f"endorsements[{position}].content_type", f"want {ENDORSEMENT_TYPE!r}")
         elif endorsement.header.subject != parsed.subject:
             wrong = (f"endorsements[{position}].sub", f"the content is about {parsed.subject!r}")
+    if wrong is None and parsed.kind == "identity":
+        wrong = _weak_key(parsed.body)
     if wrong is not None:
         return Malformed(entry_hash=entry_hash, field=wrong[0], why=wrong[1])
     return ReadEntry(
@@ -144,6 +149,19 @@ def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
         parsed=parsed,
         endorsements=endorsements,
     )
+
+
+def _weak_key(body: content_pb2.Identity) -> tuple[str, str] | None:
+    """The first key under which signatures would mean different things to different libraries (FORMATS 11), with the reason.
+
+    The law is pure and cannot tell; a genesis is checked in the same way. Weak = out of range for the field: SCHEMA.
+    """
+    for position, key in enumerate(body.keys):
+        try:
+            check_public_key(key.ed25519)
+        except WeakKey as err:
+            return f"identity.keys[{position}].ed25519", str(err)
+    return None
 
 
 def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:

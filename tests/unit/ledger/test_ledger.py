@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl import bindings
 
 from foedus.v1 import content_pb2 as pb
 from node.ledger import records
 from node.ledger.batch import CommittedBatch
-from node.ledger.errors import NotYet
+from node.ledger.errors import NotYet, Refused
 from node.ledger.finality import Cosigned
 from node.ledger.ledger import Status
 from node.ledger.plan import CommitMachine, MemoryFacts
@@ -240,6 +241,42 @@ async def test_a_key_registered_in_a_commit_counts_from_the_next_entry_on(
     applied = await node.commit(rotation, by_old, by_new)
     codes = [judged.code for judged in applied.plan.judged]
     assert codes == ["", "UNKNOWN_AUTHOR", "UNKNOWN_REF"]
+
+
+@pytest.mark.parametrize("kind", ["neutral", "order 8", "mixed order", "not on the curve"])
+async def test_a_weak_key_is_never_registered(
+    node: Running, founding: Founding, author: Author, kind: str
+) -> None:
+    """FORMATS 11, RULINGS R16: refused by name at the door, and dropped by the commit if a member lets it through."""
+    order_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+    fresh = generate_agency_keys("op0", with_vote=False, seed=b"n" * 32).author.public
+    key = {
+        "neutral": bytes([1]) + bytes(31),
+        "order 8": order_8,
+        "mixed order": bindings.crypto_core_ed25519_add(fresh, order_8),
+        "not on the curve": bytes([2]) + bytes(31),
+    }[kind]
+    content = pb.Content(
+        ver=1,
+        ledger=founding.chain_id,
+        author="op0",
+        confidentiality=pb.CONFIDENTIALITY_PUBLIC,
+        identity=pb.Identity(
+            party="op0",
+            role=pb.PARTY_ROLE_OPERATOR,
+            state="BR",
+            keys=[pb.PublicKey(purpose=pb.KEY_PURPOSE_AUTHOR, ed25519=key)],
+        ),
+    )
+    entry = author.sign(content, kind="identity", subject="op0")
+    with pytest.raises(Refused) as caught:
+        await node.admission.submit(entry)
+    assert (caught.value.code, caught.value.field) == ("SCHEMA", "identity.keys[0].ed25519")
+    size = node.ledger.size
+    applied = await node.commit(entry)
+    assert [judged.code for judged in applied.plan.judged] == ["SCHEMA"]
+    assert node.ledger.size == size
+    assert node.ledger.law.resolve_key("op0", author.keys.author.kid) is not None
 
 
 async def busy_history(node: Running, founding: Founding) -> list[CommittedBatch]:
