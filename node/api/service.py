@@ -227,8 +227,8 @@ class LedgerService(rpc.LedgerServiceServicer):
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
-        del request, context
-        return wire.node_status(self._node)
+        del request
+        return wire.node_status(self._node, may_read=self._may_read(context))
 
     async def GetAuthorTip(
         self, request: pb.GetAuthorTipRequest, context: Context

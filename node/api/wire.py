@@ -139,7 +139,8 @@ def peer_status(peer: PeerStanding) -> pb.PeerStatus:
     )
 
 
-def node_status(node: ServedNode) -> pb.GetStatusResponse:
+def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
+    """How the node stands. The state digest goes to readers alone: the nonces of the next commit's records follow from it (R62)."""
     ledger, finality = node.ledger, node.finality
     genesis, figures = ledger.genesis, ledger.status()
     final = finality.final
@@ -159,7 +160,7 @@ def node_status(node: ServedNode) -> pb.GetStatusResponse:
         root=ledger.root,
         final_root=b"" if final is None else final.checkpoint.root,
         time_ms=ledger.time_ms,
-        state_digest=ledger.state_digest,
+        state_digest=ledger.state_digest if may_read else b"",
         mempool_entries=int(figures["mempool_entries"]),
         mempool_bytes=int(figures["mempool_bytes"]),
         peers=[peer_status(peer) for peer in node.peers()],

@@ -295,6 +295,7 @@ async def test_status_and_veto_check(serving: Serving) -> None:
     assert (status.members, status.quorum) == (4, 3)
     assert [peer.state for peer in status.peers] == ["CN"]
     assert not status.alarms
+    assert status.state_digest == ledger.state_digest
     assert status.rss_bytes > 1_000_000
     check = await client.GetVetoCheck(pb.GetVetoCheckRequest())
     assert (check.members, check.quorum, check.veto_possible) == (4, 3, True)
@@ -443,6 +444,10 @@ async def test_restricted_leaves_are_withheld_from_strangers(
             status, refusal, _ = await refused(call)
             assert (status, refusal.code) == (StatusCode.PERMISSION_DENIED, "RESTRICTED")
         metadata = proof_of(serving, party="CN", key=1)
+        # R62: who knows the state digest knows the nonces of the next commit's records.
+        assert (await client.GetStatus(pb.GetStatusRequest())).state_digest == b""
+        status = await client.GetStatus(pb.GetStatusRequest(), metadata=metadata)
+        assert status.state_digest == serving.running.ledger.state_digest
         page = await client.List(pb.ListRequest(kind="energy"), metadata=metadata)
         assert [entry.leaf for entry in page.entries] == [entries[1]]
     finally:
