@@ -160,7 +160,7 @@ def _no_models() -> dict[str, int]:
 class _Record(NamedTuple):
     line: int  # where it begins
     fields: Sequence[str]
-    fault: str  # why it could not be split into fields; empty if it could
+    fault: str  # why it could not be split into fields, to stand behind "line 7"; empty if it could
 
 
 class _Records:
@@ -183,7 +183,7 @@ class _Records:
             except StopIteration:
                 return
             except csv.Error as err:
-                yield _Record(first, (), f"{err}; is a quote left open or doubled?")
+                yield _Record(first, (), f": {err}; is a quote left open or doubled?")
                 continue
             if fields:  # an empty line gives none
                 yield _Record(first, fields, "")
@@ -210,7 +210,7 @@ def _header(records: _Records) -> _Columns:
     if first is None:
         raise UnreadableTable("an empty file: expected a header line")
     if first.fault:
-        raise UnreadableTable(f"line {first.line}, the header: {first.fault}")
+        raise UnreadableTable(f"line {first.line}, the header{first.fault}")
     labels = tuple(" ".join(label.split()) for label in first.fields)
     found: dict[str, int] = {}
     for field, spellings in _SPELLINGS.items():
@@ -237,10 +237,10 @@ def _judge(row: int, record: _Record, columns: _Columns, policy: Policy) -> Mode
     fields = record.fields
     fault = record.fault
     if not fault and len(fields) != len(columns.labels):
-        fault = f"{len(fields)} columns where the header has {len(columns.labels)}"
+        fault = _wrong_width(fields, columns.labels)
     if fault:
         name = clean(fields[columns.name]) if columns.name < len(fields) else ""
-        return _malformed(row, name, (), f"line {record.line}: {fault}")
+        return _malformed(row, name, (), f"line {record.line}{fault}")
     name = clean(fields[columns.name])
     countries = _countries(fields[columns.country]) if columns.country is not None else ()
     figures: list[Exact | None] = []
@@ -264,6 +264,14 @@ def _judge(row: int, record: _Record, columns: _Columns, policy: Policy) -> Mode
         why=_why(tier, parameters, flop, mmlu_bp, policy),
         malformed=False,
     )
+
+
+def _wrong_width(fields: Sequence[str], labels: Sequence[str]) -> str:
+    """A row that is not as wide as the header, named by the first column that is missing or too many."""
+    counts = f"{len(fields)} columns where the header has {len(labels)}"
+    if len(fields) < len(labels):
+        return f", column {_shown(labels[len(fields)])!r}: missing; {counts}"
+    return f", column {len(labels) + 1}: {_shown(fields[len(labels)])!r} is too many; {counts}"
 
 
 def _malformed(row: int, name: str, countries: tuple[str, ...], why: str) -> Model:

@@ -95,11 +95,12 @@ def tier_of_model(
     """The tier of a published model from whatever is known of it; None if it cannot be judged.
 
     `parameters` is a count, `flop` training work in FLOP (not PFLOP), `mmlu_bp` the benchmark score
-    in 1/10000. Without parameters and work there is no judgement. Gates: "params", "flop", "bench".
+    in 1/10000. Without parameters and work there is no judgement, unless the score alone is above its
+    cap: no other figure could lower that. Gates: "params", "flop", "bench".
     """
-    if parameters is None and flop is None:
-        return None
     gates = gates_at(policy, at_s)
+    if parameters is None and flop is None and (mmlu_bp or 0) <= gates.bench_cap:
+        return None
     params, work = parameters or 0, flop or 0
     return (
         _passed(

@@ -72,7 +72,8 @@ def why(text: str) -> str:
         (("1", "", "8601"), (3, ("bench",))),
         (("2e12", "2e25", "9000"), (3, ("params", "flop", "bench"))),
         (("1e9", "1e22"), (1, ("params", "flop"))),
-        (("", "", "8700"), (None, ())),
+        (("", "", "8600"), (None, ())),
+        (("", "", "8601"), (3, ("bench",))),  # whatever the others are, they cannot lower it
         ((), (None, ())),
         (("0", "0"), (0, ())),
     ],
@@ -208,7 +209,7 @@ def test_broken_rows_stop_nothing() -> None:
         True,
     ]
     assert [model.why.split(":")[0] for model in made.models if model.malformed] == [
-        "line 2",
+        "line 2, column 'flop'",
         "line 4",
         "line 5",
         "line 6, column 'mmlu_bp'",

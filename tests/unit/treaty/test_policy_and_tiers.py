@@ -108,7 +108,9 @@ def test_gates_of_models(
 
 
 def test_a_model_of_which_neither_figure_is_known_is_not_judged() -> None:
-    assert tier_of_model(None, None, 9_999, DEFAULT) is None
+    assert tier_of_model(None, None, None, DEFAULT) is None
+    assert tier_of_model(None, None, 8_600, DEFAULT) is None
+    assert tier_of_model(None, None, 8_601, DEFAULT) == Tier(tier=3, gates=("bench",))
 
 
 def test_tiers_of_runs() -> None:
