@@ -33,7 +33,7 @@ def generate(into: Path) -> None:
 
 
 def _plugins() -> dict[str, str]:
-    """Where mypy-protobuf's two plugins are: beside this interpreter, whether or not its folder is on the PATH. Raises SystemExit."""
+    """Where mypy-protobuf's two plugins are: beside this interpreter, or else on the PATH. Raises SystemExit."""
     folders = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     found = {}
     for name in ("mypy", "mypy_grpc"):

@@ -140,7 +140,7 @@ def peer_status(peer: PeerStanding) -> pb.PeerStatus:
 
 
 def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
-    """How the node stands. The state digest goes to readers alone: the nonces of the next commit's records follow from it (R62)."""
+    """How the node stands. Readers alone get the state digest: from it follow the nonces of the next commit's records (R62)."""
     ledger, finality = node.ledger, node.finality
     genesis, figures = ledger.genesis, ledger.status()
     final = finality.final
