@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from consensus.codec import genesis_ref, labelled_hash
-from consensus.types import DIGEST_BYTES, ZERO_DIGEST, Digest, Millis, Ref, Round, ValidatorIndex
+from consensus.types import (
+    DIGEST_BYTES,
+    ZERO_DIGEST,
+    CommitIndex,
+    Digest,
+    Millis,
+    Ref,
+    Round,
+    ValidatorIndex,
+)
 
 VALIDATORS_MAX: Final = 1024  # as many members as a genesis may list
 
@@ -110,6 +119,14 @@ class Committee:
 
     def leader(self, round_: Round) -> ValidatorIndex:
         return self.leaders[round_ % self.size]
+
+    def quorum_index(self, highest: Sequence[CommitIndex]) -> CommitIndex:
+        """The newest commit that a quorum has reached: the quorum-th largest of each validator's highest vote (SPEC 11).
+
+        `highest` has one item a validator, 0 for one that has not voted.
+        """
+        assert len(highest) == self.size, f"{len(highest)} votes of {self.size} validators"
+        return sorted(highest, reverse=True)[self.quorum - 1]
 
 
 def leader_order(seed: Digest, size: int) -> tuple[ValidatorIndex, ...]:

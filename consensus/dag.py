@@ -136,7 +136,9 @@ class Dag:
         leader = self.committee.leader(Round(before))
         parents: list[Ref] = []
         vote: Ref | None = None
-        support: dict[Ref, int] = {}  # one parent per author: counting blocks counts authors
+        support: dict[
+            Ref, int
+        ] = {}  # vote -> mask of parents' authors: never a count of blocks (SPEC 1)
         for parent in block.header.parents:
             node = nodes.get(parent)
             assert node is not None or parent.round <= self.floor, f"{ref}: {parent} is missing"
@@ -144,12 +146,15 @@ class Dag:
             parents.append(parent if node is None else node.ref)
             if parent.round != before:
                 continue
-            if parent.author == leader:
+            if parent.author == leader and vote is None:
+                # The first, should an invalid block name two (SPEC 6.2's general form): never a vote for both.
                 vote = parents[-1]
             if node is not None and node.vote is not None:
-                support[node.vote] = support.get(node.vote, 0) + 1
+                support[node.vote] = support.get(node.vote, 0) | 1 << parent.author
         quorum = self.committee.quorum
-        certifies = next((voted for voted, count in support.items() if count >= quorum), None)
+        certifies = next(
+            (voted for voted, mask in support.items() if mask.bit_count() >= quorum), None
+        )
         node = Node(
             ref=ref,
             parents=tuple(parents),

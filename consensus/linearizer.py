@@ -23,7 +23,7 @@ from consensus.types import (
     Round,
 )
 
-GC_DEPTH_MIN: Final = 4  # a leader's voters, certificates and their parents must outlive its commit
+GC_DEPTH_MIN: Final = 3  # a leader's voters, certificates and their parents must outlive its commit
 
 
 class Linearizer:
