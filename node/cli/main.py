@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from node.cli.assess import assess_command
+from node.cli.bench_command import bench_app
 from node.cli.genesis_command import genesis_app
 from node.cli.init_command import init_command
 from node.cli.keys_command import keys_app
@@ -63,6 +64,7 @@ def _register(app: typer.Typer) -> None:
     app.command("runs")(runs_command)
     app.command("facilities")(facilities_command)
     app.command("assess")(assess_command)
+    app.add_typer(bench_app(), name="bench")
 
 
 def _global_options(

@@ -1,0 +1,85 @@
+"""`foedus bench`: measure a network of real nodes on this machine."""
+
+import signal
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from node.cli.bench import figures, localnet
+from node.cli.bench.localnet import Plan
+from node.reporting import EXIT_HELP, JsonOption, reporting
+
+
+def localnet_command(
+    *,
+    states: Annotated[
+        int, typer.Option(min=1, max=len(localnet.STATES), help="Member states: a node each.")
+    ] = 4,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=3600, help="Length of each load, full and half.")
+    ] = 20,
+    in_flight: Annotated[
+        int, typer.Option(min=1, max=8192, help="Full load: entries of one node on their way.")
+    ] = localnet.IN_FLIGHT,
+    generators: Annotated[
+        int, typer.Option(min=1, max=16, help="Processes that make the load.")
+    ] = 1,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Work in this new folder and keep it: homes, logs, stores.", show_default=False
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Entries a second, latency, processor time, memory and bytes of a network of real processes on loopback.
+
+    Statements of 300 bytes are signed before the clock starts and sent by a process of its own: first as fast as they become
+    final (full load, a bounded number on their way), then at half that rate by the clock. In the same run it measures the
+    signature limit, which is what the cores could do if nodes did nothing but check signatures: cores x verifications
+    per second of one core / nodes. Needs Linux. It stops by itself; nothing else should run meanwhile.
+
+    Exit status: 0 measured, 2 could not be measured.
+
+    For example:
+
+      foedus bench localnet --states 4 --seconds 20 --json
+
+      foedus bench localnet --states 7 --seconds 10 --keep /tmp/bench
+    """
+    plan = Plan(states=states, seconds=seconds, generators=generators, in_flight=in_flight)
+    with reporting(json_output) as report:
+        signal.signal(signal.SIGTERM, _end)
+        with tempfile.TemporaryDirectory(prefix="foedus-bench-") as temporary:
+            if keep is not None:
+                keep.mkdir(parents=True)
+            found = localnet.run(plan, keep or Path(temporary), report.note)
+        document = figures.document(found)
+        report.show(document, figures.tables(document))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """SIGTERM unwinds as Ctrl-C does, so that no node is left behind."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def bench_app() -> typer.Typer:
+    app = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help=f"Measure. {EXIT_HELP}\n\nFor example: foedus bench localnet --states 4 --seconds 20",
+    )
+    app.callback()(_group)  # keeps `localnet` a subcommand although it is the only one
+    app.command("localnet")(localnet_command)
+    return app
+
+
+def _group() -> None:
+    """Measure networks of real nodes on this machine.
+
+    For example: foedus bench localnet --states 4 --seconds 20
+    """
