@@ -86,6 +86,11 @@ class StoreBuckets:
 
 def write_plan(store: Store, plan: AppendPlan, engine_record: bytes) -> None:
     """Write one commit, all or nothing. Not durable before `store.durable()`. Raises WriteFailed."""
+    store.write_commit(commit_write(plan, engine_record))
+
+
+def commit_write(plan: AppendPlan, engine_record: bytes) -> CommitWrite:
+    """Every row that this plan puts on disk: for the writer, and for the auditor who compares a store with a replay."""
     tip = Tip(
         commit=plan.index,
         log_size=plan.tree.size,
@@ -96,16 +101,14 @@ def write_plan(store: Store, plan: AppendPlan, engine_record: bytes) -> None:
     rows = [
         _index_row(index, appended) for index, appended in enumerate(plan.leaves, start=plan.first)
     ]
-    store.write_commit(
-        CommitWrite(
-            tip=tip,
-            engine_record=engine_record,
-            entries=[appended.leaf for appended in plan.leaves],
-            hashes=plan.hash_runs,
-            state=plan.state_rows,
-            index_rows=rows,
-            dropped=encode_dropped(plan.dropped),
-        )
+    return CommitWrite(
+        tip=tip,
+        engine_record=engine_record,
+        entries=[appended.leaf for appended in plan.leaves],
+        hashes=plan.hash_runs,
+        state=plan.state_rows,
+        index_rows=rows,
+        dropped=encode_dropped(plan.dropped),
     )
 
 

@@ -99,13 +99,16 @@ class Store:
     # Opening and closing
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+    def open(cls, path: Path, *, read_only: bool = False, salvage: bool = False) -> Self:
         """Open or create the database in folder `path`; `read_only` never changes a byte of it.
+
+        `salvage`, for the auditor of a damaged store and read-only: what can be read counts, the rest is missing.
 
         Raises:
             StoreLocked: another process has it open.
             StoreDamaged: RocksDB refuses its files, or they have another format.
         """
+        assert read_only or not salvage, "a store is salvaged by reading it"
         if not read_only:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         elif not (path / "CURRENT").is_file():
@@ -116,13 +119,16 @@ class Store:
             else rocksdict.AccessType.read_write()
         )
         cache = rocksdict.Cache(BLOCK_CACHE_BYTES)
-        families = {name: _options(cache) for name in keys.COLUMN_FAMILIES}
+        families = {name: _options(cache, salvage=salvage) for name in keys.COLUMN_FAMILIES}
+        options = _options(cache, salvage=salvage)
         try:
             database = rocksdict.Rdict(
-                str(path), _options(cache), column_families=families, access_type=access
+                str(path), options, column_families=families, access_type=access
             )
         except Exception as err:  # rocksdict raises bare Exception for every status
-            if "lock" in str(err).lower():
+            if "/LOCK: " in str(
+                err
+            ):  # the file; "lock" alone is in every "block checksum mismatch"
                 raise StoreLocked(f"{path}: in use by another process: {err}") from err
             raise StoreDamaged(
                 f"{path}: {err}. Run `foedus audit` on this home; then set the folder aside and let the node"
@@ -132,7 +138,7 @@ class Store:
         held = store.meta(keys.META_FORMAT)
         if held is None and not read_only:
             store.put_meta(keys.META_FORMAT, keys.STORE_FORMAT)
-        elif held != keys.STORE_FORMAT:
+        elif held != keys.STORE_FORMAT and not (salvage and held is None):
             store.close()
             raise StoreDamaged(
                 f"{path}: store format {held!r}, this program reads {keys.STORE_FORMAT!r}"
@@ -476,6 +482,10 @@ class Store:
         batch.put(name, value, self._handles["meta"])
         self._write(batch)
 
+    def rows(self, family: str) -> Iterator[tuple[bytes, bytes]]:
+        """Every (key, value) of one column family, ascending, for the auditor, who counts them (R54). Raises StoreDamaged."""
+        return self._scan(family, b"", None)
+
     # The only four places that touch RocksDB
 
     def _write(self, batch: Any) -> None:
@@ -524,12 +534,15 @@ def _ref(key: bytes) -> Ref:
     return Ref(round=Round(round_), author=ValidatorIndex(author), digest=Digest(digest))
 
 
-def _options(cache: Any) -> Any:
+def _options(cache: Any, *, salvage: bool = False) -> Any:
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(create_if_missing=True)
     options.create_missing_column_families(create_missing_cfs=True)
-    options.set_wal_recovery_mode(rocksdict.DBRecoveryMode.tolerate_corrupted_tail_records())
-    options.set_paranoid_checks(enabled=True)
+    mode = rocksdict.DBRecoveryMode
+    options.set_wal_recovery_mode(
+        mode.skip_any_corrupted_record() if salvage else mode.tolerate_corrupted_tail_records()
+    )
+    options.set_paranoid_checks(enabled=not salvage)  # else one bad file closes all others
     options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES)
     options.set_write_buffer_size(8 * MIB)
     options.set_max_total_wal_size(WAL_BYTES_MAX)

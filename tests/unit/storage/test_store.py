@@ -157,6 +157,24 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     Store.open(tmp_path / "db").close()
 
 
+def test_a_damaged_file_is_no_lock_and_the_rest_is_salvaged(tmp_path: Path) -> None:
+    """ "block checksum mismatch" has a lock in it too; and one bad file must not hide the others from an auditor."""
+    with Store.open(tmp_path / "db") as store:
+        store.put_meta(b"here", b"still")
+        store.put_cosignatures([(size, 0, bytes(200)) for size in range(500)])
+    for path in (tmp_path / "db").glob("*.sst"):
+        data = bytearray(path.read_bytes())
+        if b"cosignatures" in data:
+            data[-60] ^= 1  # in the blocks that say where the rest is
+            path.write_bytes(data)
+    with pytest.raises(StoreDamaged, match="mismatch"):
+        Store.open(tmp_path / "db", read_only=True)
+    with Store.open(tmp_path / "db", read_only=True, salvage=True) as store:
+        assert store.meta(b"here") == b"still"
+        with pytest.raises(StoreDamaged, match=r"\.sst"):
+            store.cosignatures(300)
+
+
 def test_reading_alone_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "db"
     with pytest.raises(StoreDamaged, match="no database"):
