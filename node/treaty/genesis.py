@@ -19,13 +19,14 @@ class FoundingMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundingParty:
-    """An operator, inspector, evaluator, source or device known from the first second."""
+    """An operator, inspector, evaluator, source or device known from the first second; in scenarios a state that may join."""
 
     party: str
     role: str  # operator, inspector, evaluator, source, device, secretariat
     state: str  # controlling state
     owners: tuple[str, ...] = ()  # direct owners: party ids
     author_key: bytes
+    vote_key: bytes = b""  # of a state that is no member yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,4 +42,10 @@ class GenesisFacts:
     parties: tuple[FoundingParty, ...] = ()
     policy: Mapping[str, object] = field(default_factory=dict)  # see policy.parse_policy
     beacon: bytes | None = None  # scenarios only; without one, panels sit as plenaries (LAW K52)
+    world_capacity_mh: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by state; for the slow door
+    world_fab: Mapping[str, int] = field(
+        default_factory=dict
+    )  # chip-making capacity by state, any unit
     qualified_ids: bool = True  # ids are author/name (LAW K53); scenarios use bare names

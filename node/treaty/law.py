@@ -135,6 +135,8 @@ class Law:
                 runs.approval_ends(book, name)
             case "leave":
                 register.leave(book, name)
+            case "eif":
+                register.consider_entry_into_force(book)
             case "silent":
                 cases.fall_silent(book, name)
             case "slot":
@@ -296,6 +298,10 @@ class Law:
         """MODEL 7 for the present membership."""
         return veto_check(self._book.membership(), self._book.now)
 
+    def in_force_since(self) -> int | None:
+        """The second since which the treaty is in force; None while it is provisional (MODEL 7)."""
+        return register.in_force_since(self._book)
+
     @property
     def book(self) -> Book:
         """The open book, for views. Read it; only the law writes."""
@@ -333,6 +339,7 @@ def _reindex(book: Book) -> None:
     for name in state.cases:
         book.by_ref[derived_ref(name)] = name
     register.schedule_veto_check(book)
+    register.schedule_slow_door(book)
     for name, motion in state.motions.items():
         book.schedule(motion.closes_at, RANK_MOTION, "close", name, motion.order)
         book.schedule(motion.early_from, RANK_MOTION, "early", name)
