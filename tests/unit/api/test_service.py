@@ -446,8 +446,8 @@ async def test_restricted_leaves_are_withheld_from_strangers(
         metadata = proof_of(serving, party="CN", key=1)
         # R62: who knows the state digest knows the nonces of the next commit's records.
         assert (await client.GetStatus(pb.GetStatusRequest())).state_digest == b""
-        status = await client.GetStatus(pb.GetStatusRequest(), metadata=metadata)
-        assert status.state_digest == serving.running.ledger.state_digest
+        standing = await client.GetStatus(pb.GetStatusRequest(), metadata=metadata)
+        assert standing.state_digest == serving.running.ledger.state_digest
         page = await client.List(pb.ListRequest(kind="energy"), metadata=metadata)
         assert [entry.leaf for entry in page.entries] == [entries[1]]
     finally:
