@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 FILE_NAME: Final = "foedus.toml"
 ENVIRONMENT_PREFIX: Final = "FOEDUS_"
@@ -27,10 +27,10 @@ class BadSettings(Exception):
     """A setting is missing, unknown or impossible: says where, what was seen, and what would have been right."""
 
 
-def _setting(
+def setting(
     default: T, doc: str, *, low: int = 0, high: int = 2**31, one_of: tuple[str, ...] = ()
 ) -> T:
-    """A field of a table below. `low` and `high` bound numbers, `one_of` texts."""
+    """A field of a table of settings. `low` and `high` bound numbers, `one_of` texts."""
     metadata = {"doc": doc, "low": low, "high": high, "one_of": one_of}
     made: T = field(default=default, metadata=metadata)
     return made
@@ -40,13 +40,13 @@ def _setting(
 class NodeSettings:
     """Whose node this is, and its files. Relative paths start at the home folder."""
 
-    state: str = _setting("", "Code of the member state whose node this is, as in the genesis.")
-    genesis: str = _setting("genesis.cbor", "The founding document.")
-    keys: str = _setting("keys/node.key", "The node's encrypted key file.")
-    passphrase_file: str = _setting(
+    state: str = setting("", "Code of the member state whose node this is, as in the genesis.")
+    genesis: str = setting("genesis.cbor", "The founding document.")
+    keys: str = setting("keys/node.key", "The node's encrypted key file.")
+    passphrase_file: str = setting(
         "", "File with the key file's passphrase; empty: --passphrase-file says which."
     )
-    data: str = _setting("data", "Folder of the store and of the sign state.")
+    data: str = setting("data", "Folder of the store and of the sign state.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +54,10 @@ class ListenSettings:
     """Addresses, host:port. Behind a translator they differ from the endpoints in the genesis."""
 
     # A node is for others to reach: all interfaces is the meaning of these three listeners.
-    peer: str = _setting("0.0.0.0:7450", "Other members' nodes (gRPC, mutual TLS).")
-    client: str = _setting("0.0.0.0:7451", "Anyone's client (gRPC, server TLS).")
-    http: str = _setting("0.0.0.0:7452", "Checkpoints and tiles (HTTPS).")
-    metrics: str = _setting(
+    peer: str = setting("0.0.0.0:7450", "Other members' nodes (gRPC, mutual TLS).")
+    client: str = setting("0.0.0.0:7451", "Anyone's client (gRPC, server TLS).")
+    http: str = setting("0.0.0.0:7452", "Checkpoints and tiles (HTTPS).")
+    metrics: str = setting(
         "127.0.0.1:7453", "Prometheus metrics, plain HTTP, loopback only; empty: none."
     )
 
@@ -66,7 +66,7 @@ class ListenSettings:
 class PaceSettings:
     """How fast rounds follow one another. Members may differ; nobody may outrun a quorum."""
 
-    profile: str = _setting(
+    profile: str = setting(
         "wan",
         "wan: rounds at least 250 ms apart. drill: 50 ms, for one machine or one site.",
         one_of=("wan", "drill"),
@@ -77,8 +77,8 @@ class PaceSettings:
 class LogSettings:
     """The node's own words, on standard error. Keys and passphrases are never among them."""
 
-    format: str = _setting("human", "human, or json: one object a line.", one_of=("human", "json"))
-    level: str = _setting(
+    format: str = setting("human", "human, or json: one object a line.", one_of=("human", "json"))
+    level: str = setting(
         "info", "The least that is written.", one_of=("debug", "info", "warning", "error")
     )
 
@@ -87,21 +87,21 @@ class LogSettings:
 class LimitSettings:
     """What others can make this node hold or do. Beyond a limit they are told to come back."""
 
-    client_calls: int = _setting(256, "Client calls under way at once, streams included.", low=4)
-    client_connections: int = _setting(512, "Client connections at once.", low=4)
-    calls_per_connection: int = _setting(
+    client_calls: int = setting(256, "Client calls under way at once, streams included.", low=4)
+    client_connections: int = setting(512, "Client connections at once.", low=4)
+    calls_per_connection: int = setting(
         64, "Calls under way at once on one client connection.", low=1
     )
-    watchers: int = _setting(64, "Watch streams at once.")
-    watch_queue: int = _setting(
+    watchers: int = setting(64, "Watch streams at once.")
+    watch_queue: int = setting(
         256, "Leaves read ahead for one watcher; a slow one is only slower.", low=1, high=1000
     )
-    deadline_s: int = _setting(10, "Seconds that one client call may take.", low=1, high=600)
-    http_connections: int = _setting(128, "HTTP requests under way at once.", low=1)
-    mempool_entries: int = _setting(65_536, "Entries waiting in this node.", low=1)
-    mempool_mib: int = _setting(64, "MiB of entries waiting in this node.", low=1, high=65_536)
-    entries_per_author: int = _setting(16_384, "Entries of one author waiting in this node.", low=1)
-    verify_threads: int = _setting(2, "Threads that check signatures.", low=1, high=256)
+    deadline_s: int = setting(10, "Seconds that one client call may take.", low=1, high=600)
+    http_connections: int = setting(128, "HTTP requests under way at once.", low=1)
+    mempool_entries: int = setting(65_536, "Entries waiting in this node.", low=1)
+    mempool_mib: int = setting(64, "MiB of entries waiting in this node.", low=1, high=65_536)
+    entries_per_author: int = setting(16_384, "Entries of one author waiting in this node.", low=1)
+    verify_threads: int = setting(2, "Threads that check signatures.", low=1, high=256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ _TABLES: Final[dict[str, type[Any]]] = {
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     """The settings of `path` (a foedus.toml), with the environment over it. Raises BadSettings."""
-    document = _read(path)
+    document = read_toml(path)
     unknown = sorted(set(document) - set(_TABLES))
     if unknown:
         raise BadSettings(f"{path}: unknown table [{unknown[0]}]: there are {', '.join(_TABLES)}")
@@ -157,8 +157,8 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
         written = document.get(name, {})
         if not isinstance(written, dict):
             raise BadSettings(f"{path}: {name} = {written!r}: want a table, [{name}]")
-        table = _table(kind, written, f"{path}: {name}")
-        tables[name] = _with_environment(table, name, environ)
+        table = table_of(kind, written, f"{path}: {name}")
+        tables[name] = with_environment(table, name, environ)
     settings = Settings(home=path.parent, **tables)
     _check(settings, path)
     return settings
@@ -170,14 +170,19 @@ def documented_toml(settings: Settings) -> str:
         "# Settings of one Foedus node. Each can be overridden by the environment: FOEDUS_<TABLE>_<NAME>.",
         "# Unknown names are refused.",
     ]
-    for name, kind in _TABLES.items():
-        table = getattr(settings, name)
-        lines += ["", *(f"# {line}" for line in (kind.__doc__ or "").splitlines()), f"[{name}]"]
-        for item in fields(kind):
-            value, default = getattr(table, item.name), item.default
-            note = "" if value == default else f" Default: {_toml(default)}."
-            lines += [f"# {item.metadata['doc']}{note}", f"{item.name} = {_toml(value)}"]
+    for name in _TABLES:
+        lines += ["", *documented_table(f"[{name}]", getattr(settings, name))]
     return "\n".join(lines) + "\n"
+
+
+def documented_table(heading: str, table: Any) -> list[str]:
+    """The lines of one table: what it is for, its heading, and each setting with its meaning and default."""
+    lines = [*(f"# {line}" for line in (table.__doc__ or "").splitlines()), heading]
+    for item in fields(table):
+        value, default = getattr(table, item.name), item.default
+        note = "" if value == default else f" Default: {toml_value(default)}."
+        lines += [f"# {item.metadata['doc']}{note}", f"{item.name} = {toml_value(value)}"]
+    return lines
 
 
 def host_and_port(address: str) -> tuple[str, int]:
@@ -190,13 +195,14 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, made_by: str = "foedus init") -> dict[str, Any]:
+    """The file's tables, unchecked. Raises BadSettings; `made_by` is the command that writes such a file."""
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
     except OSError as err:
         raise BadSettings(
-            f"{path}: {err.strerror}: `foedus init` writes one with every default explained"
+            f"{path}: {err.strerror}: `{made_by}` writes one with every default explained"
         ) from err
     if len(data) > FILE_BYTES_MAX:
         raise BadSettings(f"{path}: more than {FILE_BYTES_MAX} bytes")
@@ -206,8 +212,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadSettings(f"{path}: not TOML: {err}") from err
 
 
-def _table(kind: type[Any], written: Mapping[str, Any], where: str) -> Any:
-    known = {item.name: item for item in fields(kind)}
+def table_of(kind: type[T], written: Mapping[str, Any], where: str) -> T:
+    """One table of a file, its names and values checked; its fields are made by `setting`. Raises BadSettings."""
+    known = {item.name: item for item in fields(cast("Any", kind))}
     for name, value in written.items():
         if name not in known:
             raise BadSettings(f"{where}.{name}: unknown setting: there are {', '.join(known)}")
@@ -215,7 +222,8 @@ def _table(kind: type[Any], written: Mapping[str, Any], where: str) -> Any:
     return kind(**written)
 
 
-def _with_environment(table: Any, name: str, environ: Mapping[str, str]) -> Any:
+def with_environment(table: Any, name: str, environ: Mapping[str, str]) -> Any:
+    """The table with what FOEDUS_<NAME>_<SETTING> says over it. Raises BadSettings."""
     known = {item.name: item for item in fields(table)}
     prefix = f"{ENVIRONMENT_PREFIX}{name.upper()}_"
     changed: dict[str, Any] = {}
@@ -268,7 +276,8 @@ def _check(settings: Settings, path: Path) -> None:
             )
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A number or text as TOML writes it."""
     if isinstance(value, int):
         return str(value)
     # JSON's escapes for the texts that settings can hold are TOML's too.
