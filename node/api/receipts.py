@@ -12,12 +12,9 @@ from foedus.v1 import client_pb2 as pb
 from node.api.node import ServedNode
 from node.api.refusals import Unanswerable
 from node.ledger.finality import LEAN_LINES_MAX
-from node.ledger.genesis import Genesis
 from node.log.cose import encode_inclusion_receipt, encode_receipt_header, sig_structure
 from node.log.note import Note
-from node.log.policy import PolicyMember, policy_text
 from node.log.proof import ProofFile
-from node.signing.checkpoints import cosigner_vkey, log_vkey
 
 RETRY_MS: Final = 500
 
@@ -51,17 +48,3 @@ def receipt(node: ServedNode, index: int, *, cose: bool) -> pb.GetReceiptRespons
             encode_inclusion_receipt(protected, size, index, path, signature)
         )
     return answer
-
-
-def trust_policy(genesis: Genesis) -> bytes:
-    """The policy text that receipts of this ledger are verified against (RULINGS R2, R44)."""
-    members = [
-        PolicyMember(
-            state=member.state,
-            log_key=log_vkey(genesis.origin, member.log_key),
-            cosigner_key=cosigner_vkey(genesis.origin, member.state, member.cosigner_key),
-            url=f"https://{member.http_endpoint}",
-        )
-        for member in genesis.members
-    ]
-    return policy_text(members, 2 * len(members) // 3 + 1)

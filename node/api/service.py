@@ -19,10 +19,9 @@ from node.api.access import Access
 from node.api.node import ServedNode
 from node.api.refusals import Unanswerable, answer_of, bad_field, not_found, restricted
 from node.api.views import LogViews
-from node.ledger.admission import Acknowledged, Held
-from node.ledger.errors import LedgerError
+from node.ledger.admission import Acknowledged, Answer, Held
 from node.ledger.ledger import LIST_LIMIT_MAX
-from node.signing.verify import SignatureCheck
+from node.ledger.trust import trust_policy
 from node.storage.keys import FACET_VALUE_BYTES_MAX
 
 LIST_LIMIT: Final = 100
@@ -49,7 +48,7 @@ class LedgerService(rpc.LedgerServiceServicer):
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitResponse:
         del context
-        return await self._submit(request.entry)
+        return self._taken(await self._node.admission.submit(request.entry))
 
     async def SubmitMany(
         self, request: pb.SubmitManyRequest, context: Context
@@ -58,23 +57,17 @@ class LedgerService(rpc.LedgerServiceServicer):
         entries = request.entries
         if not 0 < len(entries) <= SUBMIT_MANY_MAX:
             raise bad_field("entries", len(entries), f"1 to {SUBMIT_MANY_MAX} entries")
-        # All signatures in one piece of work for the threads; admission then finds the verdicts remembered.
-        checks: list[SignatureCheck] = []
-        for start in range(0, len(entries), LEAVES_PER_TURN):
-            checks += self._node.ledger.prefetch(entries[start : start + LEAVES_PER_TURN])
-            await asyncio.sleep(0)
-        await self._node.pool.verify_many(checks)
-        results = await asyncio.gather(*(self._submit_one(entry) for entry in entries))
-        return pb.SubmitManyResponse(results=results)
+        answers = await self._node.admission.submit_many(entries)
+        return pb.SubmitManyResponse(results=map(self._result, answers))
 
-    async def _submit_one(self, entry: bytes) -> pb.SubmitResult:
-        try:
-            return pb.SubmitResult(taken=await self._submit(entry))
-        except LedgerError as err:
-            return pb.SubmitResult(refusal=answer_of(err)[1])
+    def _result(self, answer: Answer) -> pb.SubmitResult:
+        match answer:
+            case Acknowledged() | Held():
+                return pb.SubmitResult(taken=self._taken(answer))
+            case _:
+                return pb.SubmitResult(refusal=answer_of(answer)[1])
 
-    async def _submit(self, entry: bytes) -> pb.SubmitResponse:
-        taken = await self._node.admission.submit(entry)
+    def _taken(self, taken: Acknowledged | Held) -> pb.SubmitResponse:
         status = self._node.ledger.status_of(taken.entry_hash)
         answer = pb.SubmitResponse(state=wire.state_of(status.status), entry_hash=taken.entry_hash)
         match taken:
@@ -219,7 +212,7 @@ class LedgerService(rpc.LedgerServiceServicer):
         del request, context
         ledger = self._node.ledger
         return pb.GetGenesisResponse(
-            document=ledger.document, trust_policy=receipts.trust_policy(ledger.genesis)
+            document=ledger.document, trust_policy=trust_policy(ledger.genesis)
         )
 
     # The node and the law

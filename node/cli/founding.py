@@ -36,8 +36,8 @@ from node.ledger.genesis import (
     signed_bytes,
     with_signature,
 )
+from node.ledger.trust import trust_policy
 from node.log.errors import shown
-from node.log.policy import PolicyMember, policy_text
 from node.settings import (
     FILE_NAME,
     ListenSettings,
@@ -48,7 +48,6 @@ from node.settings import (
     documented_toml,
     host_and_port,
 )
-from node.signing.checkpoints import cosigner_vkey, log_vkey
 from node.signing.keys import AgencyKeys, NodeKeys, generate_agency_keys, generate_node_keys
 from node.signing.keystore import KdfCost, write_agency_keys, write_node_keys
 from node.signing.verify import verify_ed25519
@@ -329,20 +328,6 @@ def read_founded(path: Path) -> Founded:
 def quorum_of(genesis: Genesis) -> int:
     """R1: floor(2n/3)+1 of the members."""
     return 2 * len(genesis.members) // 3 + 1
-
-
-def trust_policy(genesis: Genesis) -> bytes:
-    """The c2sp.org/tlog-policy text that receipts of this ledger are judged by (RULINGS R2, R44)."""
-    members = [
-        PolicyMember(
-            state=member.state,
-            log_key=log_vkey(genesis.origin, member.log_key),
-            cosigner_key=cosigner_vkey(genesis.origin, member.state, member.cosigner_key),
-            url=f"https://{member.http_endpoint}",
-        )
-        for member in genesis.members
-    ]
-    return policy_text(members, quorum_of(genesis))
 
 
 def genesis_view(genesis: Genesis, document: bytes) -> dict[str, Any]:

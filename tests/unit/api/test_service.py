@@ -507,7 +507,7 @@ def public_note(author: Author, before: list[bytes]) -> bytes:
 
 
 def test_log_keys_of_the_policy_are_the_members(founding: Founding) -> None:
-    from node.api.receipts import trust_policy
+    from node.ledger.trust import trust_policy
 
     text = trust_policy(founding.genesis).decode()
     for node in founding.nodes:
