@@ -5,6 +5,9 @@ Bounds on what strangers can make the node do at once, each answered with RESOUR
     calls        all calls under way together (`client_calls`), streams included
     streams      open-ended ones (watchers, health watch, reflection): they never starve the others (`watchers`)
 
+A request that is no message of its type is refused like any other wrong one. gRPC itself would answer UNKNOWN and write a stack
+trace for each, so that a stranger could fill the disk with our log.
+
 Faults: what `refusals.ANSWERS` names becomes a status with details. A failed durable write or a broken assertion stops the
 node (`on_fatal`): nothing may be answered any more by a process that cannot trust its disk or itself.
 """
@@ -16,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from foedus.v1 import client_pb2 as pb
@@ -25,6 +29,7 @@ from node.telemetry import Metrics, event
 
 RETRY_MS: Final = 1000
 _OURS: Final = "/foedus.v1."
+_UNREADABLE: Final = object()  # stands for a request that could not be decoded
 _log = logging.getLogger("foedus.api")
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -74,7 +79,7 @@ class Guard(grpc.aio.ServerInterceptor):
         # Methods that we do not have are answered UNIMPLEMENTED and never counted by name: strangers choose names.
         method = path.rpartition("/")[2] if path.startswith(_OURS) else "other"
         codec = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _decoder(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary:
@@ -83,7 +88,7 @@ class Guard(grpc.aio.ServerInterceptor):
         if handler.unary_stream:
             stream = self._stream(method, handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(stream, **codec)
-        both = self._stream(method, handler.stream_stream)
+        both = self._stream(method, _reading(handler.stream_stream))
         return grpc.stream_stream_rpc_method_handler(both, **codec)
 
     def _unary(
@@ -93,6 +98,7 @@ class Guard(grpc.aio.ServerInterceptor):
             began = time.monotonic()
             status, refusal = StatusCode.OK, pb.Refusal()
             try:
+                _require_readable(request)
                 self._enter()
                 try:
                     async with asyncio.timeout(self._deadline_s):
@@ -118,6 +124,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
             status, refusal = StatusCode.OK, pb.Refusal()
             try:
+                _require_readable(request)
                 self._enter_stream()
                 try:
                     async for answer in handler(request, context):
@@ -152,6 +159,39 @@ class Guard(grpc.aio.ServerInterceptor):
         self._on_fatal(err)
         why = "this node met a fault of its own and stops: ask another node"
         return StatusCode.UNAVAILABLE, pb.Refusal(code="STOPPING", why=why)
+
+
+def _decoder(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def decoded(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except DecodeError:
+            return _UNREADABLE
+
+    return decoded
+
+
+def _require_readable(request: Any) -> None:
+    """Raises Unanswerable for what `_decoder` could not read."""
+    if request is _UNREADABLE:
+        why = "these bytes are no message of the method's request type (foedus.v1, client.proto)"
+        raise Unanswerable(StatusCode.INVALID_ARGUMENT, "REQUEST", why, field="request")
+
+
+def _reading(
+    handler: Callable[[Any, Context], AsyncIterator[Any]],
+) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    """A handler that is given only readable requests of a stream of them."""
+
+    async def readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            _require_readable(request)
+            yield request
+
+    def reading(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        return handler(readable(requests), context)
+
+    return reading
 
 
 def _busy(why: str) -> Unanswerable:
