@@ -1,0 +1,141 @@
+"""Step 5: the accused state alters what its stopped node has stored; an audit names the place; the node is rebuilt from peers.
+
+The forger does not scratch the disk, which any checksum would show: it uses the database's own software, so that the store opens
+and reads as if nothing had happened. In the record of the finding it puts another state's code in the place of its own.
+"""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from foedus.v1 import client_pb2 as pb
+from node.cli.demo.cast import ACCUSED
+from node.cli.demo.outcome import Erasure
+from node.cli.demo.processes import foedus_json
+from node.cli.demo.show import expect
+from node.cli.demo.story import Story
+from node.settings import FILE_NAME, load_settings
+from node.storage import keys
+from node.storage.store import CommitWrite, Store
+
+BLAMED: Final = "CN"
+INCONSISTENT: Final = 1  # exit status of `foedus audit`
+REBUILD_S: Final = 40.0
+_FIELD: Final = (
+    b"\x67subject"  # CBOR: the text key `subject`; its value is a text of two letters, head 0x62
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgery:
+    """What was done to the store."""
+
+    entry: int
+    first: int  # bytes of the entry, both included
+    last: int
+
+
+async def erase(story: Story) -> None:
+    """Forge, audit, rebuild."""
+    show = story.show
+    show.doing(f"{ACCUSED} alters its copy of the finding")
+    index = await _finding(story)
+    store = _store_path(story)
+    forgery = forge(store, index, ACCUSED, BLAMED)
+    show.fact(
+        f"{ACCUSED} rewrites entry {index} in its own store: the finding now says {BLAMED} where it said {ACCUSED}"
+    )
+    named = await _audited(story, forgery)
+    restored = await _rebuilt(story, store)
+    story.outcome.erasure = Erasure(node=ACCUSED, detected=True, named=named, restored=restored)
+
+
+async def _finding(story: Story) -> int:
+    """The leaf of the finding about the accused, as the other nodes have it."""
+    answer = await story.clients["KE"].list_entries(
+        pb.ListRequest(kind="finding", subject=ACCUSED, limit=100)
+    )
+    graves = [entry.index for entry in answer.entries if b"lineage:" in entry.leaf]
+    expect(len(graves) == 1, f"one finding about {ACCUSED} and its lineage", graves)
+    return graves[0]
+
+
+def _store_path(story: Story) -> Path:
+    return load_settings(story.homes[ACCUSED].folder / FILE_NAME, {}).store_path
+
+
+def forge(store_path: Path, index: int, subject: str, blamed: str) -> Forgery:
+    """Write the finding at `index` anew with another subject of equal length; every other row stays as it is.
+
+    Two commits of the database's own kind: one puts the altered entry in its place, one puts the tip back.
+    """
+    assert len(subject) == len(blamed) == 2, "codes of two letters, so that no length changes"
+    with Store.open(store_path) as store:
+        tip = store.tip()
+        assert tip is not None, "the node has run"
+        engine_record = store.commit_record(tip.commit)
+        assert engine_record is not None, "each commit has its record"
+        dropped = store.meta(keys.META_DROPPED) or b""
+        leaf = store.entry(index)
+        at = leaf.index(_FIELD) + len(_FIELD) + 1
+        expect(
+            leaf[at : at + 2] == subject.encode(),
+            f"entry {index} is about {subject}",
+            leaf[at : at + 2],
+        )
+        altered = leaf[:at] + blamed.encode() + leaf[at + 2 :]
+        for changed, entries in ((replace(tip, log_size=index + 1), [altered]), (tip, [])):
+            store.write_commit(
+                CommitWrite(
+                    tip=changed, engine_record=engine_record, entries=entries, dropped=dropped
+                )
+            )
+    return Forgery(entry=index, first=at, last=at + 1)
+
+
+async def _audited(story: Story, forgery: Forgery) -> str:
+    """`foedus audit` of the altered store beside another node: it must name the very bytes."""
+    home = story.homes[ACCUSED].folder
+    url = f"https://{story.founded.genesis.members[3].http_endpoint}"
+    story.show.doing(f"foedus audit {home} {url}")
+    status, report = await foedus_json("audit", str(home), url)
+    expect(
+        status == INCONSISTENT,
+        "the audit finds the store inconsistent",
+        report.get("error", report.get("verdict", status)),
+    )
+    found: list[dict[str, Any]] = [
+        one for one in report["findings"] if one["entry"] == forgery.entry and one["bytes"]
+    ]
+    places = {(one["source"], *one["bytes"]) for one in found}
+    expect(
+        places == {(ACCUSED, forgery.first, forgery.last)},
+        f"the audit names node {ACCUSED}, entry {forgery.entry}, bytes {forgery.first}-{forgery.last}",
+        [one["text"] for one in report["findings"]][:3],
+    )
+    named = f"node {found[0]['source']}, entry {found[0]['entry']}, bytes {found[0]['bytes'][0]}-{found[0]['bytes'][1]}"
+    story.show.fact(f"foedus audit: {found[0]['text']}")
+    return named
+
+
+async def _rebuilt(story: Story, store: Path) -> bool:
+    """The store goes, what the node has signed stays (RULINGS R31, R52); peers give the history again."""
+    story.show.doing(f"the node of {ACCUSED} is rebuilt from its peers")
+    shutil.rmtree(store)
+    child = story.start_node(ACCUSED)  # the published program this time
+    await story.processes.until_said(child, "ready")
+    await story.connect(ACCUSED)
+
+    async def caught_up() -> str:
+        own = await story.clients[ACCUSED].status()
+        other = await story.clients["KE"].status()
+        behind = other.final_size - own.final_size
+        return "" if behind <= 0 else f"{behind} entries behind"
+
+    await story.until(f"the node of {ACCUSED} has caught up", caught_up, REBUILD_S)
+    status = await story.one_root()
+    story.show.fact(
+        f"the node of {ACCUSED} is whole again: {status.log_size} entries, the same root {status.root.hex()[:16]}… on five nodes"
+    )
+    return len(story.running()) == len(story.nodes)
