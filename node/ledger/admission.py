@@ -9,12 +9,12 @@ What the law says of the content is not judged here: an entry that breaks a rule
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from node.ledger.append import StoreFacts
-from node.ledger.errors import Refused
+from node.ledger.errors import Overloaded, Refused
 from node.ledger.ledger import Ledger
 from node.ledger.mempool import Mempool, Pending, Place
 from node.ledger.reader import (
@@ -23,6 +23,7 @@ from node.ledger.reader import (
     UNKNOWN_AUTHOR_CODE,
     Malformed,
     ReadEntry,
+    Resolved,
     read_entry,
     resolve,
 )
@@ -30,9 +31,12 @@ from node.log.tiles import ENTRY_BYTES_MAX
 from node.signing.acknowledgement import Acknowledgement, sign_acknowledgement
 from node.signing.keys import SigningKey
 from node.signing.statements import entry_hash
-from node.signing.verify import VerifyPool
+from node.signing.verify import SignatureCheck, VerifyPool
 from node.storage.store import Store
 
+ANSWERS_PER_TURN: Final = 32
+
+Refusal: TypeAlias = Refused | Overloaded
 _Turn: TypeAlias = asyncio.Future[None]
 
 
@@ -51,6 +55,17 @@ class Held:
 
     entry_hash: bytes
     missing_seq: int  # the first missing entry of the author's chain
+
+
+Answer: TypeAlias = Acknowledged | Held | Refusal
+"""What `Admission.submit_many` says of one entry; a refusal is given, not raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """An entry that is in the log and no more in the mempool."""
+
+    entry_hash: bytes
 
 
 class Admission:
@@ -92,30 +107,38 @@ class Admission:
             Overloaded: try later.
             WriteFailed: the disk refused; the process must stop.
         """
-        if not self._open:
-            raise Refused("CLOSING", "node", "this node is stopping: submit to another one")
-        if len(raw) > ENTRY_BYTES_MAX:
-            raise Refused("TOO_LARGE", "entry", f"{len(raw)} bytes, at most {ENTRY_BYTES_MAX}")
-        digest = entry_hash(raw)
-        if (known := self._known(digest)) is not None:
-            return await self._answer_again(known, digest)
-        entry = self._parsed(raw)
-        parsed = entry.parsed
-        self._mempool.check_room(parsed.author, len(raw))
-        before, mine = self._take_turn(parsed.author)
+        (answer,) = await self.submit_many((raw,))
+        if isinstance(answer, Refused | Overloaded):
+            raise answer
+        return answer
+
+    async def submit_many(self, raws: Sequence[bytes]) -> list[Answer]:
+        """Take many, in order; each is answered for itself, as `submit` would. Raises WriteFailed.
+
+        Their signatures are one piece of work for the threads, their rows one write, and they share one flush.
+        """
+        looked = [
+            self._look(raw) for raw in raws
+        ]  # no await: the authors' turns are those of this call
+        fresh = [entry for entry in looked if isinstance(entry, ReadEntry)]
+        turns = {author: self._take_turn(author) for author in _authors(fresh)}
         try:
-            await self._check_signatures(entry)
-            if before is not None and not before.done():
-                await asyncio.shield(before)
-            # Others may have brought the same entry while its signature was checked.
-            if (known := self._known(digest)) is None:
-                self._check_new(entry)
-                known = self._mempool.add(
-                    digest, raw, parsed.author, parsed.seq, parsed.prev, self._inclusion_by_ms()
-                )
+            verdicts = await self._signature_verdicts(fresh)
+            for before, _ in turns.values():
+                if before is not None and not before.done():
+                    await asyncio.shield(before)
+            taken = self._take_in(looked, verdicts)
         finally:
-            self._end_turn(parsed.author, before, mine)
-        return await self._answer_again(known, digest)
+            for author, (before, mine) in turns.items():
+                self._end_turn(author, before, mine)
+        # Also for what was here before: its first submission may still wait for the disk.
+        await self._store.durable()
+        answers: list[Answer] = []
+        for one in taken:
+            answers.append(self._answer(one) if isinstance(one, Pending | _Logged) else one)
+            if len(answers) % ANSWERS_PER_TURN == 0:
+                await asyncio.sleep(0)  # signing promises takes its time: let others pass
+        return answers
 
     def author_tip(self, author: str) -> tuple[int, bytes]:
         """(seq, prev) for the author's next entry at this node: behind what is logged and what waits here."""
@@ -146,6 +169,21 @@ class Admission:
 
     # Checks, each with its refusal
 
+    def _look(self, raw: bytes) -> "ReadEntry | Pending | _Logged | Refusal":
+        """What can be said before signatures are checked: the entry as it is here already, a refusal, or its parsed form."""
+        try:
+            if not self._open:
+                raise Refused("CLOSING", "node", "this node is stopping: submit to another one")
+            if len(raw) > ENTRY_BYTES_MAX:
+                raise Refused("TOO_LARGE", "entry", f"{len(raw)} bytes, at most {ENTRY_BYTES_MAX}")
+            entry = self._parsed(raw)
+            known = self._known(entry)
+            if known is None:
+                self._mempool.check_room(entry.parsed.author, len(raw))
+        except (Refused, Overloaded) as err:
+            return err
+        return entry if known is None else known
+
     def _parsed(self, raw: bytes) -> ReadEntry:
         entry = self._ledger.reader.read(raw)
         if isinstance(entry, Malformed):
@@ -156,27 +194,70 @@ class Admission:
             raise Refused("LEDGER", "content.ledger", why)
         return entry
 
-    async def _check_signatures(self, entry: ReadEntry) -> None:
+    def _known(self, entry: ReadEntry) -> "Pending | _Logged | None":
+        """The entry as it waits here, or its place in the log if it left the mempool."""
+        pending = self._mempool.find(entry.entry_hash)
+        if pending is not None:
+            return pending
+        if entry.parsed.seq >= self._ledger.author_tip(entry.parsed.author)[0]:
+            return None  # its author has logged nothing so far along: spares a look into the index
+        index = self._ledger.find(entry.entry_hash)
+        return None if index is None else _Logged(entry.entry_hash)
+
+    async def _signature_verdicts(
+        self, entries: Sequence[ReadEntry]
+    ) -> "dict[bytes, Refused | None]":
+        """By entry hash: why its signatures do not hold, or None."""
+        verdicts: dict[bytes, Refused | None] = {}
+        open_checks: list[SignatureCheck] = []
+        resolved_entries: list[Resolved] = []
+        for entry in entries:
+            resolved = resolve(entry, self._ledger.law.resolve_key)
+            if resolved is None:
+                verdicts[entry.entry_hash] = _unknown_author(entry)
+                continue
+            resolved_entries.append(resolved)
+            open_checks.append(resolved.check())
+            open_checks += (check for _, check in resolved.endorsers)
+        good = iter(await self._pool.verify_many(open_checks))
+        for resolved in resolved_entries:
+            verdicts[resolved.entry.entry_hash] = _bad_signature(resolved, good)
+        return verdicts
+
+    def _take_in(
+        self,
+        looked: "Sequence[ReadEntry | Pending | _Logged | Refusal]",
+        verdicts: "Mapping[bytes, Refused | None]",
+    ) -> "list[Pending | _Logged | Refusal]":
+        """Into the mempool what passed, in order."""
+        taken: list[Pending | _Logged | Refusal] = []
+        with self._mempool.adding():
+            for one in looked:
+                if not isinstance(one, ReadEntry):
+                    taken.append(one)
+                    continue
+                refused = verdicts[one.entry_hash]
+                try:
+                    taken.append(self._add(one) if refused is None else refused)
+                except (Refused, Overloaded) as err:
+                    taken.append(err)
+        return taken
+
+    def _add(self, entry: ReadEntry) -> "Pending | _Logged":
+        # Others may have brought the same entry while its signature was checked.
+        known = self._known(entry)
+        if known is not None:
+            return known
+        self._check_new(entry)
         parsed = entry.parsed
-        resolved = resolve(entry, self._ledger.law.resolve_key)
-        if resolved is None:
-            kid = entry.statement.header.kid.hex()
-            role = "vote" if parsed.kind == "vote" else "author"
-            why = f"{kid}: no {role} key of {parsed.author!r} with this id is in force"
-            raise Refused(UNKNOWN_AUTHOR_CODE, "cose.kid", why)
-        checks = [resolved.check(), *(check for _, check in resolved.endorsers)]
-        verdicts = await self._pool.verify_many(checks)
-        if not verdicts[0]:
-            raise Refused(
-                SIGNATURE_CODE, "signature", f"not by the key of {parsed.author!r} over this entry"
-            )
-        for (endorser, _), good in zip(resolved.endorsers, verdicts[1:], strict=True):
-            if not good:
-                raise Refused(
-                    SIGNATURE_CODE,
-                    "envelope.endorsements",
-                    f"the endorsement of {endorser!r} is not by its key over this content",
-                )
+        return self._mempool.add(
+            entry.entry_hash,
+            entry.raw,
+            parsed.author,
+            parsed.seq,
+            parsed.prev,
+            self._inclusion_by_ms(),
+        )
 
     def _check_new(self, entry: ReadEntry) -> None:
         """What would be DUPLICATE at the commit (R14, R28): say so now, with its place."""
@@ -192,24 +273,15 @@ class Admission:
 
     # Answers
 
-    def _known(self, digest: bytes) -> Pending | int | None:
-        """The entry as it waits here, or its leaf index if it left the mempool."""
-        return self._mempool.find(digest) or self._ledger.find(digest)
-
-    async def _answer_again(self, known: Pending | int, digest: bytes) -> Acknowledged | Held:
-        if isinstance(known, int):
-            return self._acknowledge(digest, self._inclusion_by_ms())
-        # The first submission may still wait for the disk.
-        await self._store.durable()
-        return self._answer(known)
-
-    def _answer(self, pending: Pending) -> Acknowledged | Held:
-        if pending.place is Place.HELD:
-            missing = self._mempool.chain_end(pending.author) + 1
-            return Held(entry_hash=pending.entry_hash, missing_seq=missing)
-        if not pending.inclusion_by_ms:  # held when it came, and its gap has closed since
-            self._mempool.promise(pending, self._inclusion_by_ms())
-        return self._acknowledge(pending.entry_hash, pending.inclusion_by_ms)
+    def _answer(self, taken: "Pending | _Logged") -> Acknowledged | Held:
+        if isinstance(taken, _Logged):
+            return self._acknowledge(taken.entry_hash, self._inclusion_by_ms())
+        if taken.place is Place.HELD:
+            missing = self._mempool.chain_end(taken.author) + 1
+            return Held(entry_hash=taken.entry_hash, missing_seq=missing)
+        if not taken.inclusion_by_ms:  # held when it came, and its gap has closed since
+            self._mempool.promise(taken, self._inclusion_by_ms())
+        return self._acknowledge(taken.entry_hash, taken.inclusion_by_ms)
 
     def _acknowledge(self, digest: bytes, inclusion_by_ms: int) -> Acknowledged:
         promise = Acknowledgement(
@@ -226,6 +298,33 @@ class Admission:
 
     def _inclusion_by_ms(self) -> int:
         return max(self._ledger.time_ms, self._clock_ms()) + 1000 * self._ledger.inclusion_s
+
+
+def _authors(entries: Sequence[ReadEntry]) -> dict[str, None]:
+    return dict.fromkeys(entry.parsed.author for entry in entries)
+
+
+def _unknown_author(entry: ReadEntry) -> Refused:
+    parsed = entry.parsed
+    kid = entry.statement.header.kid.hex()
+    role = "vote" if parsed.kind == "vote" else "author"
+    why = f"{kid}: no {role} key of {parsed.author!r} with this id is in force"
+    return Refused(UNKNOWN_AUTHOR_CODE, "cose.kid", why)
+
+
+def _bad_signature(resolved: Resolved, good: Iterator[bool]) -> Refused | None:
+    """Takes the verdicts on the entry and on each endorsement, in this order."""
+    author = resolved.entry.parsed.author
+    signed = next(good)
+    endorsed = [(endorser, next(good)) for endorser, _ in resolved.endorsers]
+    if not signed:
+        why = f"not by the key of {author!r} over this entry"
+        return Refused(SIGNATURE_CODE, "signature", why)
+    for endorser, holds in endorsed:
+        if not holds:
+            why = f"the endorsement of {endorser!r} is not by its key over this content"
+            return Refused(SIGNATURE_CODE, "envelope.endorsements", why)
+    return None
 
 
 def chain_place(raw: bytes) -> tuple[str, int, bytes] | None:

@@ -71,6 +71,13 @@ class Status(Enum):
     DROPPED = "dropped"  # a commit left it out (RULINGS R26): `code` says why
 
 
+_PLACES: Final[Mapping[Place, Status]] = {
+    Place.READY: Status.ACKNOWLEDGED,
+    Place.HELD: Status.HELD,
+    Place.PROPOSED: Status.SEQUENCED,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryStatus:
     status: Status
@@ -308,21 +315,18 @@ class Ledger:
 
     def status_of(self, entry_hash: bytes) -> EntryStatus:
         """How far this entry has come, as this node knows."""
+        pending = None if self._mempool is None else self._mempool.find(entry_hash)
+        if pending is not None and pending.place is not Place.INTEGRATED:
+            return EntryStatus(status=_PLACES[pending.place])
         facts = StoreFacts(self._store).get(entry_hash)
         if facts is not None and facts.leaf < self.size:
             final = self._finality is not None and facts.leaf < self._finality.final_size
             status = Status.FINAL if final else Status.INTEGRATED
             return EntryStatus(status=status, index=facts.leaf, code=facts.code)
-        if self._mempool is None:
-            return EntryStatus(status=Status.UNKNOWN)
-        pending = self._mempool.find(entry_hash)
-        if pending is None:
-            code = self._mempool.dropped_code(entry_hash)
-            return EntryStatus(
-                status=Status.UNKNOWN if code is None else Status.DROPPED, code=code or ""
-            )
-        places = {Place.HELD: Status.HELD, Place.PROPOSED: Status.SEQUENCED}
-        return EntryStatus(status=places.get(pending.place, Status.ACKNOWLEDGED))
+        code = None if self._mempool is None else self._mempool.dropped_code(entry_hash)
+        return EntryStatus(
+            status=Status.UNKNOWN if code is None else Status.DROPPED, code=code or ""
+        )
 
     def list_indexes(
         self,

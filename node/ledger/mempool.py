@@ -15,7 +15,8 @@ Used from one event loop. Rows are written through `Store` without waiting; admi
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -93,6 +94,10 @@ class Mempool:
         self._dropped: OrderedDict[bytes, str] = OrderedDict()
         self._bytes = 0
         self._arrivals = 0
+        self._unwritten: dict[bytes, PendingRow] | None = (
+            None  # within `adding`: rows to write at its end
+        )
+        self._is_changed = False  # within `adding`: whether anything became ready
 
     # What others ask
 
@@ -189,11 +194,25 @@ class Mempool:
             place=Place.HELD if held else Place.READY,
         )
         self._place(pending)
-        self._store.put_pending([_row(pending)])
+        self._write([pending])
         if not held:
             self._ready_successors(author, seq)
             self._changed()
         return pending
+
+    @contextmanager
+    def adding(self) -> Iterator[None]:
+        """Around several `add`s with no await between them: their rows are one write, and `on_change` is told once."""
+        assert self._unwritten is None, "adding within adding"
+        self._unwritten, self._is_changed = {}, False
+        try:
+            yield
+        finally:
+            unwritten, self._unwritten = self._unwritten, None
+            if unwritten:
+                self._store.put_pending(list(unwritten.values()))
+            if self._is_changed:
+                self._changed()
 
     def promise(self, pending: Pending, inclusion_by_ms: int) -> None:
         """An entry once held is acknowledged now; its deadline is kept, so that asking again gives the same one."""
@@ -413,7 +432,7 @@ class Mempool:
                 woken.append(pending)
             following += 1
         if woken:
-            self._store.put_pending([_row(pending) for pending in woken])
+            self._write(woken)
             self._changed()
 
     def _back_to_ready(self, back: list[Pending]) -> None:
@@ -426,8 +445,17 @@ class Mempool:
             self._ready.move_to_end(pending.entry_hash, last=False)
         self._changed()
 
+    def _write(self, pendings: Iterable[Pending]) -> None:
+        rows = {pending.entry_hash: _row(pending) for pending in pendings}
+        if self._unwritten is None:
+            self._store.put_pending(list(rows.values()))
+        else:
+            self._unwritten.update(rows)  # of two rows of one entry the later counts
+
     def _changed(self) -> None:
-        if self._on_change is not None:
+        if self._unwritten is not None:
+            self._is_changed = True
+        elif self._on_change is not None:
             self._on_change()
 
 

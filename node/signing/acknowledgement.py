@@ -6,6 +6,7 @@ the entry, the *acknowledging* node is guilty by this evidence (unless replay dr
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from node.log import cbor
 from node.log.cose import (
@@ -15,6 +16,7 @@ from node.log.cose import (
     Statement,
     encode_header,
     encode_statement,
+    kid_of,
     parse_statement,
     sig_structure,
 )
@@ -48,15 +50,7 @@ class ParsedAcknowledgement:
 def sign_acknowledgement(log_key: SigningKey, promise: Acknowledgement) -> bytes:
     """The COSE_Sign1 bytes to hand to the client."""
     assert log_key.role is Role.LOG, f"acknowledgement by a {log_key.role} key"
-    protected = encode_header(
-        Header(
-            alg=ALG_ED25519,
-            content_type=ACKNOWLEDGEMENT_TYPE,
-            kid=log_key.kid,
-            issuer=promise.node,
-            subject=_SUBJECT,
-        )
-    )
+    protected = _header(log_key.public, promise.node)
     payload = cbor.encode(
         {
             "entry": promise.entry_hash,
@@ -67,6 +61,20 @@ def sign_acknowledgement(log_key: SigningKey, promise: Acknowledgement) -> bytes
     )
     signature = log_key.sign(sig_structure(protected, payload))
     return encode_statement(protected, payload, signature)
+
+
+@lru_cache(maxsize=64)
+def _header(log_key: bytes, node: str) -> bytes:
+    """The protected header of this node's acknowledgements: the same in all of them."""
+    return encode_header(
+        Header(
+            alg=ALG_ED25519,
+            content_type=ACKNOWLEDGEMENT_TYPE,
+            kid=kid_of(log_key),
+            issuer=node,
+            subject=_SUBJECT,
+        )
+    )
 
 
 def parse_acknowledgement(data: bytes) -> ParsedAcknowledgement:

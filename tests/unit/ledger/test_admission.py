@@ -349,3 +349,38 @@ async def test_a_stopping_node_admits_nothing(node: Running, author: Author) -> 
     node.admission.close()
     with pytest.raises(Refused, match="CLOSING"):
         await node.admission.submit(author.energy(1))
+
+
+async def test_many_are_answered_one_by_one_and_written_together(
+    node: Running, author: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (author.energy(number) for number in range(3))
+    writes: list[int] = []
+    put = node.store.put_pending
+    monkeypatch.setattr(
+        node.store, "put_pending", lambda rows: (writes.append(len(rows)), put(rows))
+    )
+    told: list[None] = []
+    node.mempool.on_change(lambda: told.append(None))
+    forged = second[:-1] + bytes([second[-1] ^ 1])
+    answers = await node.admission.submit_many([b"", first, forged, third, second, first])
+    codes = [answer.code if isinstance(answer, Refused) else "" for answer in answers]
+    assert codes == ["SCHEMA", "", "SIGNATURE", "", "", ""]
+    # `third` came before `second`, and is promised all the same: its gap had closed when the call was answered.
+    promised = [answer.entry_hash for answer in answers if isinstance(answer, Acknowledged)]
+    assert promised == [entry_hash(entry) for entry in (first, third, second, first)]
+    assert writes[0] == 3, "all rows in one write"
+    assert told == [None]
+    assert [row.entry for row in node.store.all_pending()] == [first, third, second]
+
+
+async def test_an_author_s_calls_keep_their_order_whatever_their_size(
+    node: Running, author: Author
+) -> None:
+    """The longer call takes longer to check; what was sent after it must not overtake it."""
+    entries = [author.energy(number) for number in range(200)]
+    pieces = [entries[:150], entries[150:151], entries[151:]]
+    calls = [asyncio.ensure_future(node.admission.submit_many(piece)) for piece in pieces]
+    for answers in await asyncio.gather(*calls):
+        assert all(isinstance(answer, Acknowledged) for answer in answers)
+    assert node.mempool.take(1 << 20, 1000) == tuple(entries)
