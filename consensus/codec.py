@@ -259,6 +259,12 @@ def peek_ref(data: bytes) -> Ref:
     return Ref(header.round, header.author, header_digest(data[:end]))
 
 
+def read_header(block: bytes) -> Header:
+    """The header of a block's bytes, without a look at the payload. Raises MalformedBlock if the header is malformed."""
+    header, _ = _read_header(block)
+    return header
+
+
 def decode_header(data: bytes) -> Header:
     """Raises MalformedBlock, also for trailing bytes."""
     header, end = _read_header(data)

@@ -52,6 +52,8 @@ HEADER_BYTES_PER_MEMBER: Final = 80
 HEADER_BYTES_FIXED: Final = 4_096
 
 # Bounds between peers (RULINGS R31, R73; SPEC 4; PACEMAKER P6).
+LAZY_TIMEOUT_DELTAS_MIN: Final = 6  # P6: without history in every push
+
 FETCH_REFS_MAX: Final = 64
 FETCH_LEVELS_MAX: Final = 64
 RANGE_ROUNDS_MAX: Final = 50
@@ -172,9 +174,11 @@ class Parameters:
 
     delta_ms: int = 500  # guess at the longest message delay between states, after things are well
     timeout_deltas: int = 2  # leader timeout = 2 delta: every push carries its history (P6)
+    history_delay_ms: int = 0  # Push; above 0 is Lazy-Push, which wants timeout_deltas = 8 (SPEC 5)
     timeout_cap_ms: int = 60_000
     min_round_delay_ms: int = 250  # WAN; drills and localnets use 50 (R33)
     idle_delay_ms: int = 30_000  # how long a round may wait while there is nothing to order
+    request_timeout_ms: int = 2_000  # how long a peer may take to answer before others are asked
     fetch_backoff_cap_ms: int = 5_000
     bundle_blocks_max: int = (
         128  # history sent with one push; a peer that lacks more asks for a range
@@ -187,13 +191,21 @@ class Parameters:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+            least = 0 if name == "history_delay_ms" else 1
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if self.history_delay_ms and self.timeout_deltas < LAZY_TIMEOUT_DELTAS_MIN:
+            raise ValueError(
+                f"timeout_deltas={self.timeout_deltas}: at least {LAZY_TIMEOUT_DELTAS_MIN} where history comes later"
+            )
 
 
 LOCAL_PACE: Final = Parameters(
-    # One machine or one city: R33's 50 ms, and a delta that still covers an fsync and a busy core.
-    delta_ms=250,
+    # One machine or one city: R33's 50 ms, and a delta that still covers an fsync and a busy core. Processes that share cores
+    # feel every block sent twice, so history comes later: decision 0004.
+    delta_ms=100,
+    timeout_deltas=8,
+    history_delay_ms=300,
     min_round_delay_ms=50,
     idle_delay_ms=5_000,
 )
@@ -354,7 +366,7 @@ class PersistOwnBlock:
 
 @dataclass(frozen=True, slots=True)
 class StoreBlocks:
-    """Accepted blocks of others, ascending by ref. Lazy, but durable before the next `PersistOwnBlock` is done."""
+    """Accepted blocks that peers gave us, ascending by ref. Lazy, but durable before the next `PersistOwnBlock` is done."""
 
     blocks: tuple[Block, ...]
 
@@ -426,6 +438,13 @@ class CommitDecided:
     blocks: tuple[Block, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OwnBlockVoid:
+    """An own block fell below the floor uncommitted: its transactions go into a later block (SPEC 8)."""
+
+    block: Ref
+
+
 @unique
 class Fault(Enum):
     """What a peer did that no honest peer does, as far as bytes that it sent show."""
@@ -483,6 +502,7 @@ Effect = (
     | SendWake
     | SetTimer
     | CommitDecided
+    | OwnBlockVoid
     | Reject
     | Accuse
     | Alarm

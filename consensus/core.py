@@ -1,0 +1,622 @@
+"""The protocol of one validator as a state machine: `Core.step(now, event) -> effects` (SPEC 2 to 10, PACEMAKER.md).
+
+    blocks in     -> admission -> DAG (or the waiting room, and questions for what is missing)
+    DAG           -> commit rule -> linearizer -> CommitDecided; the floor rises, which may let more blocks in
+    DAG, clock    -> pacemaker -> next round, Propose -> BlockProposed -> PersistOwnBlock -> pushes
+
+Equal state and equal calls give equal effects: no clock, randomness or order of a set is in any of it. Bad input from a peer
+never raises here: it is dropped, or comes back as `Reject` naming the peer, `Accuse` or `Alarm`.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+from consensus.admission import Admission
+from consensus.commit_rule import Decision, Forked, Status, decide, deciders
+from consensus.committee import Committee
+from consensus.dag import Dag
+from consensus.dissemination import Dissemination
+from consensus.fetching import Fetcher
+from consensus.linearizer import Linearizer
+from consensus.pacemaker import Pacemaker
+from consensus.parents import choose_parents, included_by
+from consensus.range_sync import RangeSync
+from consensus.requests import Question, Requests
+from consensus.types import (
+    GC_DEPTH,
+    GENESIS_ROUND,
+    Accuse,
+    Alarm,
+    BelowAnswered,
+    Block,
+    BlockProposed,
+    BlocksReceived,
+    Commit,
+    CommitDecided,
+    CommitIndex,
+    CommitRecord,
+    Effect,
+    Event,
+    Fault,
+    FetchAnswered,
+    Millis,
+    NewestAnswered,
+    NextDue,
+    OwnBlockVoid,
+    Parameters,
+    PayloadPending,
+    PeerConnected,
+    PeerDisconnected,
+    PersistOwnBlock,
+    Propose,
+    RangeAnswered,
+    Recovered,
+    Ref,
+    Reject,
+    RequestFailed,
+    Round,
+    SendBelow,
+    SendBlocks,
+    SendFetch,
+    SendNewest,
+    SendRange,
+    SendWake,
+    SetTimer,
+    StoreBlocks,
+    TimerFired,
+    Trouble,
+    ValidatorIndex,
+    VerifiedBlock,
+    WakeReceived,
+)
+from consensus.votes import CommitVotes
+from consensus.waiting import WaitingRoom
+
+DECIDERS_MAX = 0xFFFF  # the width of the count in a commit record
+
+
+class Core:
+    """One validator of one epoch. `start` once, then `step`; `now` never runs backwards."""
+
+    def __init__(
+        self,
+        *,
+        committee: Committee,
+        own: ValidatorIndex,
+        parameters: Parameters,
+        recovered: Recovered,
+        gc_depth: int = GC_DEPTH,
+    ) -> None:
+        assert own < committee.size, f"own={own}: the committee has {committee.size}"
+        self.committee = committee
+        self.own = own
+        self._parameters = parameters
+        self._recovered = recovered
+        self._gc_depth = gc_depth
+        # The rooms of the core, each with one subject
+        self.dag = Dag(committee)
+        self.linearizer = Linearizer(committee, gc_depth=gc_depth)
+        self.pacemaker = Pacemaker(committee, parameters)
+        self.votes = CommitVotes(committee)
+        self.room = WaitingRoom(self.dag, payload_bytes_max=parameters.suspended_bytes_max)
+        self._requests = Requests()
+        self._admission = Admission(self.dag, self.room, own, gc_depth)
+        self._fetcher = Fetcher(self.room, self._requests, parameters, own)
+        self._sync = RangeSync(self.dag, self._requests, parameters, own)
+        self._spread = Dissemination(self.dag, own, parameters)
+        # What was decided, and what waits to be
+        self._next_slot = Round(GENESIS_ROUND + 1)
+        self._skip_deciders: dict[Ref, None] = {}  # of slots skipped since the last commit
+        self._unordered: dict[Ref, None] = {}  # accepted, uncommitted, with payload (P5)
+        # Our own blocks
+        self._own_newest: Block | None = None
+        self._included: dict[ValidatorIndex, Round] = {}
+        self._outstanding: Round | None = None  # of the Propose that is not answered yet
+        self._observing = False  # signs nothing until a restart: see Trouble
+        self._forked = False
+        # Start: who told us what they hold of ours
+        self._answers_needed = min(committee.validity, committee.size - 1)
+        self._newest_answers = 0  # mask
+        self._ask_newest_at = Millis(0)
+        # What the driver told us
+        self._payload_pending = False
+        self._next_due: Millis | None = None
+        # Deadlines
+        self._now = Millis(0)
+        self._resend_at: Millis | None = None
+        self._resend_pause = 0
+        self._wake_at: Millis | None = None
+        self._timer_at: Millis | None = None
+        self._out: list[Effect] = []
+
+    @property
+    def is_ready(self) -> bool:
+        """True once enough peers said what they hold of our own blocks (SPEC 10): from then on we may sign."""
+        return self._newest_answers.bit_count() >= self._answers_needed
+
+    # --- the two ways in -------------------------------------------------------------------------
+
+    def start(self, now: Millis) -> list[Effect]:
+        """Take up what was stored. Call it once, first."""
+        assert not self._now, "started twice"
+        self._now = now
+        recovered = self._recovered
+        commits = [record.commit for record in recovered.records]
+        self.linearizer.restore(commits)
+        own = recovered.own.block if recovered.own is not None else None
+        self.votes.restore(commits, own.header.commit_votes if own is not None else ())
+        if commits:
+            self._next_slot = Round(commits[-1].leader.round + 1)
+            self.dag.raise_floor(self.linearizer.floor)
+        self._own_newest = own
+        self._included = included_by(own.header if own is not None else None)
+        self.pacemaker.last_signed = own.ref.round if own is not None else GENESIS_ROUND
+        stored = [*recovered.blocks, *([recovered.own] if recovered.own is not None else [])]
+        self._admission.take(stored, None, asked_for=True, deciders=True)
+        if own is None and any(block.block.ref.author == self.own for block in recovered.blocks):
+            self._trouble(Trouble.SIGN_STATE_LOST, "the store holds blocks of ours")
+        if own is not None and all(block.block.ref != own.ref for block in recovered.blocks):
+            self._out.append(PersistOwnBlock(own))  # signed, and then the store was lost or cut off
+        # The others are in the store already; and our round is entered anew, however long it lasted before.
+        self._absorb(store=False)
+        self.pacemaker.enter(Round(self.pacemaker.last_signed or 1), now)
+        self.pacemaker.committed()
+        self._recovered = Recovered()
+        return self._settle(moved=True)
+
+    def step(self, now: Millis, event: Event) -> list[Effect]:
+        """Apply one event; returns what the driver must do, in this order."""
+        assert now >= self._now > 0, f"driver's clock ran backwards: {self._now} -> {now}"
+        self._now = now
+        made = False
+        match event:
+            case BlocksReceived():
+                self._take(event.blocks, event.sender)
+            case BlockProposed():
+                self._on_proposed(event.block)
+                made = True
+            case TimerFired():
+                self._timer_at = None
+            case PayloadPending():
+                self._payload_pending = event.pending
+            case NextDue():
+                self._next_due = event.at_ms
+            case WakeReceived():
+                self.pacemaker.woken(event.peer, event.round)
+            case PeerConnected():
+                self._on_connected(event.peer)
+            case PeerDisconnected():
+                self._spread.disconnect(event.peer)
+            case FetchAnswered() | RangeAnswered() | BelowAnswered() | NewestAnswered():
+                self._on_answer(event)
+            case RequestFailed():
+                question = self._requests.failed(event.request, event.peer)
+                if question is not None:
+                    self._failed(question)
+            case _:
+                assert_never(event)
+        return self._settle(moved=made)
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def _take(
+        self,
+        blocks: Iterable[VerifiedBlock],
+        sender: ValidatorIndex,
+        *,
+        asked_for: bool = False,
+        deciders: bool = False,
+    ) -> None:
+        """Blocks from a peer: what they say is noted, and they go to admission."""
+        listed = tuple(blocks)
+        for verified in listed:
+            block = verified.block
+            if block.ref.author == self.own:
+                self._look_at_own(verified, sender)
+            if not self.dag.has(block.ref):
+                self._note_votes(block)
+            elif self.dag.node(block.ref) is not None:
+                self._spread.shown(sender, block.ref)
+        self._admission.take(listed, sender, asked_for=asked_for, deciders=deciders)
+
+    def _note_votes(self, block: Block) -> None:
+        author = block.ref.author
+        before = self.votes.contradicting
+        vote = self.votes.record(author, block.header.commit_votes)
+        if vote is not None and self.votes.contradicting != before:
+            self._contradicted(author, vote.index)
+
+    def _contradicted(self, author: ValidatorIndex, index: CommitIndex) -> None:
+        self._alarm(
+            Trouble.VOTE_CONTRADICTS, f"validator {author} has another commit {index} than we"
+        )
+        if self.votes.contradicting.bit_count() > self.committee.faults:
+            self._fork(f"validators {self.votes.contradicting:#x} contradict our commits")
+
+    def _look_at_own(self, verified: VerifiedBlock, peer: ValidatorIndex) -> None:
+        """A peer shows a block signed with our key: one that we know of, or not (SPEC 10)."""
+        ref = verified.block.ref
+        if not self._admission.is_new(ref):
+            return
+        slot = self.dag.slot(ref.round, self.own)
+        if slot or self._is_another_newest(ref):
+            self._trouble(
+                Trouble.OWN_SLOT_TWICE, f"peer {peer} shows {_name(ref)}, we have another"
+            )
+        elif ref.round > self.pacemaker.last_signed:
+            self._ahead_of_us(verified.block, peer)
+
+    def _is_another_newest(self, ref: Ref) -> bool:
+        newest = self._own_newest
+        return newest is not None and newest.ref.round == ref.round and newest.ref != ref
+
+    def _ahead_of_us(self, block: Block, peer: ValidatorIndex) -> None:
+        ref = block.ref
+        if self._outstanding is not None or self.is_ready:
+            self._trouble(
+                Trouble.OWN_SLOT_TWICE,
+                f"peer {peer} shows {_name(ref)}, above {self.pacemaker.last_signed}, the last we signed",
+            )
+        elif self._own_newest is None:
+            self._trouble(Trouble.SIGN_STATE_LOST, f"peer {peer} shows {_name(ref)}")
+        else:
+            signed = self.pacemaker.last_signed
+            self._alarm(
+                Trouble.ROLLED_BACK,
+                f"peer {peer} shows {_name(ref)}, our sign state ends at round {signed}: adopted",
+            )
+            self._own_newest = block
+            self._included = included_by(block.header)
+            self.pacemaker.last_signed = ref.round
+
+    def _on_proposed(self, verified: VerifiedBlock) -> None:
+        block = verified.block
+        assert block.ref.round == self._outstanding, (
+            f"proposed {_name(block.ref)}, asked for round {self._outstanding}"
+        )
+        assert block.ref.author == self.own, f"proposed {_name(block.ref)}, we are {self.own}"
+        self._outstanding = None
+        self.pacemaker.last_signed = block.ref.round
+        self._own_newest = block
+        for parent in block.header.parents:
+            self._included[parent.author] = parent.round
+        self._out.append(PersistOwnBlock(block))
+        self._admission.take((verified,), None)
+        assert self.dag.node(block.ref) is not None, f"own block not accepted: {_name(block.ref)}"
+
+    def _on_connected(self, peer: ValidatorIndex) -> None:
+        self._spread.connect(peer, self._now)
+        self._push(peer, always=True)
+        self._ask_newest()
+
+    def _on_answer(
+        self, event: FetchAnswered | RangeAnswered | BelowAnswered | NewestAnswered
+    ) -> None:
+        match event:
+            case FetchAnswered():
+                fetch = self._requests.answered(SendFetch, event.request, event.peer)
+                if fetch is not None:
+                    self._on_fetched(event, fetch)
+            case RangeAnswered():
+                rounds = self._requests.answered(SendRange, event.request, event.peer)
+                if rounds is not None:
+                    self._on_range(event, rounds)
+            case BelowAnswered():
+                below = self._requests.answered(SendBelow, event.request, event.peer)
+                if below is not None:
+                    self._take(event.blocks, event.peer, asked_for=True, deciders=True)
+                    self._fetcher.below_answered(event, below, self.linearizer.last_index)
+            case NewestAnswered():
+                if self._requests.answered(SendNewest, event.request, event.peer) is not None:
+                    self._on_newest(event)
+            case _:
+                assert_never(event)
+
+    def _on_fetched(self, event: FetchAnswered, question: SendFetch) -> None:
+        """Requested blocks and their ancestors are taken in, anything else is not."""
+        parents = {block.block.ref: block.block.header.parents for block in event.blocks}
+        wanted: set[Ref] = set()
+        pending = list(question.refs)
+        while pending:
+            ref = pending.pop()
+            if ref in parents and ref not in wanted:
+                wanted.add(ref)
+                pending.extend(parents[ref])
+        if len(wanted) < len(event.blocks):
+            self._reject(
+                event.peer,
+                Fault.UNREQUESTED,
+                f"{len(event.blocks) - len(wanted)} of {len(event.blocks)} blocks",
+            )
+        if any(ref.round > event.floor for ref in event.below):
+            self._reject(event.peer, Fault.BAD_RANGE, f"below its floor {event.floor}: not so")
+            return
+        self._take(
+            [block for block in event.blocks if block.block.ref in wanted],
+            event.peer,
+            asked_for=True,
+        )
+        for ref, holder in self._admission.admitted.missing:
+            self._fetcher.want(ref, holder, deep=True)
+        self._fetcher.fetch_answered(
+            event, question, self.linearizer.last_index, self.linearizer.floor
+        )
+
+    def _on_range(self, event: RangeAnswered, question: SendRange) -> None:
+        inside = [
+            block
+            for block in event.blocks
+            if question.first <= block.block.ref.round <= question.last
+        ]
+        if len(inside) < len(event.blocks) or event.complete_through > question.last:
+            self._reject(event.peer, Fault.BAD_RANGE, f"rounds {question.first}..{question.last}")
+            self._sync.failed(self._now)
+            return
+        self._take(inside, event.peer, asked_for=True)
+        self._sync.answered(event, question, self._now)
+
+    def _on_newest(self, event: NewestAnswered) -> None:
+        block = event.block
+        if block is not None and block.block.ref.author != self.own:
+            self._reject(event.peer, Fault.UNREQUESTED, f"{_name(block.block.ref)}: not ours")
+            return
+        if block is not None:
+            self._take((block,), event.peer, asked_for=True)
+        self._newest_answers |= 1 << event.peer
+
+    def _failed(self, question: Question) -> None:
+        match question:
+            case SendFetch() | SendBelow():
+                self._fetcher.failed(question)
+            case SendRange():
+                self._sync.failed(self._now)
+            case SendNewest():
+                self._ask_newest_at = Millis(self._now + self._parameters.delta_ms)
+            case _:
+                assert_never(question)
+
+    # --- after each event ------------------------------------------------------------------------
+
+    def _settle(self, *, moved: bool) -> list[Effect]:
+        """Everything that follows from the state as it is now. `moved`: an own block was made."""
+        for question in self._requests.expired(self._now):
+            self._failed(question)
+        self._absorb()
+        while self._commit():
+            self._absorb()
+        self._sync.check(self._admission.shown)
+        moved |= self.pacemaker.advance(self.dag, self.linearizer.last_leader_round, self._now)
+        self._propose()
+        if moved:
+            self._resend_pause = self.pacemaker.timeout_ms
+            self._resend_at = Millis(self._now + self._resend_pause)
+        self._send_all(moved=moved)
+        self._ask()
+        self._set_timer()
+        out, self._out = self._out, []
+        return out
+
+    def _absorb(self, *, store: bool = True) -> None:
+        """What admission let in since the last time: to be stored, spread and ordered."""
+        admitted = self._admission.admitted
+        if admitted.blocks:
+            # Our own come back from peers where our store was lost.
+            given = [block for block, sender in admitted.blocks if sender is not None]
+            if store and given:
+                # Before everything else that this step does: a commit may bring these, an own block refer to them.
+                blocks = sorted(given, key=lambda block: block.ref)
+                self._out.insert(0, StoreBlocks(tuple(blocks)))
+            for block, sender in admitted.blocks:
+                self._spread.accepted(block, sender, self._now)
+                if block.payload and not self.linearizer.is_committed(block.ref):
+                    self._unordered[block.ref] = None
+                elif self.linearizer.is_committed(block.ref):
+                    self.dag.release(block.ref)
+            admitted.blocks.clear()
+        for ref, holder in admitted.missing:
+            self._fetcher.want(ref, holder, deep=False)
+        admitted.missing.clear()
+        for proof in admitted.proofs:
+            self._out.append(Accuse(proof))
+        admitted.proofs.clear()
+
+    def _commit(self) -> bool:
+        """Emit what is decided in sequence. True if the floor rose, which may have let blocks in."""
+        if self._forked or self.dag.highest_round < self._next_slot + 2:
+            return False
+        try:
+            decisions = decide(self.dag, self._next_slot)
+        except Forked as err:
+            self._fork(str(err))
+            return False
+        floor = self.linearizer.floor
+        for position, decision in enumerate(decisions):
+            if decision.status is Status.UNDECIDED:
+                break
+            self._next_slot = Round(decision.round + 1)
+            self._decided(decisions, position)
+        if self.linearizer.floor == floor:
+            return False
+        self._raise_floor()
+        return True
+
+    def _decided(self, decisions: list[Decision], position: int) -> None:
+        leader = decisions[position].leader
+        self._skip_deciders.update(dict.fromkeys(deciders(self.dag, decisions, position)))
+        if leader is None:
+            return
+        commit = self.linearizer.order(self.dag, leader)
+        blocks: list[Block] = []
+        for ref in commit.blocks:
+            block = self.dag.block(ref)
+            assert block is not None, f"commit {commit.index}: the payload of {_name(ref)} is gone"
+            blocks.append(block)
+            self.dag.release(ref)
+            self._unordered.pop(ref, None)
+        record = CommitRecord(
+            commit=commit, deciders=tuple(sorted(self._skip_deciders)[-DECIDERS_MAX:])
+        )
+        self._skip_deciders = {}
+        self._out.append(CommitDecided(record=record, blocks=tuple(blocks)))
+        self.pacemaker.committed()
+        self._compare(commit)
+
+    def _compare(self, commit: Commit) -> None:
+        for author in self.votes.committed(commit):
+            self._contradicted(author, commit.index)
+
+    def _raise_floor(self) -> None:
+        floor = self.linearizer.floor
+        void = [ref for ref in self._unordered if ref.round <= floor]
+        for ref in void:
+            del self._unordered[ref]
+            if ref.author == self.own:
+                self._out.append(OwnBlockVoid(ref))
+        self.dag.raise_floor(floor)
+        self._spread.raise_floor(floor)
+        self._admission.floor_raised()
+
+    # --- our own block ---------------------------------------------------------------------------
+
+    @property
+    def _may_idle(self) -> bool:
+        """Nothing to order, as far as this node knows (SPEC 5 quiescence, RULINGS R32, PACEMAKER P5)."""
+        due = self._next_due is not None and self._now >= self._next_due
+        return not (self._payload_pending or self._unordered or due)
+
+    @property
+    def _may_sign(self) -> bool:
+        if self._observing or self._forked or not self.is_ready or self._sync.active:
+            return False
+        newest = self._own_newest
+        return newest is None or self.dag.has(newest.ref)
+
+    def _propose(self) -> None:
+        if self._outstanding is not None or not self._may_sign:
+            return
+        if self.pacemaker.rule(self.dag, self._now, may_idle=self._may_idle) is None:
+            return
+        round_ = self.pacemaker.round
+        newest = self._own_newest
+        own_last = newest.ref if newest is not None else self.committee.genesis[self.own]
+        self._outstanding = round_
+        self._out.append(
+            Propose(
+                round=round_,
+                parents=choose_parents(self.dag, own_last, self._included, round_, self._gc_depth),
+                time_ms=max(self._now, newest.header.time_ms if newest is not None else Millis(0)),
+                flags=0,
+                commit_votes=self.votes.for_next_block(),
+            )
+        )
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    def _send_all(self, *, moved: bool) -> None:
+        """Pushes on a new own block, on a new round and when history is due; re-sends and Wakes while nothing moves (P4)."""
+        now = self._now
+        again = self._resend_at is not None and now >= self._resend_at
+        history = self._spread.next_due()
+        if moved or again or (history is not None and now >= history):
+            for peer in self._spread.peers:
+                self._push(peer, always=again)
+        if again:
+            # Best effort loses things, and one lost block at marginal quorum stalls everybody. Idle, it can wait.
+            self._resend_pause = (
+                min(2 * self._resend_pause, self._parameters.timeout_cap_ms)
+                if self._may_idle
+                else self.pacemaker.timeout_ms
+            )
+            self._resend_at = Millis(now + self._resend_pause)
+        self._wake(moved=moved)
+
+    def _wake(self, *, moved: bool) -> None:
+        """Where rounds follow one another no Wake is needed: it goes out when one did not, and then every T."""
+        now = self._now
+        if self._may_idle or not self.pacemaker.has_made_block:
+            self._wake_at = None
+        elif moved or self._wake_at is None:
+            self._wake_at = Millis(now + self._parameters.min_round_delay_ms)
+        elif now >= self._wake_at:
+            self._out += [SendWake(peer, self.pacemaker.round) for peer in self._spread.peers]
+            self._wake_at = Millis(now + self.pacemaker.timeout_ms)
+
+    def _push(self, peer: ValidatorIndex, *, always: bool) -> None:
+        newest = self._own_newest
+        with_block = newest.ref if always and newest is not None else None
+        refs = self._spread.bundle(peer, self._now, with_block=with_block)
+        if refs:
+            self._out.append(SendBlocks(peer, refs))
+
+    def _ask(self) -> None:
+        """The questions that are due."""
+        peers = self._spread.peers
+        if not self.is_ready and self._now >= self._ask_newest_at:
+            self._ask_newest()
+        self._out += self._fetcher.due(
+            self._now, peers, self.linearizer.floor, below=self._sync.next_round
+        )
+        question = self._sync.due(self._now, peers, self._admission.shown)
+        if question is not None:
+            self._out.append(question)
+
+    def _ask_newest(self) -> None:
+        """Always, not only when the store is empty: it may have been rolled back (SPEC 10)."""
+        if self.is_ready:
+            return
+        for peer in self._spread.peers:
+            if self._newest_answers >> peer & 1 or self._requests.is_open(SendNewest, peer):
+                continue
+            self._out.append(self._requests.ask(self._newest_of(peer), self._timeout_at()))
+
+    def _newest_of(self, peer: ValidatorIndex) -> Callable[[int], SendNewest]:
+        return lambda number: SendNewest(peer=peer, request=number, author=self.own)
+
+    def _timeout_at(self) -> Millis:
+        return Millis(self._now + self._parameters.request_timeout_ms)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        """One timer, for the earliest time at which something may happen by itself."""
+        now = self._now
+        candidates = [
+            self._resend_at,
+            self._wake_at,
+            self._next_due,
+            self._spread.next_due(),
+            self._requests.next_deadline(),
+            self._fetcher.next_at(now),
+            self._sync.next_at(now),
+            None if self.is_ready else self._ask_newest_at,
+        ]
+        if self._outstanding is None and self._may_sign:
+            candidates += self.pacemaker.deadlines()
+        coming = [at for at in candidates if at is not None and at > now]
+        at = min(coming, default=None)
+        if at is not None and at != self._timer_at:
+            self._timer_at = at
+            self._out.append(SetTimer(at))
+
+    # --- trouble ---------------------------------------------------------------------------------
+
+    def _reject(self, peer: ValidatorIndex, fault: Fault, detail: str) -> None:
+        self._out.append(Reject(peer=peer, fault=fault, detail=detail))
+
+    def _alarm(self, trouble: Trouble, detail: str) -> None:
+        self._out.append(Alarm(trouble=trouble, detail=detail))
+
+    def _trouble(self, trouble: Trouble, detail: str) -> None:
+        """An alarm after which nothing more is signed until a restart."""
+        if not self._observing:
+            self._observing = True
+            self._alarm(trouble, detail)
+
+    def _fork(self, detail: str) -> None:
+        if not self._forked:
+            self._forked = True
+            self._alarm(Trouble.FORK, detail)
+
+
+def _name(ref: Ref) -> str:
+    return f"block {ref.round}/{ref.author}/{ref.digest.hex()[:16]}"

@@ -1,0 +1,54 @@
+"""Which blocks a new block of ours refers to (SPEC 5, PACEMAKER P7 and P8)."""
+
+from collections.abc import Mapping
+
+from consensus.commit_rule import supported
+from consensus.dag import Dag
+from consensus.types import GENESIS_ROUND, Header, Ref, Round, ValidatorIndex
+
+
+def choose_parents(
+    dag: Dag, own_last: Ref, included: Mapping[ValidatorIndex, Round], round_: Round, gc_depth: int
+) -> tuple[Ref, ...]:
+    """Our last block, then each other author's newest accepted block below `round_`, ascending by author.
+
+    Left out: what our blocks include already (`included`: author -> round), and what is older than `gc_depth` rounds, which
+    would make the block invalid (P8). All of round `round_` - 1 is in, not only a quorum of it: late blocks must be
+    ordered too. The caller has seen a quorum there.
+    """
+    if round_ == GENESIS_ROUND + 1:
+        genesis = dag.committee.genesis
+        return (own_last, *[ref for ref in genesis if ref.author != own_last.author])
+    open_authors = ((1 << dag.committee.size) - 1) & ~(1 << own_last.author)
+    certified = supported(dag, Round(round_ - 2)) if round_ > GENESIS_ROUND + 2 else None
+    chosen: list[Ref] = []
+    lowest = max(round_ - gc_depth, dag.floor + 1, GENESIS_ROUND + 1)
+    for below in range(round_ - 1, lowest - 1, -1):
+        here = dag.authors(Round(below)) & open_authors
+        while here:
+            bit = here & -here
+            here ^= bit
+            author = ValidatorIndex(bit.bit_length() - 1)
+            open_authors ^= bit
+            if below > included.get(author, GENESIS_ROUND):
+                variants = dag.slot(Round(below), author)
+                chosen.append(_variant(dag, variants, certified if below == round_ - 1 else None))
+        if not open_authors:
+            break
+    return (own_last, *sorted(chosen, key=lambda ref: ref.author))
+
+
+def _variant(dag: Dag, variants: tuple[Ref, ...], certified: Ref | None) -> Ref:
+    """Of an equivocator's blocks the one that votes for the block that we can certify (P7), else the first accepted."""
+    if certified is not None and len(variants) > 1:
+        for ref in variants:
+            node = dag.node(ref)
+            if node is not None and node.vote == certified:
+                return ref
+    return variants[0]
+
+
+def included_by(header: Header | None) -> dict[ValidatorIndex, Round]:
+    """After a restart: what our last block refers to. What older ones did may be referred to once more, harmlessly."""
+    parents = header.parents if header is not None else ()
+    return {parent.author: parent.round for parent in parents}
