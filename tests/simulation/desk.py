@@ -1,0 +1,92 @@
+"""Peers' requests, answered by `consensus.serving` from a simulated store; and what a node starts from.
+
+On the way back an answer's bytes become the event that a driver would decode from them.
+"""
+
+from collections.abc import Iterable
+
+from consensus import serving
+from consensus.types import (
+    BelowAnswered,
+    CommitIndex,
+    Event,
+    FetchAnswered,
+    NewestAnswered,
+    RangeAnswered,
+    Recovered,
+    SendBelow,
+    SendFetch,
+    SendNewest,
+    SendRange,
+    ValidatorIndex,
+    VerifiedBlock,
+)
+from tests.simulation.mint import Mint
+from tests.simulation.store import SimulatedStore
+
+Request = SendFetch | SendRange | SendBelow | SendNewest
+
+
+class Desk:
+    """How one node answers the others."""
+
+    def __init__(self, index: int, store: SimulatedStore, mint: Mint, *, gc_depth: int) -> None:
+        self._index = ValidatorIndex(index)
+        self._store = store
+        self._mint = mint
+        self._gc_depth = gc_depth
+
+    def answer(self, request: Request) -> Event:
+        match request:
+            case SendFetch():
+                fetched = serving.serve_fetch(
+                    self._store, request.refs, request.known_round, gc_depth=self._gc_depth
+                )
+                return FetchAnswered(
+                    peer=self._index,
+                    request=request.request,
+                    blocks=self._read(fetched.blocks),
+                    floor=fetched.floor,
+                    below=fetched.below,
+                )
+            case SendRange():
+                ranged = serving.serve_range(
+                    self._store,
+                    request.first,
+                    request.last,
+                    validators=self._mint.committee.size,
+                )
+                return RangeAnswered(
+                    peer=self._index,
+                    request=request.request,
+                    blocks=self._read(ranged.blocks),
+                    complete_through=ranged.complete_through,
+                    highest_round=ranged.highest_round,
+                )
+            case SendBelow():
+                return self._below(request)
+            case SendNewest():
+                data = serving.serve_newest(self._store, request.author)
+                block = None if data is None else self._mint.by_data[data]
+                return NewestAnswered(peer=self._index, request=request.request, block=block)
+
+    def _below(self, request: SendBelow) -> BelowAnswered:
+        served = serving.serve_below(self._store, request.after_commit, gc_depth=self._gc_depth)
+        # One block may have decided several commits.
+        data = dict.fromkeys(each for _, blocks in served.commits for each in blocks)
+        last = served.commits[-1][0] if served.commits else request.after_commit
+        return BelowAnswered(
+            peer=self._index,
+            request=request.request,
+            floor=served.floor,
+            blocks=self._read(data),
+            last_commit=CommitIndex(last),
+        )
+
+    def _read(self, blocks: Iterable[bytes]) -> tuple[VerifiedBlock, ...]:
+        return tuple([self._mint.by_data[data] for data in blocks])
+
+    def recover(self, sign_state: bytes | None) -> Recovered:
+        """After a restart: the store as it is now, and the block in the sign state."""
+        own = None if sign_state is None else self._mint.by_data[sign_state]
+        return serving.recover(self._store, own, gc_depth=self._gc_depth)
