@@ -152,18 +152,33 @@ def _anchor(round_: Round, ascending: Sequence[Decision]) -> Decision | None:
 
 
 def deciders(dag: Dag, decisions: Sequence[Decision], position: int) -> list[Ref]:
-    """A quorum of blocks, ascending, by which another validator comes to `decisions[position]`, a decided one (PACEMAKER P1).
+    """Blocks, ascending, that with their history bring another validator to `decisions[position]`, a decided one (P1).
 
-    For a direct commit they are its certificates, for a direct skip the blocks that blame it; for an indirect decision the
-    certificates of the anchor, or of the anchor's own anchor, that was committed directly.
+    For a direct commit they are a quorum of its certificates, for a direct skip a quorum of blocks that blame it. An indirect
+    decision hangs on its anchor and on every slot skipped before the anchor was found, so on the deciders of those: skips may
+    be blamed by blocks that are in nobody's history.
     """
-    decision = decisions[position]
-    assert decision.status is not Status.UNDECIDED, f"slot {decision.round} is undecided"
-    while decision.how is How.INDIRECT:
+    assert decisions[position].status is not Status.UNDECIDED, f"{decisions[position]}"
+    first = decisions[0].round
+    found: set[Ref] = set()
+    seen = {position}
+    pending = [position]
+    while pending:
+        decision = decisions[pending.pop()]
+        if decision.how is How.DIRECT:
+            found.update(_direct_deciders(dag, decision))
+            continue
         anchor = _anchor(decision.round, decisions)
         assert anchor is not None, f"slot {decision.round}: decided by an anchor that is not there"
         assert anchor.status is Status.COMMIT, f"anchor {anchor.round} is {anchor.status}"
-        decision = anchor
+        for later in range(decision.round + 3 - first, anchor.round + 1 - first):
+            if later not in seen:
+                seen.add(later)
+                pending.append(later)
+    return sorted(found)
+
+
+def _direct_deciders(dag: Dag, decision: Decision) -> set[Ref]:
     leader = decision.leader
     if leader is not None:
         return _quorum_of(dag, Round(decision.round + 2), lambda node: node.certifies == leader)
@@ -171,15 +186,15 @@ def deciders(dag: Dag, decisions: Sequence[Decision], position: int) -> list[Ref
     found: set[Ref] = set()
     for proposal in dag.slot(decision.round, decision.author):
         found.update(_quorum_of(dag, above, partial(_does_not_vote_for, proposal)))
-    return sorted(found or _quorum_of(dag, above, lambda _: True))
+    return found or _quorum_of(dag, above, lambda _: True)
 
 
 def _does_not_vote_for(leader: Ref, node: Node) -> bool:
     return node.vote != leader
 
 
-def _quorum_of(dag: Dag, round_: Round, counts: Callable[[Node], bool]) -> list[Ref]:
-    """The first block of each author in `round_` that counts, until they are a quorum; ascending."""
+def _quorum_of(dag: Dag, round_: Round, counts: Callable[[Node], bool]) -> set[Ref]:
+    """The first block of each author in `round_` that counts, until they are a quorum."""
     found: dict[ValidatorIndex, Ref] = {}
     for ref in dag.refs(round_):
         node = dag.node(ref)
@@ -188,4 +203,4 @@ def _quorum_of(dag: Dag, round_: Round, counts: Callable[[Node], bool]) -> list[
             found[ref.author] = ref
             if len(found) == dag.committee.quorum:
                 break
-    return sorted(found.values())
+    return set(found.values())

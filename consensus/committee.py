@@ -13,7 +13,6 @@ from consensus.codec import genesis_ref, labelled_hash
 from consensus.types import (
     DIGEST_BYTES,
     ZERO_DIGEST,
-    CommitIndex,
     Digest,
     Millis,
     Ref,
@@ -119,14 +118,6 @@ class Committee:
 
     def leader(self, round_: Round) -> ValidatorIndex:
         return self.leaders[round_ % self.size]
-
-    def quorum_index(self, highest: Sequence[CommitIndex]) -> CommitIndex:
-        """The newest commit that a quorum has reached: the quorum-th largest of each validator's highest vote (SPEC 11).
-
-        `highest` has one item a validator, 0 for one that has not voted.
-        """
-        assert len(highest) == self.size, f"{len(highest)} votes of {self.size} validators"
-        return sorted(highest, reverse=True)[self.quorum - 1]
 
 
 def leader_order(seed: Digest, size: int) -> tuple[ValidatorIndex, ...]:

@@ -4,7 +4,7 @@ Prints one JSON line a case, {"id", "pass", "got", "expect"}, and exits 1 if any
 format of cases is that of the vectors' README (format 1). Nothing imports this script.
 
 What is exercised is what validators run: blocks go into a `Dag`, which `decide` and a `Linearizer` read; `check_block` judges
-validity; `Committee.quorum_index` counts votes. Two things are here alone. A block's digest begins with the case's number of
+validity; `quorum_index` counts votes. Two things are here alone. A block's digest begins with the case's number of
 the variant, as cases order the blocks of one slot by it. And the `clock` of the cases is that of other implementations: ours
 waits for the member's own block (SPEC D3), so the few lines that say what theirs does stand below.
 
@@ -33,7 +33,6 @@ from consensus.types import (
     WAVE_LENGTH,
     ZERO_DIGEST,
     Block,
-    CommitIndex,
     Digest,
     Header,
     Millis,
@@ -42,6 +41,7 @@ from consensus.types import (
     ValidatorIndex,
 )
 from consensus.validity import InvalidBlock, check_block
+from consensus.votes import quorum_index
 
 FORMAT: Final = 1
 LEADER_RULE: Final = "(round+offset) mod n"
@@ -232,7 +232,7 @@ def judge_clock(case: Case) -> Outcome:
 
 def judge_quorum_index(case: Case) -> Outcome:
     committee = committee_of(case["n"])
-    got = committee.quorum_index([CommitIndex(vote) for vote in case["votes"]])
+    got = quorum_index(case["votes"], committee.quorum)
     return Outcome(passed=got == case["expect"], got=got, expect=case["expect"])
 
 

@@ -153,8 +153,7 @@ class Core:
         self.pacemaker.last_signed = own.ref.round if own is not None else GENESIS_ROUND
         stored = [*recovered.blocks, *([recovered.own] if recovered.own is not None else [])]
         self._admission.take(stored, None, asked_for=True, deciders=True)
-        if own is None and any(block.block.ref.author == self.own for block in recovered.blocks):
-            self._trouble(Trouble.SIGN_STATE_LOST, "the store holds blocks of ours")
+        self._compare_with_store(recovered)
         if own is not None and all(block.block.ref != own.ref for block in recovered.blocks):
             self._out.append(PersistOwnBlock(own))  # signed, and then the store was lost or cut off
         # The others are in the store already; and our round is entered anew, however long it lasted before.
@@ -163,6 +162,17 @@ class Core:
         self.pacemaker.committed()
         self._recovered = Recovered()
         return self._settle(moved=True)
+
+    def _compare_with_store(self, recovered: Recovered) -> None:
+        """The sign state is written before the store: a store that knows more shows that it was lost or put back."""
+        mine = [block.block for block in recovered.blocks if block.block.ref.author == self.own]
+        newest = max(mine, key=lambda block: block.ref, default=None)
+        if newest is None or newest.ref.round <= self.pacemaker.last_signed:
+            return
+        if self._own_newest is None:
+            self._trouble(Trouble.SIGN_STATE_LOST, f"the store holds {_name(newest.ref)}")
+        else:
+            self._adopt(newest, "our store holds")
 
     def step(self, now: Millis, event: Event) -> list[Effect]:
         """Apply one event; returns what the driver must do, in this order."""
@@ -260,14 +270,18 @@ class Core:
         elif self._own_newest is None:
             self._trouble(Trouble.SIGN_STATE_LOST, f"peer {peer} shows {_name(ref)}")
         else:
-            signed = self.pacemaker.last_signed
-            self._alarm(
-                Trouble.ROLLED_BACK,
-                f"peer {peer} shows {_name(ref)}, our sign state ends at round {signed}: adopted",
-            )
-            self._own_newest = block
-            self._included = included_by(block.header)
-            self.pacemaker.last_signed = ref.round
+            self._adopt(block, f"peer {peer} shows")
+
+    def _adopt(self, block: Block, who: str) -> None:
+        """Our sign state was rolled back: this block of ours is newer."""
+        signed = self.pacemaker.last_signed
+        self._alarm(
+            Trouble.ROLLED_BACK,
+            f"{who} {_name(block.ref)}, our sign state ends at round {signed}: adopted",
+        )
+        self._own_newest = block
+        self._included = included_by(block.header)
+        self.pacemaker.last_signed = block.ref.round
 
     def _on_proposed(self, verified: VerifiedBlock) -> None:
         block = verified.block

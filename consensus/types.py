@@ -12,8 +12,9 @@ answers `PersistOwnBlock`, then `SendBlocks` to three peers. Their blocks of rou
 What the driver owes (the order of a returned list is the order of doing):
 
 1. `now` never runs backwards. It is milliseconds since the Unix epoch, of a clock that is slewed, not stepped (decision 0003).
-2. `PersistOwnBlock` is durable before any later effect is begun: store (flushed, so that all earlier `StoreBlocks` are durable
-   with it) and sign state (file and directory synced). If it fails, the process stops.
+2. `PersistOwnBlock` is done, in this order, before any later effect is begun: everything put into the store before is flushed;
+   the sign state is synced (file and directory); the block is put into the store, lazily, for the sign state holds it until the
+   next one. So the store never holds an own block that the sign state does not know of (SPEC 10). If it fails, the process stops.
 3. `StoreBlocks` may be lazy. Reads of the store must see it at once: peers are served from there.
 4. `CommitDecided` comes in index order. Its record and what the ledger makes of it are one atomic write, not before its blocks
    are in the store. After a restart the newest record stored is where the core goes on.
