@@ -8,7 +8,7 @@ from math import floor
 import pytest
 
 from consensus.committee import VALIDATORS_MAX, Committee, committee_hash, leader_order, quorum_of
-from consensus.types import CommitIndex, Digest, Millis, Round
+from consensus.types import Digest, Millis, Round
 from tests.unit.consensus.blocks import CHAIN, GENESIS_MS, MEMBERS, committee_of
 
 KEYS = tuple(sha256(b"key %d" % i).digest() for i in range(7))
@@ -109,18 +109,3 @@ def test_chain_and_epoch_are_in_every_genesis_digest() -> None:
 
     digests = [genesis(CHAIN, 0), genesis(CHAIN, 1), genesis(MEMBERS, 0)]
     assert len(set().union(*digests)) == 3 * 7
-
-
-@pytest.mark.parametrize(
-    ("votes", "expect"),
-    [
-        ([5, 6, 7, 8], 6),  # three of four have reached 6
-        ([8, 7, 6, 5], 6),  # whoever they are
-        ([0, 0, 9, 9], 0),  # two are no quorum
-        ([0, 0, 0, 9, 9, 9, 9], 0),
-        ([0, 0, 9, 9, 9, 9, 9], 9),
-        ([3], 3),
-    ],
-)
-def test_the_commit_that_a_quorum_has_reached(votes: list[int], expect: int) -> None:
-    assert committee_of(len(votes)).quorum_index([CommitIndex(vote) for vote in votes]) == expect
