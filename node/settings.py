@@ -75,7 +75,7 @@ class PaceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """The node's own words, on standard error. Keys and passphrases are never among them."""
+    """The process's own words, on standard error. Keys and passphrases are never among them."""
 
     format: str = setting("human", "human, or json: one object a line.", one_of=("human", "json"))
     level: str = setting(
@@ -195,17 +195,19 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def read_toml(path: Path, made_by: str = "foedus init") -> dict[str, Any]:
+def read_toml(
+    path: Path, made_by: str = "foedus init", bytes_max: int = FILE_BYTES_MAX
+) -> dict[str, Any]:
     """The file's tables, unchecked. Raises BadSettings; `made_by` is the command that writes such a file."""
     try:
         with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+            data = file.read(bytes_max + 1)
     except OSError as err:
         raise BadSettings(
             f"{path}: {err.strerror}: `{made_by}` writes one with every default explained"
         ) from err
-    if len(data) > FILE_BYTES_MAX:
-        raise BadSettings(f"{path}: more than {FILE_BYTES_MAX} bytes")
+    if len(data) > bytes_max:
+        raise BadSettings(f"{path}: more than {bytes_max} bytes")
     try:
         return tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as err:

@@ -446,7 +446,7 @@ class Nodes:
         """`members` of the ledger: f of them may be faulty, so f+1 nodes hold one that is not."""
         assert clients, "no node to ask"
         self.clients = tuple(clients)
-        self._enough = (members - 1) // 3 + 1
+        self.enough = (members - 1) // 3 + 1
 
     async def __aenter__(self) -> Self:
         return self
@@ -501,10 +501,10 @@ class Nodes:
                 lost(err)
             position += 1
 
-    async def give(self, entry: bytes) -> Submission:
-        """To the first node that takes it. Raises the first error if none does."""
+    async def give(self, entry: bytes, *, wanted: int = 1) -> Submission:
+        """To the first `wanted` nodes that take it. Raises the first error if none does."""
         submission = Submission(entry_hash=entry_hash(entry))
-        await self._give_more(entry, submission, 1)
+        await self._give_more(entry, submission, wanted)
         return submission
 
     async def submit(
@@ -533,7 +533,7 @@ class Nodes:
                 why = f"entry {submission.entry_hash.hex()} is {word} after {within_s:g} s; given to {names}"
                 raise TooLate(submission.taken[0].node, why)
             if time.monotonic() >= more_at and (now is None or not now.is_integrated):
-                await self._give_more(entry, submission, self._enough)
+                await self._give_more(entry, submission, self.enough)
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 

@@ -12,6 +12,7 @@ from node.cli.assess import assess_command
 from node.cli.bench_command import bench_app
 from node.cli.genesis_command import genesis_app
 from node.cli.init_command import init_command
+from node.cli.intake_command import intake_app
 from node.cli.keys_command import keys_app
 from node.cli.law_command import (
     cases_command,
@@ -64,6 +65,7 @@ def _register(app: typer.Typer) -> None:
     app.command("runs")(runs_command)
     app.command("facilities")(facilities_command)
     app.command("assess")(assess_command)
+    app.add_typer(intake_app(), name="intake")
     app.add_typer(bench_app(), name="bench")
 
 

@@ -5,13 +5,15 @@ has one. So this file sets manual acknowledgement on aiomqtt's private client an
 that the message is durable. The version is pinned in pyproject.toml and `tests/unit/intake/test_adapter.py` guards the
 attribute. With `clean_session=False` and a fixed identifier the broker delivers again whatever was not acknowledged.
 
-Bound: nothing is dropped here. The broker keeps at most its inflight limit (Mosquitto: max_inflight_messages, 20 by default)
-of messages unacknowledged with us, so the queue in aiomqtt never holds more than that.
+Bound: of messages with an acknowledgement none is dropped here, for the broker keeps at most its inflight limit (Mosquitto:
+max_inflight_messages, 20 by default) of them unacknowledged with us. Messages of QoS 0 know no such limit: beyond
+UNASSURED_WAITING_MAX waiting ones they are let go, which is what their sender agreed to.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,7 +21,9 @@ import aiomqtt
 from paho.mqtt.enums import MQTTErrorCode
 
 QOS_AT_LEAST_ONCE: Final = 1
-BrokerLost = aiomqtt.MqttError  # what entering, iterating and acknowledging raise
+UNASSURED_WAITING_MAX: Final = 1024
+CALL_S: Final = 10.0  # connecting, subscribing, one publication
+BrokerLost = aiomqtt.MqttError  # what entering, iterating, publishing and acknowledging raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,32 +44,39 @@ class BrokerSettings:
     port: int
     identifier: str
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     keepalive_s: int = 30
+
+
+class _Waiting(asyncio.Queue[aiomqtt.Message]):
+    """What has arrived and is not yet taken. See the module's bound."""
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        if item.qos == 0 and self.qsize() >= UNASSURED_WAITING_MAX:
+            return
+        super().put_nowait(item)
 
 
 class Subscription:
     """An async context manager: connected and subscribed inside, session kept by the broker outside."""
 
     def __init__(self, broker: BrokerSettings, topic_filter: str) -> None:
-        tls = ssl.create_default_context(cafile=broker.ca_file) if broker.ca_file else None
-        self._client = aiomqtt.Client(
-            broker.host,
-            broker.port,
-            identifier=broker.identifier,
-            username=broker.username,
-            password=broker.password,
-            tls_context=tls,
-            clean_session=False,
-            keepalive=broker.keepalive_s,
-        )
+        self._client = _client(broker, clean_session=False)
         self._filter = topic_filter
         self._client._client.manual_ack_set(True)  # noqa: FBT003 - paho takes it by position only
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
-        await self._client.subscribe(self._filter, qos=QOS_AT_LEAST_ONCE)
+        try:
+            granted = await self._client.subscribe(self._filter, qos=QOS_AT_LEAST_ONCE)
+        except BaseException as err:
+            await self._client.__aexit__(type(err), err, err.__traceback__)
+            raise
+        for reason in granted:
+            if not isinstance(reason, int) and reason.is_failure:
+                await self._client.__aexit__(None, None, None)
+                raise BrokerLost(f"the broker refuses the subscription to {self._filter}: {reason}")
         return self
 
     async def __aexit__(
@@ -91,6 +102,45 @@ class Subscription:
             status = self._client._client.ack(delivery.mid, delivery.qos)
             if status not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
                 raise BrokerLost(f"acknowledging message {delivery.mid}: {status.name}")
+
+
+class Publisher:
+    """A device's connection to the broker: an async context manager."""
+
+    def __init__(self, broker: BrokerSettings) -> None:
+        self._client = _client(broker, clean_session=True)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """The broker has it on return. Raises BrokerLost: it may have it or not, so publish it again."""
+        await self._client.publish(topic, payload, qos=QOS_AT_LEAST_ONCE)
+
+
+def _client(broker: BrokerSettings, *, clean_session: bool) -> aiomqtt.Client:
+    tls = ssl.create_default_context(cafile=broker.ca_file) if broker.ca_file else None
+    return aiomqtt.Client(
+        broker.host,
+        broker.port,
+        identifier=broker.identifier,
+        username=broker.username,
+        password=broker.password,
+        tls_context=tls,
+        clean_session=clean_session,
+        keepalive=broker.keepalive_s,
+        queue_type=_Waiting,
+        timeout=CALL_S,
+    )
 
 
 def _delivery(message: aiomqtt.Message) -> Delivery:

@@ -1,50 +1,64 @@
 """What the gateway must remember over a crash: one SQLite file, every change synced before it is relied upon.
 
-Tables, all small: `meter` (one row a source: tally.Meter), `evidence` (the signed readings themselves, kept for
-`retain_s`), `period` (where each facility's open reporting period began), `report` (statements closed, signed, sent,
-final), `chain` (each author's last seq and entry hash).
+Tables, all small but one: `meter` (one row a source: tally.Meter), `evidence` (the signed readings themselves, kept for a
+time and up to a number), `period` (where each facility's open reporting period began), `report` (statements closed, intended,
+signed, final).
 
     reading -> [accept, synced] -> broker is acknowledged
     period over -> [close: report rows written and totals marked, one transaction]
-                -> [sign: entry bytes, seq and hash written, one transaction] -> submit -> [final]
+                -> [intend: entry bytes, seq and hash written] -> author's outbox -> [signed] -> submit -> [final]
 
-A crash between any two steps repeats the next step with the same result: closing is one transaction, signing is
-written before a byte leaves (RULINGS R28), submitting the same bytes twice is a duplicate at the node.
+A crash between any two steps repeats the next step with the same result: closing is one transaction; an intended entry is in
+the author's outbox or it never left (`reporter` finds out which); submitting the same bytes twice is a duplicate at the node.
+The author's chain itself stands in the outbox, which others who sign for this author share (RULINGS R28): the journal
+keeps no second truth about it.
+
 SQLite and not RocksDB, because the gateway is its own process at the operator's site and needs transactions over a
 few rows, and because only node/storage may import RocksDB.
 """
 
+import fcntl
+import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from node.intake import tally
 from node.intake.reading import Reading, encode_reading, parse_topic
 from node.intake.tally import Meter, RefusedReading
+from node.reporting import CouldNot
 
 _SCHEMA: Final = """
 create table if not exists meta (name text primary key, value text not null) strict;
 create table if not exists meter (
   topic text primary key, sequence integer not null, time_s integer not null, value integer not null, total text not null,
-  reported text not null, peak integer not null, low integer not null, samples integer not null, missing integer not null
-) strict;
+  reported text not null, peak integer not null, low integer not null, samples integer not null, missing integer not null,
+  resets integer not null) strict;
 create table if not exists evidence (topic text, sequence integer, time_s integer not null, payload blob not null,
   primary key (topic, sequence)) strict, without rowid;
 create index if not exists evidence_time on evidence (time_s);
 create table if not exists period (facility text primary key, start_s integer not null) strict;
 create table if not exists report (
-  id integer primary key, facility text not null, kind text not null, subject text not null, start_s integer not null,
+  id integer primary key, facility text not null, kind text not null, meter text not null, start_s integer not null,
   end_s integer not null, body blob not null, author text not null, state text not null, seq integer, entry blob,
-  entry_hash blob, log_index integer, unique (facility, kind, subject, start_s)) strict;
-create table if not exists chain (author text primary key, seq integer not null, hash blob not null) strict;
+  log_index integer, code text, unique (facility, kind, meter, start_s)) strict;
+create index if not exists report_state on report (state, author, id);
 """
 _VERSION: Final = "1"
+_METER_COLUMNS: Final = (
+    "sequence, time_s, value, total, reported, peak, low, samples, missing, resets"
+)
+_REPORT_COLUMNS: Final = (
+    "id, facility, kind, meter, start_s, end_s, body, author, state, seq, entry, log_index, code"
+)
+# Rows that one call forgets: the journal is not held for long, and the caller comes again.
+FORGET_AT_ONCE: Final = 10_000
 
 
-class JournalError(Exception):
+class JournalError(CouldNot):
     """The journal cannot be opened or is not this gateway's. The message names the file and what to do."""
 
 
@@ -52,6 +66,7 @@ class Outcome(Enum):
     """What became of one well-formed, correctly signed reading."""
 
     COUNTED = "counted"
+    RESTARTED = "restarted"  # counted too: a counter that began anew
     REPEATED = "repeated"
     REFUSED = "refused"
 
@@ -59,59 +74,68 @@ class Outcome(Enum):
 class ReportState(Enum):
     """How far a report has come."""
 
-    CLOSED = "closed"
-    SIGNED = "signed"
+    CLOSED = "closed"  # the period is over, its sums are fixed
+    INTENDED = "intended"  # an entry is made; whether the outbox has it is not known here
+    SIGNED = "signed"  # the outbox has it: it may have left
     FINAL = "final"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A statement to be: kind and subject as in COSE's claims, body the protobuf bytes of its message."""
+    """A statement to be: `content` is its content bytes, `meter` the device (the facility itself for usage)."""
 
     facility: str
     kind: str
-    subject: str
+    meter: str
     start_s: int
     end_s: int
-    body: bytes
+    content: bytes
     author: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A draft with what has happened to it since. `entry` is None until signed, `log_index` until final."""
+    """A draft with what has happened to it since: `seq` and `entry` from INTENDED on, `log_index` and `code` when FINAL."""
 
     id: int
     draft: Draft
     state: ReportState
-    seq: int | None
-    entry: bytes | None
-    entry_hash: bytes | None
-    log_index: int | None
+    seq: int = 0
+    entry: bytes = b""
+    log_index: int | None = None
+    code: str = ""  # why the law rejected it; empty if it was accepted
 
 
 class Journal:
     """Owns the file. Methods are synchronous and durable when they return; call them from one thread at a time."""
 
     def __init__(self, path: Path, *, ledger: bytes) -> None:
-        """Open or create. Raises JournalError if the file is damaged or belongs to another ledger."""
+        """Open or create, and lock. Raises JournalError if it is damaged, in use, or of another ledger."""
         self._path = path
+        self._lock = _locked(path.with_name(f"{path.name}.lock"))
         try:
+            # Made here first, so that no other user can read it at any moment.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            path.chmod(0o600)
             # The gateway calls from a worker thread, one call at a time (its own lock sees to it).
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            path.chmod(0o600)
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=full")  # NORMAL may lose the last transaction
             self._db.executescript(_SCHEMA)
             self._claim("version", _VERSION)
             self._claim("ledger", ledger.hex())
-        except (sqlite3.DatabaseError, OSError) as err:
+            _sync_folder(path.parent)
+        except (sqlite3.DatabaseError, OSError, JournalError) as err:
+            os.close(self._lock)
+            if isinstance(err, JournalError):
+                raise
             raise JournalError(
                 f"journal {path}: {err}; restore it from a copy, or start a new one"
             ) from err
 
     def close(self) -> None:
         self._db.close()
+        os.close(self._lock)
 
     def _claim(self, name: str, value: str) -> None:
         self._db.execute("insert or ignore into meta values (?, ?)", (name, value))
@@ -121,10 +145,13 @@ class Journal:
 
     # -- readings ------------------------------------------------------------------------------
 
-    def accept(self, readings: Sequence[Reading], *, hold_s: int) -> list[tuple[Outcome, str]]:
+    def accept(
+        self, readings: Sequence[Reading], *, hold_s: int, wraps_at: Mapping[str, int]
+    ) -> list[tuple[Outcome, str]]:
         """Count a burst of readings in one synced transaction; one outcome and reason each, in order.
 
-        Each reading is checked against the ones before it, those of the same burst included.
+        Each reading is checked against the ones before it, those of the same burst included. `wraps_at`: by topic, where a
+        counter runs over.
         """
         held: dict[str, Meter | None] = {}
         outcomes: list[tuple[Outcome, str]] = []
@@ -134,22 +161,44 @@ class Journal:
             if topic not in held:
                 held[topic] = self.meter(topic)
             meter = held[topic]
+            outcome = Outcome.COUNTED
             if meter is None:
                 held[topic] = tally.first(reading)
             elif tally.is_repeat(meter, reading):
-                outcomes.append((Outcome.REPEATED, f"sequence={reading.sequence}: seen"))
+                outcomes.append(self._repeated(reading, counted))
                 continue
             else:
                 try:
-                    held[topic] = tally.advance(meter, reading, hold_s=hold_s)
+                    after = tally.advance(
+                        meter, reading, hold_s=hold_s, wraps_at=wraps_at.get(topic, 0)
+                    )
                 except RefusedReading as err:
                     outcomes.append((Outcome.REFUSED, str(err)))
                     continue
+                held[topic] = after
+                if after.resets > meter.resets:
+                    outcome = Outcome.RESTARTED
             counted.append(reading)
-            outcomes.append((Outcome.COUNTED, ""))
+            outcomes.append((outcome, ""))
         if counted:
             self._write_readings(held, counted)
         return outcomes
+
+    def _repeated(self, reading: Reading, counted: Sequence[Reading]) -> tuple[Outcome, str]:
+        """A sequence number used before: the same reading again, or a device that contradicts itself."""
+        source, sequence = reading.source, reading.sequence
+        row = self._db.execute(
+            "select payload from evidence where topic = ? and sequence = ?",
+            (source.topic, sequence),
+        ).fetchone()
+        known = None if row is None else bytes(row[0])
+        for other in counted:
+            if (other.source, other.sequence) == (source, sequence):
+                known = encode_reading(other)
+        if known is not None and known != encode_reading(reading):
+            why = f"sequence={sequence}: this device signed another reading under it: has it lost its memory?"
+            return Outcome.REFUSED, why
+        return Outcome.REPEATED, f"sequence={sequence}: seen"
 
     def _write_readings(self, held: dict[str, Meter | None], counted: Iterable[Reading]) -> None:
         with _transaction(self._db):
@@ -166,7 +215,7 @@ class Journal:
 
     def meter(self, topic: str) -> Meter | None:
         row = self._db.execute(
-            "select sequence, time_s, value, total, reported, peak, low, samples, missing from meter where topic = ?",
+            f"select {_METER_COLUMNS} from meter where topic = ?",  # noqa: S608 - our own columns
             (topic,),
         ).fetchone()
         return None if row is None else _meter(row)
@@ -174,7 +223,7 @@ class Journal:
     def meters(self, facility: str) -> dict[str, Meter]:
         """Every source of one facility by topic, ascending."""
         rows = self._db.execute(
-            "select topic, sequence, time_s, value, total, reported, peak, low, samples, missing from meter order by topic"
+            f"select topic, {_METER_COLUMNS} from meter order by topic"  # noqa: S608 - our own columns
         ).fetchall()
         return {
             topic: _meter(row) for topic, *row in rows if parse_topic(topic).facility == facility
@@ -182,7 +231,7 @@ class Journal:
 
     def _put_meter(self, topic: str, meter: Meter) -> None:
         self._db.execute(
-            "insert or replace into meter values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert or replace into meter values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 topic,
                 meter.sequence,
@@ -195,22 +244,50 @@ class Journal:
                 meter.low,
                 meter.samples,
                 meter.missing,
+                meter.resets,
             ),
         )
 
-    def forget_evidence(self, before_s: int) -> int:
-        """Drop signed readings older than `before_s`; the totals stay. Returns how many went."""
-        return self._db.execute("delete from evidence where time_s < ?", (before_s,)).rowcount
+    def forget(self, *, before_s: int, readings_max: int) -> int:
+        """Drop evidence and final reports that are older than `before_s`, and the oldest evidence beyond `readings_max`.
+
+        Totals stay. At most FORGET_AT_ONCE rows of each; returns how many went: call again while any did.
+        """
+        row = self._db.execute(
+            "select time_s from evidence order by time_s desc limit 1 offset ?", (readings_max,)
+        ).fetchone()
+        oldest_kept_s = before_s if row is None else max(before_s, int(row[0]) + 1)
+        with _transaction(self._db):
+            readings = self._db.execute(
+                "delete from evidence where (topic, sequence) in"
+                " (select topic, sequence from evidence where time_s < ? limit ?)",
+                (oldest_kept_s, FORGET_AT_ONCE),
+            ).rowcount
+            reports = self._db.execute(
+                "delete from report where id in"
+                " (select id from report where state = ? and end_s < ? limit ?)",
+                (ReportState.FINAL.value, before_s, FORGET_AT_ONCE),
+            ).rowcount
+        return readings + reports
+
+    def evidence(self, topic: str) -> list[bytes]:
+        """The signed readings of one source that are still kept, by ascending sequence."""
+        rows = self._db.execute(
+            "select payload from evidence where topic = ? order by sequence", (topic,)
+        ).fetchall()
+        return [bytes(row[0]) for row in rows]
 
     # -- periods and reports -------------------------------------------------------------------
 
     def open_period(self, facility: str, start_s: int) -> int:
         """Where the facility's open period begins; `start_s` if none was open."""
-        self._db.execute("insert or ignore into period values (?, ?)", (facility, start_s))
-        (start,) = self._db.execute(
+        row = self._db.execute(
             "select start_s from period where facility = ?", (facility,)
         ).fetchone()
-        return int(start)
+        if row is not None:
+            return int(row[0])
+        self._db.execute("insert into period values (?, ?)", (facility, start_s))
+        return start_s
 
     def close_period(self, facility: str, *, end_s: int, drafts: Sequence[Draft]) -> None:
         """Write the drafts, mark every total of the facility as reported, open the next period: all or nothing.
@@ -220,15 +297,15 @@ class Journal:
         with _transaction(self._db):
             for draft in drafts:
                 self._db.execute(
-                    "insert into report (facility, kind, subject, start_s, end_s, body, author, state)"
+                    "insert into report (facility, kind, meter, start_s, end_s, body, author, state)"
                     " values (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         draft.facility,
                         draft.kind,
-                        draft.subject,
+                        draft.meter,
                         draft.start_s,
                         draft.end_s,
-                        draft.body,
+                        draft.content,
                         draft.author,
                         ReportState.CLOSED.value,
                     ),
@@ -237,46 +314,48 @@ class Journal:
                 self._put_meter(topic, tally.mark_reported(meter, parse_topic(topic).kind))
             self._db.execute("update period set start_s = ? where facility = ?", (end_s, facility))
 
-    def reports(self, state: ReportState, limit: int = 256) -> list[Report]:
-        """Reports in that state, oldest first, at most `limit`."""
+    def skip_to(self, facility: str, start_s: int) -> None:
+        """Open the period that begins at `start_s` instead, all before it having been silent."""
+        self._db.execute("update period set start_s = ? where facility = ?", (start_s, facility))
+
+    def reports(self, state: ReportState, author: str, limit: int = 256) -> list[Report]:
+        """An author's reports in that state, oldest first, at most `limit`."""
         rows = self._db.execute(
-            "select id, facility, kind, subject, start_s, end_s, body, author, state, seq, entry, entry_hash, log_index"
-            " from report where state = ? order by id limit ?",
-            (state.value, limit),
+            f"select {_REPORT_COLUMNS} from report where state = ? and author = ? order by id limit ?",  # noqa: S608
+            (state.value, author, limit),
         ).fetchall()
         return [_report(row) for row in rows]
 
-    def chain(self, author: str) -> tuple[int, bytes]:
-        """The author's last seq and entry hash; (0, 32 zero bytes) before the first."""
-        row = self._db.execute("select seq, hash from chain where author = ?", (author,)).fetchone()
-        return (0, bytes(32)) if row is None else (int(row[0]), bytes(row[1]))
+    def count(self, state: ReportState) -> int:
+        (found,) = self._db.execute(
+            "select count(*) from report where state = ?", (state.value,)
+        ).fetchone()
+        return int(found)
 
-    def adopt_chain(self, author: str, seq: int, entry_hash: bytes) -> None:
-        """Take over the chain as the ledger knows it, if it is ahead of ours (entries signed elsewhere before)."""
-        if seq > self.chain(author)[0]:
-            self._db.execute(
-                "insert or replace into chain values (?, ?, ?)", (author, seq, entry_hash)
-            )
+    def intend(self, report: Report, *, seq: int, entry: bytes) -> None:
+        """CLOSED -> INTENDED: what the outbox is about to be given."""
+        self._move(report, ReportState.INTENDED, seq=seq, entry=entry)
 
-    def sign(self, report: Report, *, seq: int, entry: bytes, entry_hash: bytes) -> None:
-        """Record the signed entry and move the author's chain, before the signature leaves."""
-        last, _ = self.chain(report.draft.author)
-        assert seq == last + 1, f"{report.draft.author}: seq {seq} after {last}"
-        with _transaction(self._db):
-            self._db.execute(
-                "update report set state = ?, seq = ?, entry = ?, entry_hash = ? where id = ?",
-                (ReportState.SIGNED.value, seq, entry, entry_hash, report.id),
-            )
-            self._db.execute(
-                "insert or replace into chain values (?, ?, ?)",
-                (report.draft.author, seq, entry_hash),
-            )
+    def settle(self, report: Report, *, recorded: bool) -> None:
+        """INTENDED -> SIGNED if the outbox has the entry; else it never left: back to CLOSED, to be signed anew."""
+        if recorded:
+            self._move(report, ReportState.SIGNED, seq=report.seq, entry=report.entry)
+        else:
+            self._move(report, ReportState.CLOSED, seq=None, entry=None)
 
-    def finish(self, report: Report, log_index: int) -> None:
-        """The report is final at that index of the log."""
+    def finish(self, report: Report, *, log_index: int, code: str) -> None:
+        """-> FINAL at that index of the log; `code` says why the law rejected it, if it did."""
         self._db.execute(
-            "update report set state = ?, log_index = ? where id = ?",
-            (ReportState.FINAL.value, log_index, report.id),
+            "update report set state = ?, log_index = ?, code = ? where id = ?",
+            (ReportState.FINAL.value, log_index, code, report.id),
+        )
+
+    def _move(
+        self, report: Report, state: ReportState, *, seq: int | None, entry: bytes | None
+    ) -> None:
+        self._db.execute(
+            "update report set state = ?, seq = ?, entry = ? where id = ?",
+            (state.value, seq, entry, report.id),
         )
 
 
@@ -293,8 +372,31 @@ class _transaction:  # noqa: N801 - reads as a keyword: `with _transaction(db):`
         self._db.execute("commit" if kind is None else "rollback")
 
 
+def _locked(path: Path) -> int:
+    """Two gateways on one journal would each count what the other has."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as err:
+        raise JournalError(f"journal: {path}: {err.strerror}") from err
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise JournalError(f"journal: {path}: another gateway uses it: stop that one") from None
+    return descriptor
+
+
+def _sync_folder(folder: Path) -> None:
+    """The file's name in its folder survives a power loss too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _meter(row: Sequence[str | int]) -> Meter:
-    sequence, time_s, value, total, reported, peak, low, samples, missing = (int(x) for x in row)
+    sequence, time_s, value, total, reported, peak, low, samples, missing, resets = map(int, row)
     return Meter(
         sequence=sequence,
         time_s=time_s,
@@ -305,43 +407,28 @@ def _meter(row: Sequence[str | int]) -> Meter:
         low=low,
         samples=samples,
         missing=missing,
+        resets=resets,
     )
 
 
-def _report(row: Sequence[object]) -> Report:
-    (
-        identity,
-        facility,
-        kind,
-        subject,
-        start_s,
-        end_s,
-        body,
-        author,
-        state,
-        seq,
-        entry,
-        digest,
-        at,
-    ) = row
-    assert isinstance(identity, int)
-    assert isinstance(start_s, int)
-    assert isinstance(end_s, int)
-    assert isinstance(body, bytes)
+def _report(row: Sequence[Any]) -> Report:
+    """A row of _REPORT_COLUMNS; the table is strict, so its types are the schema's."""
+    identity, facility, kind, meter, start_s, end_s, content, author, state, *rest = row
+    seq, entry, log_index, code = rest
     return Report(
         id=identity,
         draft=Draft(
-            facility=str(facility),
-            kind=str(kind),
-            subject=str(subject),
+            facility=facility,
+            kind=kind,
+            meter=meter,
             start_s=start_s,
             end_s=end_s,
-            body=body,
-            author=str(author),
+            content=content,
+            author=author,
         ),
         state=ReportState(state),
-        seq=seq if isinstance(seq, int) else None,
-        entry=entry if isinstance(entry, bytes) else None,
-        entry_hash=digest if isinstance(digest, bytes) else None,
-        log_index=at if isinstance(at, int) else None,
+        seq=seq or 0,
+        entry=entry or b"",
+        log_index=log_index,
+        code=code or "",
     )

@@ -70,6 +70,11 @@ class Reading:
     signature: bytes
 
 
+def is_topic_name(name: str) -> bool:
+    """Whether a state, facility or device may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def parse_topic(topic: str) -> Source:
     """`foedus/v1/<state>/<facility>/<device>/<kind>` to a Source. Raises MalformedReading."""
     levels = topic.split("/")
@@ -79,7 +84,7 @@ def parse_topic(topic: str) -> Source:
         )
     state, facility, device, kind = levels[2:]
     for field, name in (("state", state), ("facility", facility), ("device", device)):
-        if not _NAME.fullmatch(name):
+        if not is_topic_name(name):
             raise MalformedReading(
                 f"topic {field}={name[:80]!r}: want 1 to 63 of A-Z a-z 0-9 _ . -"
             )

@@ -1,8 +1,12 @@
 """A facility's meters at the end of a period become the content of `energy` and `usage` statements.
 
-One `energy` statement for each energy counter (or, for a site with power samples only, for each power meter, from its
-integral), one `usage` statement for the facility's PFLOP counters together. A source that was silent for the whole
-period makes no statement: a gap is then visible as a gap (check C02), never as a report of zero.
+One `energy` statement for each energy counter (or, for a site that has none, for each power meter, from its integral), one
+`usage` statement for the facility's PFLOP counters together. A source that was silent for the whole period makes no
+statement: a gap is then visible as a gap (check C02), never as a report of zero.
+
+Which of the two tells a site's energy is settled by whether it has ever had an energy counter, not by who spoke in this
+period: a counter that was silent for a while brings the energy of that while with its next value, and a report from
+the power meters in between would count it twice.
 """
 
 from collections.abc import Mapping
@@ -31,6 +35,7 @@ class FacilityPlan:
     workload_class: str
     anchor_s: int
     period_s: int
+    point: "content_pb2.MeterPoint.ValueType" = content_pb2.METER_POINT_SITE  # where its meters sit
 
 
 def slot_of(plan: FacilityPlan, time_s: int) -> int:
@@ -43,16 +48,15 @@ def drafts(
     plan: FacilityPlan, meters: Mapping[str, Meter], *, ledger: bytes, start_s: int, end_s: int
 ) -> list[Draft]:
     """The statements of one period, in a fixed order: energy by device, then usage."""
-    heard = {
-        parse_topic(topic): meter for topic, meter in sorted(meters.items()) if meter.samples > 0
-    }
+    known = {parse_topic(topic): meter for topic, meter in sorted(meters.items())}
+    heard = {source: meter for source, meter in known.items() if meter.samples > 0}
     power = {source.device: meter for source, meter in heard.items() if source.kind is Kind.POWER}
     made: list[Draft] = []
-    counters = [source for source in heard if source.kind is Kind.ENERGY]
-    sources = counters or [source for source in heard if source.kind is Kind.POWER]
-    for source in sources:
+    has_counters = any(source.kind is Kind.ENERGY for source in known)
+    told_by = Kind.ENERGY if has_counters else Kind.POWER
+    for source in (source for source in heard if source.kind is told_by):
         content = _content(plan, ledger, start_s, end_s)
-        _fill_energy(content, source, heard[source], power.get(source.device))
+        _fill_energy(content, plan, source, heard[source], power.get(source.device))
         made.append(_draft(plan, "energy", source.device, content, start_s, end_s))
     pflop = [
         unreported(meter, Kind.PFLOP)
@@ -77,13 +81,17 @@ def _content(plan: FacilityPlan, ledger: bytes, start_s: int, end_s: int) -> con
 
 
 def _fill_energy(
-    content: content_pb2.Content, source: Source, meter: Meter, power: Meter | None
+    content: content_pb2.Content,
+    plan: FacilityPlan,
+    source: Source,
+    meter: Meter,
+    power: Meter | None,
 ) -> None:
     energy = content.energy
     energy.facility = source.facility
     energy.meter = source.device
     energy.wh = unreported(meter, source.kind)
-    energy.point = content_pb2.METER_POINT_SITE
+    energy.point = plan.point
     if power is not None:
         energy.peak_w = power.peak
         energy.min_w = power.low
@@ -110,9 +118,9 @@ def _draft(
     return Draft(
         facility=plan.facility,
         kind=kind,
-        subject=meter,
+        meter=meter,
         start_s=start_s,
         end_s=end_s,
-        body=content.SerializeToString(),
+        content=content.SerializeToString(deterministic=True),
         author=plan.author,
     )

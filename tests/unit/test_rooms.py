@@ -63,6 +63,14 @@ EXCEPTIONS: Final[Mapping[tuple[str, str], str]] = {
         "node.cli.main",
         "node.audit",
     ): "the command's root registers `foedus audit`, which audit owns",
+    **dict.fromkeys(
+        (
+            ("node.cli.intake_command", "node.intake"),
+            ("node.cli.intake_run", "node.intake"),
+            ("node.cli.intake_ledger", "node.intake"),
+        ),
+        "a gateway is put together from its room and the commands' outboxes and client (decision 0050)",
+    ),
 }
 
 # Libraries that one room (or one module) fences: DESIGN D5 and D9, RULINGS R47, R64, R70, R71.
