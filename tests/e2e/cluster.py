@@ -188,13 +188,19 @@ class Cluster:
             process = self.homes[state].process
             assert process is not None, "listed as running"
             process.send_signal(signal.SIGTERM)
-        return {state: self._end(state, signal.SIGTERM) for state in running}
+        # Signalled once: a second SIGTERM ends a node at once, without order.
+        return {state: self._await_end(state, signal.SIGTERM) for state in running}
 
     def _end(self, state: str, number: signal.Signals) -> int:
         home = self.homes[state]
         assert home.process is not None, f"{state} does not run"
         if home.process.poll() is None:
             home.process.send_signal(number)
+        return self._await_end(state, number)
+
+    def _await_end(self, state: str, number: signal.Signals) -> int:
+        home = self.homes[state]
+        assert home.process is not None, f"{state} does not run"
         try:
             status = home.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
