@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -18,13 +18,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from node.api.door import Door, shrink_tls_buffers
 from node.settings import host_and_port
 from node.signing.transport import TransportIdentity
 from node.telemetry import METRICS_TYPE, Metrics
 
 BACKLOG: Final = 128
 KEEP_ALIVE_S: Final = 10
-REQUEST_S: Final = 10.0  # to send a first request
+REQUEST_S: Final = 10.0  # to finish the handshake, and again to send a first request
+PLACES_SPARE: Final = (
+    16  # connections beyond `requests_max`: they are told 503, those beyond are closed
+)
 CONNECTION_S: Final = 120.0  # for all requests of one connection; the largest bundle has 16 MiB
 STOP_GRACE_S: Final = 2
 REQUEST_LINE_BYTES_MAX: Final = 16 * 1024
@@ -43,7 +47,7 @@ class HttpListener:
     ) -> None:
         """`identity` None: plain HTTP."""
         self._host, self._port = host_and_port(address)
-        self._socket: socket.socket | None = None
+        self._places = requests_max + PLACES_SPARE
         self._task: asyncio.Task[None] | None = None
         context = None if identity is None else server_context(identity)
         config = uvicorn.Config(
@@ -54,7 +58,7 @@ class HttpListener:
             server_header=False,
             proxy_headers=False,
             ws="none",
-            http=_PatientProtocol,
+            http=_patient(self._settle),
             h11_max_incomplete_event_size=REQUEST_LINE_BYTES_MAX,
             limit_concurrency=requests_max,
             timeout_keep_alive=KEEP_ALIVE_S,
@@ -62,11 +66,14 @@ class HttpListener:
             ssl_context_factory=None if context is None else lambda *_: context,
         )
         self._server = _Server(config)
+        self._door: Door | None = None
+        if identity is not None:
+            shrink_tls_buffers()
 
     async def start(self) -> None:
         """Answers on return. Raises OSError naming the address if it cannot be had."""
         try:
-            self._socket = socket.create_server(
+            listening = socket.create_server(
                 (self._host.strip("[]"), self._port),
                 family=socket.AF_INET6 if ":" in self._host else socket.AF_INET,
                 backlog=BACKLOG,
@@ -74,12 +81,22 @@ class HttpListener:
         except OSError as err:
             address = f"{self._host}:{self._port}"
             raise OSError(f"{address}: cannot listen there: {err.strerror}") from err
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        self._door = Door(listening, places=self._places, patience_s=REQUEST_S)
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._door]))
         ready = asyncio.create_task(self._server.ready.wait())
         await asyncio.wait((ready, self._task), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if self._task.done():
             self._task.result()
+
+    @property
+    def connections(self) -> int:
+        """Open now, handshakes included."""
+        return 0 if self._door is None else self._door.open
+
+    def _settle(self, address: object) -> None:
+        if self._door is not None:
+            self._door.settle(address)
 
     async def stop(self) -> None:
         """Finish what is under way, for two seconds at most."""
@@ -108,9 +125,11 @@ class _PatientProtocol(H11Protocol):
     """Patient to a limit: who connects and says nothing, or sends or reads a byte now and then, holds a place no longer."""
 
     _timers: tuple[asyncio.TimerHandle, ...] = ()
+    _arrived: Callable[[object], None]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base does
         super().connection_made(transport)
+        self._arrived(transport.get_extra_info("peername"))
         self._timers = (
             self.loop.call_later(REQUEST_S, self._end_if_silent),
             self.loop.call_later(CONNECTION_S, transport.abort),
@@ -124,6 +143,11 @@ class _PatientProtocol(H11Protocol):
     def _end_if_silent(self) -> None:
         if not self.cycle:  # no request was read yet
             self.transport.abort()
+
+
+def _patient(arrived: Callable[[object], None]) -> type[_PatientProtocol]:
+    """The protocol of one listener; `arrived` hears of each peer whose connection stands, TLS included."""
+    return type("_PatientProtocol", (_PatientProtocol,), {"_arrived": staticmethod(arrived)})
 
 
 def server_context(identity: TransportIdentity) -> ssl.SSLContext:

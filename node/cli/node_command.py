@@ -70,6 +70,8 @@ def run_command(
             )
         if json_output:
             os.environ["FOEDUS_LOG_FORMAT"] = "json"
+        # gRPC's core, read as it is loaded: else it writes a line of its own for every handshake that a stranger breaks off.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         arguments = node_arguments(home, passphrase_file)
         sys.stdout.flush()
         sys.stderr.flush()
