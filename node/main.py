@@ -31,6 +31,7 @@ from node.api.http import LogFiles
 from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
 from node.api.server import ClientServer
+from node.engine.dag import PACES, DagEngine, EngineParts, PeerLink
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
 from node.ledger.errors import LedgerError, MalformedGenesis
@@ -218,7 +219,11 @@ class Engine(Protocol):
 
     def own_round(self) -> int: ...
 
-    def peers(self) -> Sequence[PeerStanding]: ...
+    def peers(self) -> Sequence[PeerLink]: ...
+
+    def alarms(self) -> Sequence[str]:
+        """What an operator must look at, one sentence each."""
+        ...
 
 
 BuildEngine = Callable[[Parts], Engine]
@@ -376,9 +381,28 @@ def _served(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
         clock_s=_clock_s,
         uptime_s=lambda: int(time.monotonic() - began),
         own_round=engine.own_round,
-        peers=engine.peers,
-        alarms=lambda: [alarm] if (alarm := finality.alarm) else [],
+        peers=lambda: _standings(parts.prepared.genesis, engine),
+        alarms=lambda: _alarms(finality, engine),
     )
+
+
+def _standings(genesis: Genesis, engine: Engine) -> list[PeerStanding]:
+    return [
+        PeerStanding(
+            state=genesis.members[link.member].state,
+            endpoint=genesis.members[link.member].peer_endpoint,
+            connected_in=link.reads_us,
+            connected_out=link.is_read,
+            last_round=link.last_round,
+            last_cosigned_size=link.last_cosigned_size,
+        )
+        for link in engine.peers()
+    ]
+
+
+def _alarms(finality: Finality, engine: Engine) -> list[str]:
+    own = finality.alarm
+    return [*([] if own is None else [own]), *engine.alarms()]
 
 
 def _faces(
@@ -412,12 +436,12 @@ def _measure(parts: Parts, engine: Engine, metrics: Metrics) -> None:
     show("foedus_ledger_time_ms", "Ledger time.", lambda: ledger.time_ms)
     show("foedus_mempool_entries", "Entries waiting here.", lambda: len(mempool))
     show("foedus_mempool_bytes", "Bytes of them.", lambda: mempool.bytes_held)
-    show("foedus_alarm", "1 while an operator must look.", lambda: finality.alarm is not None)
+    show("foedus_alarm", "1 while an operator must look.", lambda: bool(_alarms(finality, engine)))
     show("foedus_disk_flushes", "Shared flushes of the disk.", lambda: parts.store.flushes)
     show(
         "foedus_peers_connected",
         "Peers whose blocks are read.",
-        lambda: sum(peer.connected_out for peer in engine.peers()),
+        lambda: sum(peer.is_read for peer in engine.peers()),
     )
 
 
@@ -471,3 +495,29 @@ def _clock_s() -> int:
 
 def _clock_ms() -> int:
     return int(time.time() * 1000)
+
+
+def build_engine(parts: Parts) -> Engine:
+    """The embedded engine: a DAG of blocks among the members (DESIGN D1)."""
+    prepared = parts.prepared
+    return DagEngine(
+        EngineParts(
+            genesis=prepared.genesis,
+            chain_id=parts.ledger.chain_id,
+            own=prepared.own,
+            keys=prepared.keys,
+            listen_peer=prepared.settings.listen.peer,
+            pace=PACES[prepared.settings.pace.profile],
+            store=parts.store,
+            sign_state=parts.sign_state,
+            pool=parts.pool,
+            ledger=parts.ledger,
+            mempool=parts.mempool,
+            finality=parts.finality,
+            metrics=parts.metrics,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(None, build_engine))

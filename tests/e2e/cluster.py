@@ -17,6 +17,7 @@ import asyncio
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,7 @@ STOP_S = 20.0
 PASSPHRASE = b"correct horse battery staple"
 CHEAP_KDF = KdfCost(ops=1, memory_bytes=8 * 1024 * 1024)  # five starts must not take a second each
 LOG_TAIL_LINES = 15
+_PORTS = random.SystemRandom()
 
 
 @dataclass(kw_only=True)
@@ -365,14 +367,19 @@ def found_cluster(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different."""
+    """Ports that nobody listens on now, all different.
+
+    Below those that the system gives to outgoing connections: nodes dial one another, and a port chosen above could be in
+    use by such a connection before its node listens.
+    """
+    found: list[int] = []
     with ExitStack() as stack:
-        found: list[int] = []
-        for _ in range(count):
+        while len(found) < count:
             probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            found.append(probe.getsockname()[1])
-        return found
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", _PORTS.randrange(16_384, 32_768)))
+                found.append(probe.getsockname()[1])
+    return found
 
 
 def _home(folder: Path, state: str, ports: Iterator[int]) -> Home:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from node.api.node import PeerStanding
+from node.engine.dag import PeerLink
 from node.ledger.batch import CommittedBatch
 from node.ledger.finality import Cosigned
 from node.main import Parts, main
@@ -62,7 +62,10 @@ class FakeEngine:
     def own_round(self) -> int:
         return self._parts.ledger.last_commit
 
-    def peers(self) -> Sequence[PeerStanding]:
+    def peers(self) -> Sequence[PeerLink]:
+        return ()
+
+    def alarms(self) -> Sequence[str]:
         return ()
 
 

@@ -1,0 +1,14 @@
+"""What puts entries in order: drives `consensus.core` and hands its commits to the ledger.
+
+Reading order:
+
+clock     milliseconds that never run backwards
+inbox     what waits for the core, bounded
+recent    blocks verified lately, so that copies cost next to nothing
+receiving a peer's bytes -> verified blocks, or a charge
+payload   the mempool's entries -> own blocks, and back when a block is void
+applying  commits -> ledger, in a task of its own
+gossip    cosignatures to and from peers
+hosting   what peers are answered from the store
+dag       the driver: one task that owns the core and does its effects in order
+"""

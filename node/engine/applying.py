@@ -1,0 +1,90 @@
+"""From the core's commits to the ledger, in a task of its own: the core goes on while the law judges.
+
+    decided ──► queue ──► Ledger.apply: law, log, tree, state and the engine's record in one write ──► told
+
+When the ledger is behind by `PAUSE_BYTES` or `PAUSE_COMMITS`, this node proposes no payload: what it cannot apply it should
+not ask others to apply. At `BYTES_MAX` the core waits, and with it everything that peers send.
+"""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from consensus.codec import encode_commit_record
+from consensus.types import CommitDecided
+from node.ledger.batch import CommittedBatch
+from node.ledger.ledger import Ledger
+
+MIB: Final = 1024 * 1024
+PAUSE_COMMITS: Final = 64
+PAUSE_BYTES: Final = 4 * MIB
+COMMITS_MAX: Final = 1_024
+BYTES_MAX: Final = 32 * MIB
+
+
+class Applier:
+    """One per node. `on_change` is called after each commit applied."""
+
+    def __init__(self, ledger: Ledger, on_change: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._on_change = on_change
+        self._queue: deque[tuple[CommitDecided, int]] = deque()
+        self._bytes = 0
+        self._some = asyncio.Event()
+        self._room = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def is_behind(self) -> bool:
+        """True while this node should propose no payload."""
+        return len(self._queue) >= PAUSE_COMMITS or self._bytes >= PAUSE_BYTES
+
+    async def put(self, decided: CommitDecided) -> None:
+        """The next commit, in order. Waits while the queue is full."""
+        while len(self._queue) >= COMMITS_MAX or self._bytes >= BYTES_MAX:
+            self._room.clear()
+            await self._room.wait()
+        size = sum(block.header.payload_len for block in decided.blocks)
+        self._queue.append((decided, size))
+        self._bytes += size
+        self._some.set()
+
+    async def run(self) -> None:
+        """Until cancelled; then the commit under way is still finished. Raises StorageError, AssertionError."""
+        while True:
+            while not self._queue:
+                self._some.clear()
+                await self._some.wait()
+            decided, size = self._queue[0]
+            await _finished(self._apply(decided))
+            self._queue.popleft()
+            self._bytes -= size
+            self._room.set()
+            self._on_change()
+
+    async def _apply(self, decided: CommitDecided) -> None:
+        commit = decided.record.commit
+        payloads = [block.payload for block in decided.blocks if block.payload]
+        batch = CommittedBatch(
+            index=commit.index,
+            time_ms=commit.time_ms,
+            order_digest=commit.digest,
+            entries=tuple(itertools.chain.from_iterable(payloads)),
+        )
+        await self._ledger.apply(batch, encode_commit_record(decided.record))
+
+
+async def _finished(work: Coroutine[None, None, None]) -> None:
+    """`work`, to its end even if we are cancelled meanwhile: a ledger stopped half-way could not be used by anybody."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if (fault := task.exception()) is not None:
+            raise fault from None
+        raise

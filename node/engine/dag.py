@@ -1,0 +1,482 @@
+"""The engine: drives `consensus.core` in the world (DESIGN D1, D2; the seven promises of consensus/types.py).
+
+    peers' streams ──► Receiver (verify) ──┐                              ┌──► store, sign state (durable before anything later)
+    answers ──► Asker ──► Receiver ────────┼──► Inbox ──► Core.step ──► effects ──► peers' outboxes, requests
+    timer, mempool, deadlines ─────────────┘                              └──► Applier ──► ledger ──► finality, mempool
+
+One task owns the core: it takes an event, steps, and carries the effects out in order before it takes the next. What may take
+long is elsewhere: signatures in threads, the law in the applier's task, answers to peers straight from the store.
+
+Durability (promise 2): `PersistOwnBlock` first flushes the store, so that all that the block refers to is on the disk; then the
+sign state is written and synced; only then is the block put in the store, from where peers are served. After a crash the block is
+read back from the sign state if the store does not have it. If either write fails, the process ends and the block never left.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from consensus import serving
+from consensus.codec import MalformedBlock, decode_block, make_header
+from consensus.committee import Committee
+from consensus.core import Core
+from consensus.types import (
+    GENESIS_ROUND,
+    LOCAL_PACE,
+    Accuse,
+    Alarm,
+    Block,
+    BlockProposed,
+    BlocksReceived,
+    CommitDecided,
+    Digest,
+    Effect,
+    Millis,
+    NextDue,
+    OwnBlockVoid,
+    Parameters,
+    PayloadPending,
+    PeerConnected,
+    PeerDisconnected,
+    PersistOwnBlock,
+    Propose,
+    Recovered,
+    Ref,
+    Reject,
+    Round,
+    SendBelow,
+    SendBlocks,
+    SendFetch,
+    SendNewest,
+    SendRange,
+    SendWake,
+    SetTimer,
+    StoreBlocks,
+    TimerFired,
+    ValidatorIndex,
+    VerifiedBlock,
+    WakeReceived,
+)
+from node.engine.applying import Applier
+from node.engine.asking import Asker
+from node.engine.clock import SlewedClock
+from node.engine.gossip import Gossip
+from node.engine.hosting import Host
+from node.engine.inbox import Inbox
+from node.engine.payload import OwnPayload
+from node.engine.prefetching import Prefetcher
+from node.engine.receiving import Receiver
+from node.engine.recent import RecentBlocks
+from node.ledger.finality import Cosigned, Finality
+from node.ledger.genesis import Genesis
+from node.ledger.ledger import Ledger
+from node.ledger.mempool import Mempool
+from node.network import wire
+from node.network.certificates import PeerCertificate
+from node.network.link import Peer
+from node.network.network import Network
+from node.signing.blocks import BlockVerifier, of_own_store, sign_block
+from node.signing.keys import NodeKeys
+from node.signing.verify import VerifyPool
+from node.storage.errors import StoreDamaged
+from node.storage.sign_state import BlockSigned, SignState
+from node.storage.store import Store
+from node.telemetry import Metrics, event
+
+EPOCH: Final = 0  # epochs change from the next protocol step on (SPEC 14)
+REJECT_POINTS: Final = 10.0
+FRAMES_REMEMBERED: Final = 8
+WAN_PACE: Final = Parameters()
+PACES: Final = {"wan": WAN_PACE, "drill": LOCAL_PACE}
+_log = logging.getLogger("foedus.engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineParts:
+    """What the engine works with; it opens and closes none of it."""
+
+    genesis: Genesis
+    chain_id: bytes
+    own: int  # validator index
+    keys: NodeKeys
+    listen_peer: str
+    pace: Parameters
+    store: Store
+    sign_state: SignState
+    pool: VerifyPool
+    ledger: Ledger
+    mempool: Mempool
+    finality: Finality
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLink:
+    """How one other member's node stands towards this one."""
+
+    member: int
+    reads_us: bool
+    is_read: bool
+    last_round: int
+    last_cosigned_size: int
+
+
+class DagEngine:
+    """See the module's drawing. `start`, then `run` until cancelled, then `stop`."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        genesis = parts.genesis
+        self._parts = parts
+        self._own = ValidatorIndex(parts.own)
+        self._committee = committee_of(genesis, parts.chain_id)
+        self._clock = SlewedClock()
+        self._inbox = Inbox()
+        self._recent = RecentBlocks()
+        self._prefetcher = Prefetcher(parts.ledger, parts.pool)
+        # A pool of its own: blocks must not wait behind thousands of entries.
+        self._block_pool = VerifyPool(threads=1)
+        keys = [member.block_key for member in genesis.members]
+        verifier = BlockVerifier(self._committee, keys, self._block_pool)
+        self._receiver = Receiver(verifier, self._recent, self._prefetcher.add)
+        self._payload = OwnPayload(self._own, parts.mempool)
+        self._applier = Applier(parts.ledger, self._on_applied)
+        self._network = Network(
+            own=parts.own,
+            peers=_peers(genesis),
+            identity=parts.keys.transport,
+            address=parts.listen_peer,
+            chain=wire.Chain(parts.chain_id, EPOCH),
+            hosted=Host(
+                parts.store,
+                self._committee,
+                self._own,
+                lambda: self._gossip,
+                on_reader=self._on_reader,
+                on_reader_left=self._on_reader_left,
+            ),
+            heard=self,
+            metrics=parts.metrics,
+        )
+        self._gossip = Gossip(parts.finality, self._network)
+        self._asker: Asker | None = None
+        self._core: Core | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._frames: OrderedDict[tuple[Ref, ...], bytes] = OrderedDict()
+        self._rounds = [Round(GENESIS_ROUND)] * self._committee.size  # newest block of each author
+        self._signed_round = Round(GENESIS_ROUND)
+        self._is_pending = False
+        self._next_due: int | None = None
+        self._alarms: dict[str, str] = {}
+        self._measure(parts.metrics)
+
+    # The engine as the node sees it
+
+    async def start(self) -> None:
+        """Read what was left, listen to peers. Raises OSError naming the address, StoreDamaged."""
+        recovered = self._recover()
+        self._core = Core(
+            committee=self._committee,
+            own=self._own,
+            parameters=self._parts.pace,
+            recovered=recovered,
+        )
+        self._parts.mempool.on_change(self._tell_pending)
+        await self._network.start()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises what stops the node, in a group: StorageError, AssertionError."""
+        async with asyncio.TaskGroup() as tasks:
+            self._asker = Asker(self._network, self._receiver, self._inbox, tasks)
+            tasks.create_task(self._applier.run(), name="applier")
+            tasks.create_task(self._prefetcher.run(), name="prefetcher")
+            tasks.create_task(self._gossip.run(), name="gossip")
+            tasks.create_task(self._network.run(), name="network")
+            tasks.create_task(self._drive(), name="core")
+
+    async def stop(self) -> None:
+        """Leave the peers."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._network.stop()
+        self._block_pool.close()
+
+    def send(self, line: Cosigned) -> None:
+        """An own cosignature, to every peer."""
+        self._gossip.send(line)
+
+    def own_round(self) -> int:
+        return self._signed_round
+
+    def peers(self) -> Sequence[PeerLink]:
+        return [
+            PeerLink(
+                member=standing.member,
+                reads_us=standing.reads_us,
+                is_read=standing.is_read,
+                last_round=self._rounds[standing.member],
+                last_cosigned_size=self._gossip.newest_of(standing.member),
+            )
+            for standing in self._network.standings()
+        ]
+
+    def alarms(self) -> Sequence[str]:
+        """What an operator must look at, one sentence each."""
+        return list(self._alarms.values())
+
+    # What peers send (node.network.hosting.Heard)
+
+    async def bundle(self, member: int, blocks: tuple[bytes, ...]) -> None:
+        found = await self._receiver.open(blocks)
+        self._saw(found)
+        received = BlocksReceived(ValidatorIndex(member), found)
+        await self._inbox.put(received, sum(map(len, blocks)))
+
+    def wake(self, member: int, round_: Round) -> None:
+        self._inbox.tell(("wake", member), WakeReceived(peer=ValidatorIndex(member), round=round_))
+
+    def cosigned(self, member: int, lines: tuple[bytes, ...]) -> None:
+        del member
+        self._gossip.take(lines)
+
+    def newest_round_of(self, member: int) -> Round:
+        return self._rounds[member]
+
+    def _on_reader(self, member: int) -> None:
+        self._inbox.tell(("reader", member), PeerConnected(ValidatorIndex(member)))
+
+    def _on_reader_left(self, member: int) -> None:
+        self._inbox.tell(("reader", member), PeerDisconnected(ValidatorIndex(member)))
+
+    def _saw(self, blocks: Iterable[VerifiedBlock]) -> None:
+        rounds = self._rounds
+        for verified in blocks:
+            ref = verified.block.ref
+            if ref.round > rounds[ref.author]:
+                rounds[ref.author] = ref.round
+
+    # What the ledger and the mempool say
+
+    def _on_applied(self) -> None:
+        due = self._parts.ledger.next_due_ms
+        if due != self._next_due:
+            self._next_due = due
+            self._inbox.tell(("due", 0), NextDue(None if due is None else Millis(due)))
+        self._tell_pending()
+
+    def _tell_pending(self) -> None:
+        pending = self._parts.mempool.pending() > 0 and not self._applier.is_behind
+        if pending != self._is_pending:
+            self._is_pending = pending
+            self._inbox.tell(("payload", 0), PayloadPending(pending))
+
+    # Driving the core
+
+    async def _drive(self) -> None:
+        core = self._core
+        assert core is not None, "start before run"
+        await self._carry_out(core.start(self._clock.now_ms()))
+        self._on_applied()
+        while True:
+            event_ = await self._inbox.next()
+            began = time.perf_counter()
+            effects = core.step(self._clock.now_ms(), event_)
+            self._step_seconds.inc(time.perf_counter() - began)
+            await self._carry_out(effects)
+            await asyncio.sleep(0)  # a full inbox must not keep everybody else waiting
+
+    async def _carry_out(self, effects: Sequence[Effect]) -> None:
+        """In order: a later effect may leave the process only when an earlier one is durable."""
+        for effect in effects:
+            match effect:
+                case SendBlocks():
+                    self._send_blocks(effect)
+                case StoreBlocks():
+                    self._store_blocks(effect.blocks)
+                case PersistOwnBlock():
+                    await self._persist(effect.block)
+                case Propose():
+                    self._propose(effect)
+                case CommitDecided():
+                    self._payload.committed(effect.record)
+                    await self._applier.put(effect)
+                    self._tell_pending()
+                case OwnBlockVoid():
+                    self._payload.void(effect.block)
+                case SetTimer():
+                    self._set_timer(effect.at_ms)
+                case SendFetch() | SendRange() | SendBelow() | SendNewest():
+                    assert self._asker is not None, "requests only while running"
+                    self._asker.ask(effect)
+                case SendWake():
+                    self._network.send(effect.peer, wire.wake_frame(effect.round))
+                case Reject():
+                    why = f"{effect.fault.value}: {effect.detail}"
+                    self._network.charge(effect.peer, why, REJECT_POINTS)
+                case Accuse():
+                    self._accuse(effect)
+                case Alarm():
+                    self._raise_alarm(effect)
+                case _:
+                    assert_never(effect)
+
+    def _propose(self, wanted: Propose) -> None:
+        assert wanted.round > self._signed_round, (
+            f"round {wanted.round} is not above {self._signed_round}: each round is signed once"
+        )
+        payload = () if self._applier.is_behind else self._payload.take()
+        header = make_header(
+            chain_id=self._committee.chain_id,
+            epoch=EPOCH,
+            author=self._own,
+            wanted=wanted,
+            payload=payload,
+        )
+        verified = sign_block(self._parts.keys.block, header, payload)
+        self._inbox.put_own(BlockProposed(verified))
+        self._tell_pending()
+
+    async def _persist(self, block: Block) -> None:
+        """See the module's text. Raises WriteFailed: then the block never leaves."""
+        data = self._recent.data_of(block)
+        await self._parts.store.durable()
+        if block.ref.round > self._signed_round:
+            signed = BlockSigned(
+                epoch=EPOCH, round=block.ref.round, digest=block.ref.digest, block=data
+            )
+            await asyncio.to_thread(self._parts.sign_state.save_block, signed)
+            self._signed_round = block.ref.round
+        self._parts.store.put_blocks([(block.ref, data)])
+        self._recent.add(of_own_store(block), data)
+        self._payload.made(block)
+        self._saw((of_own_store(block),))
+
+    def _store_blocks(self, blocks: Sequence[Block]) -> None:
+        data_of = self._recent.data_of
+        self._parts.store.put_blocks([(block.ref, data_of(block)) for block in blocks])
+
+    def _send_blocks(self, effect: SendBlocks) -> None:
+        frame = self._frames.get(effect.blocks)
+        if frame is None:
+            frame = wire.bundle_frame(map(self._bytes_of, effect.blocks))
+            self._frames[effect.blocks] = frame
+            if len(self._frames) > FRAMES_REMEMBERED:
+                self._frames.popitem(last=False)
+        self._network.send(effect.peer, frame)
+
+    def _bytes_of(self, ref: Ref) -> bytes:
+        data = self._recent.data(ref) or self._parts.store.block(ref)
+        if data is None:
+            raise StoreDamaged(f"{self._parts.store.path}: block {ref} was stored and is gone")
+        return data
+
+    def _set_timer(self, at_ms: Millis) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0, at_ms - self._clock.now_ms()) / 1000
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer, at_ms)
+
+    def _on_timer(self, at_ms: Millis) -> None:
+        if self._clock.now_ms() < at_ms:
+            self._set_timer(at_ms)  # the clock was slewed meanwhile
+            return
+        self._inbox.tell(("timer", 0), TimerFired())
+
+    def _accuse(self, effect: Accuse) -> None:
+        proof = effect.proof
+        state = self._parts.genesis.members[proof.author].state
+        self._accused.labels(state).inc()
+        event(
+            _log,
+            "two blocks signed for one round",
+            level=logging.ERROR,
+            peer=state,
+            epoch=proof.epoch,
+            round=proof.round,
+            digest1=proof.digest1,
+            signature1=proof.signature1,
+            digest2=proof.digest2,
+            signature2=proof.signature2,
+        )
+
+    def _raise_alarm(self, effect: Alarm) -> None:
+        name = effect.trouble.name
+        self._alarms[name] = f"{effect.trouble.value}: {effect.detail}"
+        event(_log, "alarm", level=logging.ERROR, trouble=name, detail=effect.detail)
+
+    # Starting
+
+    def _recover(self) -> Recovered:
+        """What store and sign state hold; the mempool is told what own blocks have of it. Raises StoreDamaged."""
+        parts = self._parts
+        signed = parts.sign_state.block()
+        own = None if signed is None else self._own_block(signed)
+        try:
+            recovered = serving.recover(parts.store, own)
+        except MalformedBlock as err:
+            raise StoreDamaged(f"{parts.store.path}: {err}") from err
+        stored = [verified.block for verified in recovered.blocks]
+        blocks = stored if own is None or own.block in stored else [*stored, own.block]
+        self._payload.restored(blocks, recovered.records)
+        self._saw(recovered.blocks)
+        if own is not None:
+            self._signed_round = own.block.ref.round
+            self._saw((own,))
+        event(
+            _log,
+            "engine recovered",
+            blocks=len(recovered.blocks),
+            commit=parts.store.last_commit_index(),
+            signed_round=self._signed_round,
+        )
+        return recovered
+
+    def _own_block(self, signed: BlockSigned) -> VerifiedBlock:
+        path = self._parts.store.path.parent / "block"
+        try:
+            block = decode_block(signed.block)
+        except MalformedBlock as err:
+            raise StoreDamaged(f"{path}: {err}") from err
+        header = block.header
+        if (header.chain_id, header.epoch, header.author) != (
+            self._committee.chain_id,
+            EPOCH,
+            self._own,
+        ):
+            raise StoreDamaged(
+                f"{path}: a block of another ledger, epoch or member: this folder belongs to another node"
+            )
+        return of_own_store(block)
+
+    def _measure(self, metrics: Metrics) -> None:
+        self._step_seconds = metrics.counter("foedus_core_seconds", "Time spent in the core.")
+        self._accused = metrics.counter(
+            "foedus_equivocations", "Authors seen to sign two blocks for one round.", ("state",)
+        )
+        show = metrics.read_at_scrape
+        show("foedus_inbox_events", "Events that wait for the core.", lambda: len(self._inbox))
+        show("foedus_commits_waiting", "Commits that wait for the law.", lambda: len(self._applier))
+
+
+def committee_of(genesis: Genesis, chain_id: bytes) -> Committee:
+    """The validators of the founding epoch: the members, in the order of the genesis (RULINGS R3)."""
+    return Committee.found(
+        chain_id=Digest(chain_id),
+        block_keys=[member.block_key for member in genesis.members],
+        genesis_time_ms=Millis(genesis.time_ms),
+    )
+
+
+def _peers(genesis: Genesis) -> list[Peer]:
+    return [
+        Peer(
+            certificate=PeerCertificate(
+                member=index, state=member.state, certificate_pem=member.certificate_pem
+            ),
+            endpoint=member.peer_endpoint,
+        )
+        for index, member in enumerate(genesis.members)
+    ]

@@ -1,0 +1,103 @@
+"""Cosignatures between this node and its peers (RULINGS R36).
+
+out   each own line once it is durable; again each second until its size or a larger is final; to a new reader at once,
+      with the lines of the newest final checkpoint, so that who was away sees at once what is final
+in    from streams; and pulled: when nothing became final for a second, all lines that some peer holds for the size we lack
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from node.ledger.errors import MalformedRecord
+from node.ledger.finality import Added, Cosigned, Finality, encode_cosigned, parse_cosigned
+from node.network import wire
+from node.network.hosting import Rejected
+from node.network.link import Unanswered
+from node.network.network import Network
+from node.telemetry import event
+
+EVERY_S: Final = 1.0
+BAD_LINE_POINTS: Final = 20.0
+_log = logging.getLogger("foedus.engine")
+
+
+class Gossip:
+    """One per node."""
+
+    def __init__(self, finality: Finality, network: Network) -> None:
+        self._finality = finality
+        self._network = network
+        self._newest: dict[
+            int, int
+        ] = {}  # member -> the largest size it has cosigned, of good lines
+        self._turn = 0
+
+    def send(self, line: Cosigned) -> None:
+        """An own line, to every reader."""
+        self._network.broadcast(wire.cosigned_frame((encode_cosigned(line),)))
+
+    def greeting(self) -> bytes | None:
+        """What a new reader is sent: the own newest line and those of the newest final checkpoint."""
+        own = self._finality.newest_own()
+        lines = [] if own is None else [own]
+        lines += [line for line in self._finality.final_lines() if line != own]
+        return wire.cosigned_frame(map(encode_cosigned, lines)) if lines else None
+
+    def lines(self, size: int) -> Sequence[bytes]:
+        """What we hold for this size, for a peer that pulls."""
+        return [encode_cosigned(line) for line in self._finality.lines(size)]
+
+    def newest_of(self, member: int) -> int:
+        """The largest size that this member is known to have cosigned; 0 if none."""
+        return self._newest.get(member, 0)
+
+    def take(self, lines: Sequence[bytes]) -> None:
+        """Lines from a peer. Raises Rejected if one of them is none, or not signed by who it names."""
+        for data in lines:
+            try:
+                line = parse_cosigned(data)
+            except MalformedRecord as err:
+                raise Rejected(str(err), BAD_LINE_POINTS) from None
+            added = self._finality.add(line)
+            if added is Added.REFUSED:
+                why = f"cosigned line of member {line.member}, size {line.size}: not that member's"
+                raise Rejected(why, BAD_LINE_POINTS)
+            if added is Added.CONFLICT:
+                event(
+                    _log,
+                    "two roots for one size",
+                    level=logging.ERROR,
+                    member=line.member,
+                    size=line.size,
+                    root=line.root,
+                )
+            elif added is not Added.KNOWN:
+                self._newest[line.member] = max(self.newest_of(line.member), line.size)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        before = self._finality.final_size
+        while True:
+            await asyncio.sleep(EVERY_S)
+            for line in self._finality.to_resend():
+                self.send(line)
+            lacking, final = self._finality.unfinal_size, self._finality.final_size
+            if lacking is not None and final == before:
+                await self._pull(lacking)
+            before = final
+
+    async def _pull(self, size: int) -> None:
+        """Ask the next connected peer in turn."""
+        asked = [member for member in self._network.members() if self._network.is_connected(member)]
+        if not asked:
+            return
+        self._turn += 1
+        member = asked[self._turn % len(asked)]
+        try:
+            self.take(await self._network.cosignatures(member, size))
+        except Unanswered as err:
+            event(_log, "no cosignatures", level=logging.DEBUG, member=member, why=str(err))
+        except Rejected as err:
+            self._network.charge(member, str(err), err.points)
