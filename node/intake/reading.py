@@ -1,6 +1,6 @@
 """One device reading: the bytes a meter or a counter signs and publishes.
 
-A reading is fixed-width, big-endian, 82 bytes, one spelling by construction:
+A reading is fixed-width, big-endian, 90 bytes, one spelling by construction:
 
     version u8 = 1 | kind u8 | sequence u64 | time_s u64 | value u64 | signature 64B (Ed25519)
 
