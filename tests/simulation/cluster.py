@@ -50,7 +50,7 @@ from tests.simulation.trace import Trace
 
 GENESIS_MS: Final = 1_790_000_000_000
 START_MS: Final = GENESIS_MS + 60_000  # virtual time 0
-TABLES_EVERY: Final = 512  # steps between two looks at all tables: they are walked whole
+TABLES_EVERY: Final = 2_048  # steps between two looks at all tables: they are walked whole
 HEAL_DELTAS_MAX: Final = 120  # after healing, in deltas, until all commit again
 MakeCore = Callable[[Committee, Regime, ValidatorIndex, Recovered], Machine]
 

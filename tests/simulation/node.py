@@ -1,8 +1,8 @@
 """An honest node in virtual time: one core, its driver, its disk.
 
-The driver keeps the seven promises of `consensus.types`, and no more than these: what they leave open, a seed draws. What an
-own block refers to is synced before the sign state or after it, the sync takes time, and a crash may fall between any two
-effects and before, between and after the two syncs. Requests fail after a timeout, and even that news may be lost.
+The driver keeps the seven promises of `consensus.types`, and no more than these: what they leave open, a seed draws. Syncs and
+signatures take time, and a crash may fall between any two effects and before, between and after the two syncs of an own block.
+Requests fail after a timeout, and even that news may be lost.
 """
 
 from collections import deque
@@ -38,7 +38,6 @@ from consensus.types import (
     StoreBlocks,
     TimerFired,
     ValidatorIndex,
-    VerifiedBlock,
     WakeReceived,
 )
 from tests.simulation.clock import VirtualClock
@@ -88,21 +87,20 @@ class Peer(Protocol):
 
 @unique
 class CrashPoint(Enum):
-    BEFORE_SYNC = "the block is signed, nothing of it is durable"
-    BETWEEN_SYNCS = "store or sign state is durable, the other not"
-    AFTER_SYNC = "both are durable, nothing has left"
+    BEFORE_SYNC = "the block is signed, nothing is durable"
+    BETWEEN_SYNCS = "what the block refers to is durable, the sign state not"
+    AFTER_SYNC = "the sign state is durable, nothing has left"
     AFTER_ONE_SEND = "one peer may have the block"
     AFTER_COMMIT = "a commit is written, not synced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machinery:
-    """How fast this node's machine is, and in which order it does what may be done in any."""
+    """How fast this node's machine is, and how wrong its clock."""
 
     skew_ms: int = 0  # of its clock, constant
     sync_ms: int = 0
     sign_ms: int = 0
-    sign_state_first: bool = False
     request_timeout_ms: int = 2_000
     silent_failures: int = 0  # chance in thousandths that not even RequestFailed comes
 
@@ -258,25 +256,36 @@ class HonestNode:
         self._busy = False
 
     def _persist(self, block: Block) -> None:
-        """The barrier: two syncs, half of the time each, and a crash may fall before, between or after them."""
-        if self._crash_here(CrashPoint.BEFORE_SYNC):
-            return
+        """The barrier (promise 2): two syncs, half of the time each; a crash may fall before, between or after them."""
+        first, second = self.syncs(block)
         half = self._machinery.sync_ms // 2
 
-        def first() -> None:
-            self.store.sync()
+        def begin() -> None:
+            first()
             if not self._crash_here(CrashPoint.BETWEEN_SYNCS):
-                self._now_or_later(half, second)
+                self._now_or_later(half, finish)
 
-        def second() -> None:
-            self.sign_state = self._mint.data[block.ref]
-            self.store.put_block(block.ref, self._mint.data[block.ref])
+        def finish() -> None:
+            second()
             self._watch.persisted(self.index, block)
             if not self._crash_here(CrashPoint.AFTER_SYNC):
                 self._carry_out()
                 self._work()
 
-        self._now_or_later(half, first)
+        if not self._crash_here(CrashPoint.BEFORE_SYNC):
+            self._now_or_later(half, begin)
+
+    def syncs(self, block: Block) -> tuple[Callable[[], None], Callable[[], None]]:
+        """First what the block refers to; then the sign state, and only after it the store, where peers read (SPEC 10)."""
+
+        def sign_and_put() -> None:
+            self.sign_state = self._mint.data[block.ref]
+            self.put_own(block)  # not synced: should a crash lose it, the sign state has it
+
+        return self.store.sync, sign_and_put
+
+    def put_own(self, block: Block) -> None:
+        self.store.put_block(block.ref, self._mint.data[block.ref])
 
     def _now_or_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         if delay_ms:

@@ -93,7 +93,7 @@ def draw(seed: int) -> Regime:
     byzantine = tuple(sorted(rng.sample(range(size), rng.choice((0, faults, faults, faults)))))
     strategies = tuple(rng.choice(STRATEGIES) for _ in byzantine)
     parameters = _parameters(rng)
-    storm_ms = parameters.min_round_delay_ms * rng.randint(60, 160)
+    storm_ms = parameters.min_round_delay_ms * 20 + parameters.delta_ms * rng.randint(20, 100)
     honest = [index for index in range(size) if index not in byzantine]
     return Regime(
         seed=seed,
@@ -137,7 +137,6 @@ def _machinery(rng: Random, parameters: Parameters) -> Machinery:
         skew_ms=rng.choice((0, 0, rng.randint(-2_000, 2_000))),
         sync_ms=rng.choice((0, 0, 4, 40)),
         sign_ms=rng.choice((0, 1, 5)),
-        sign_state_first=rng.random() < 0.5,
         request_timeout_ms=parameters.delta_ms * rng.choice((2, 8)),
         silent_failures=rng.choice((0, 0, 200)),
     )

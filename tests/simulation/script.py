@@ -1,0 +1,265 @@
+"""Hand-written schedules: real cores at seats 1 to 3 of four, a liar's hand at seat 0, and links that one script rules.
+
+Every message arrives one millisecond after it was sent, unless the script holds a push; `release` lets go what is held. Nothing
+is lost: the schedules here stay within partial synchrony. The leader of round r is seat r mod 4.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+from consensus.committee import Committee
+from consensus.core import Core
+from consensus.types import (
+    Accuse,
+    Alarm,
+    Block,
+    BlocksReceived,
+    CommitDecided,
+    Digest,
+    Effect,
+    Event,
+    Millis,
+    Parameters,
+    PeerConnected,
+    Propose,
+    Recovered,
+    Ref,
+    Reject,
+    Round,
+    ValidatorIndex,
+    VerifiedBlock,
+)
+from tests.simulation.checkers import Conduct, Facts, History
+from tests.simulation.clock import Action, VirtualClock
+from tests.simulation.desk import Request
+from tests.simulation.mint import Mint
+from tests.simulation.node import HonestNode, Machine, Machinery
+
+GENESIS_MS: Final = 1_790_000_000_000
+START_MS: Final = GENESIS_MS + 60_000
+SIZE: Final = 4
+LIAR: Final = 0
+HONEST: Final = (1, 2, 3)
+CHAIN: Final = Digest(bytes(range(32)))
+
+Passes = Callable[["ScriptedNode", Event], Event | None]
+
+
+class ScriptedNode(HonestNode):
+    """A node without some repair: `passes` changes or drops what arrives, as a driver of the unrepaired rules would."""
+
+    passes: Passes | None = None
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._held: dict[int, list[Event]] = {}  # peer -> pushes that wait for the script
+
+    def hold(self, peer: int) -> None:
+        """Pushes to this peer wait; questions and answers do not."""
+        self._held.setdefault(peer, [])
+
+    def release(self, peer: int) -> None:
+        for event in self._held.pop(peer):
+            self._send(peer, event)
+
+    def _send(self, peer: int, event: Event) -> None:
+        if peer in self._held:
+            self._held[peer].append(event)
+        else:
+            super()._send(peer, event)
+
+    def submit_every(self, period_ms: int) -> None:
+        def submit() -> None:
+            self.submit()
+            self._clock.call_in(period_ms, submit)
+
+        self._clock.call_in(period_ms, submit)
+
+    def highest_stored(self) -> int:
+        return self.store.highest_round()
+
+    def receive(self, event: Event) -> None:
+        seen = event if self.passes is None else self.passes(self, event)
+        if seen is not None:
+            super().receive(seen)
+
+
+class Wires:
+    """Everything arrives a millisecond later."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+
+    def send(self, source: int, target: int, arrive: Action) -> None:
+        self._clock.call_in(1, arrive)
+
+
+class LiarSeat:
+    """Answers nothing. What the liar says, the script says."""
+
+    def receive(self, event: Event) -> None:
+        return
+
+    def serve(self, request: Request, asker: int, reply: Callable[[Event], None]) -> None:
+        return
+
+
+class Stage:
+    """The cores, the clock, and the checkers; `until` lets time pass to a condition."""
+
+    def __init__(
+        self,
+        *,
+        gc_depth: int,
+        parameters: dict[int, Parameters],
+        passes: Passes | None = None,
+    ) -> None:
+        self.committee = Committee.with_order(
+            leaders=tuple(map(ValidatorIndex, range(SIZE))),
+            chain_id=CHAIN,
+            members=Digest(bytes(32)),
+            genesis_time_ms=Millis(GENESIS_MS),
+        )
+        facts = Facts(
+            size=SIZE,
+            byzantine=frozenset({LIAR}),
+            chain_id=CHAIN,
+            epoch=0,
+            committee_hash=bytes(32),
+            genesis_time_ms=GENESIS_MS,
+            gc_depth=gc_depth,
+            leaders=tuple(range(SIZE)),
+        )
+        self.clock = VirtualClock()
+        self.wires = Wires(self.clock)
+        self.mint = Mint(self.committee)
+        self.history = History(facts, self.mint.rounds)
+        self.conduct = Conduct(facts)
+        self.liar_until = 0  # the liar behaves in rounds up to this one
+        self.lacking: int | None = None  # the honest seat whose blocks the liar does not wait for
+        self._liar_round = 0
+        self._gc_depth = gc_depth
+        self._parameters = parameters
+        self._shown: dict[Ref, None] = {}
+        peers: dict[int, ScriptedNode | LiarSeat] = {LIAR: LiarSeat()}
+        self.nodes = {
+            index: ScriptedNode(
+                index=index,
+                make=self._make,
+                machinery=Machinery(request_timeout_ms=500),
+                clock=self.clock,
+                network=self.wires,
+                mint=self.mint,
+                watch=self,
+                rng=Random(index),
+                start_ms=START_MS,
+                peers=peers,
+                gc_depth=gc_depth,
+            )
+            for index in HONEST
+        }
+        peers.update(self.nodes)
+        for node in self.nodes.values():
+            node.passes = passes
+
+    def _make(self, own: ValidatorIndex, recovered: Recovered) -> Machine:
+        return Core(
+            committee=self.committee,
+            own=own,
+            parameters=self._parameters[own],
+            recovered=recovered,
+            gc_depth=self._gc_depth,
+        )
+
+    # The hand
+
+    def begin(self) -> None:
+        for node in self.nodes.values():
+            self.start(node.index)
+
+    def start(self, index: int) -> None:
+        node = self.nodes[index]
+        self.history.restarted(index, node.store.last_commit_index())
+        node.start()
+        for other in range(SIZE):
+            if other in self.nodes and other != index and self.nodes[other].up:
+                self.nodes[other].receive(PeerConnected(ValidatorIndex(index)))
+            if other == LIAR or (other != index and self.nodes[other].up):
+                node.receive(PeerConnected(ValidatorIndex(other)))
+
+    def until(self, condition: Callable[[], bool], *, within_ms: int = 6_000) -> None:
+        reached = self.clock.run(self.clock.now_ms + within_ms, condition)
+        assert reached, f"the schedule's condition did not come within {within_ms} ms"
+
+    def wait(self, for_ms: int) -> None:
+        self.clock.run(self.clock.now_ms + for_ms)
+
+    def made(self, index: int, round_: int) -> bool:
+        return any(block.ref.author == index for block in self.mint.rounds.get(round_, ()))
+
+    def block(self, author: int, round_: int) -> Ref:
+        """The first block this author made of the round."""
+        return next(b.ref for b in self.mint.rounds[round_] if b.ref.author == author)
+
+    def lie(self, round_: int, parents: Sequence[Ref], *, salt: int = 0) -> VerifiedBlock:
+        """A block of the liar's, its own parent first."""
+        wanted = Propose(
+            round=Round(round_),
+            parents=tuple(parents),
+            time_ms=Millis(START_MS + self.clock.now_ms),
+            flags=0,
+            commit_votes=(),
+        )
+        return self.mint.make(LIAR, wanted, (b"%d" % salt,))
+
+    def show(self, to: Sequence[int], *blocks: VerifiedBlock) -> None:
+        for target in to:
+            event = BlocksReceived(ValidatorIndex(LIAR), blocks)
+            self.wires.send(LIAR, target, partial(self.nodes[target].receive, event))
+
+    def height(self, index: int) -> int:
+        return self.history.heights.get(index, 0)
+
+    # node.Watch
+
+    def stepped(self, node: int, event: Event, effects: list[Effect]) -> None:
+        return
+
+    def persisted(self, node: int, block: Block) -> None:
+        self.conduct.signed(node, block.ref)
+
+    def shown(self, node: int, ref: Ref) -> None:
+        if ref not in self._shown:
+            self.conduct.signed(node, ref)
+            self._shown[ref] = None
+            self._behave()
+
+    def decided(self, node: int, effect: CommitDecided) -> None:
+        self.history.committed(node, effect)
+
+    def said(self, node: int, effect: Reject | Accuse | Alarm) -> None:
+        self.conduct.said(node, effect)
+
+    def crashed(self, node: int, lost_writes: int) -> None:
+        return
+
+    def _behave(self) -> None:
+        """The liar's block of the next round, as an honest validator would make and show it."""
+        while self._liar_round < self.liar_until:
+            before = {ref.author: ref for ref in self._shown if ref.round == self._liar_round} or {
+                ref.author: ref for ref in self.committee.genesis if self._liar_round == 0
+            }
+            before.pop(ValidatorIndex(LIAR), None)
+            waits_for = [each for each in HONEST if each != self.lacking]
+            if any(each not in before for each in waits_for):
+                return
+            own = (
+                self.block(LIAR, self._liar_round)
+                if self._liar_round
+                else self.committee.genesis[LIAR]
+            )
+            self._liar_round += 1
+            block = self.lie(self._liar_round, [own, *(before[each] for each in sorted(before))])
+            self.show(HONEST, block)
