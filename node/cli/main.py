@@ -8,8 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
+from node.audit.command import register as register_audit
 from node.cli.assess import assess_command
 from node.cli.bench_command import bench_app
+from node.cli.demo_command import demo_command
 from node.cli.genesis_command import genesis_app
 from node.cli.init_command import init_command
 from node.cli.intake_command import intake_app
@@ -65,8 +67,10 @@ def _register(app: typer.Typer) -> None:
     app.command("runs")(runs_command)
     app.command("facilities")(facilities_command)
     app.command("assess")(assess_command)
+    register_audit(app)
     app.add_typer(intake_app(), name="intake")
     app.add_typer(bench_app(), name="bench")
+    app.command("demo")(demo_command)
 
 
 def _global_options(

@@ -43,6 +43,14 @@ class MemoryBuckets:
     def bucket(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return sorted(self._buckets.get(number, {}).items())
 
+    def rows(self) -> dict[Row, bytes]:
+        """Every pair."""
+        return {
+            (number, key): value
+            for number, pairs in self._buckets.items()
+            for key, value in pairs.items()
+        }
+
     def write(self, rows: Mapping[Row, bytes | None]) -> None:
         for (number, key), value in rows.items():
             pairs = self._buckets.setdefault(number, {})

@@ -21,10 +21,10 @@ from node.cli.founding import (
     read_parties,
     read_policy,
     sign_proposal,
-    trust_policy,
 )
 from node.ledger.errors import MalformedGenesis
 from node.ledger.genesis import encode_genesis, parse_unsigned_genesis, with_signature
+from node.ledger.trust import trust_policy
 from node.log.policy import parse_policy
 from node.settings import load_settings
 from node.signing.keys import generate_node_keys

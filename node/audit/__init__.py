@@ -1,0 +1,20 @@
+"""Offline audit: is this history what the states signed, and what the law makes of it? If not: where, and who said otherwise.
+
+Reading order:
+
+    findings      what an audit says: depths, findings, sources, the verdict
+    source        what a history is read from, and what it means that something is lost
+    store_source  a node's home or data folder; `archive` an export; `web` a running node
+    archive       the layout of an export; `export` writes one
+    structure     entries -> leaf hashes -> tree -> root
+    certificates  founding signatures, checkpoints, cosignatures; who signed two roots
+    order         the sequence of commits, again, from the signed blocks
+    law           every leaf again, from the sequence
+    store_rows    every other row of a store against the replay
+    compare       two sources side by side: entry and byte range
+    audit         all of it, source by source
+    command       `foedus audit`; `evidence` what it writes down
+
+The order and the law are not written a second time: `consensus` and `node.ledger.plan` are what every node runs, and a pure
+function of the signed bytes (decision 0041).
+"""

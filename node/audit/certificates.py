@@ -1,0 +1,167 @@
+"""Who signed what: the genesis, the checkpoints, and who signed two roots of one log."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from consensus.committee import quorum_of
+from node.audit.findings import Depth, Findings
+from node.audit.source import Certificate, Lost, Source
+from node.ledger.finality import Cosigned
+from node.ledger.genesis import Genesis
+from node.log.cosignature import Cosignature
+from node.signing.checkpoints import verify_cosignature
+from node.signing.verify import verify_ed25519
+
+RootAt = Callable[[int], bytes]
+"""Root of a source's tree at a size. Raises Lost."""
+
+UNKNOWN: Final = "?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A checkpoint after its lines were verified."""
+
+    certificate: Certificate
+    good: tuple[Cosigned, ...]  # ascending by member, each member once
+    signers: tuple[str, ...]  # their states
+    is_final: bool  # a quorum of members signed this root
+
+    @property
+    def size(self) -> int:
+        return self.certificate.checkpoint.size
+
+    @property
+    def root(self) -> bytes:
+        return self.certificate.checkpoint.root
+
+
+def judge(certificate: Certificate, genesis: Genesis, findings: Findings) -> Judged:
+    """Verify every line. A bad or strange one is a finding about the copy: nobody signed it."""
+    checkpoint = certificate.checkpoint
+    what = f"checkpoint of size {checkpoint.size}"
+    if checkpoint.origin != genesis.origin:
+        findings.add(
+            Depth.CERTIFICATES,
+            f"{what}: origin {checkpoint.origin!r:.80}, the genesis says {genesis.origin!r}",
+        )
+    if checkpoint.extensions:
+        findings.add(Depth.CERTIFICATES, f"{what}: has extension lines, and ours have none")
+    for line in certificate.strange:
+        findings.add(Depth.CERTIFICATES, f"{what}: a line of nobody: {line}")
+    good: dict[int, Cosigned] = {}
+    for cosigned in certificate.lines:
+        member = genesis.members[cosigned.member]
+        cosignature = Cosignature(timestamp=cosigned.timestamp, signature=cosigned.signature)
+        if verify_cosignature(member.state, member.cosigner_key, checkpoint, cosignature) is None:
+            findings.add(
+                Depth.CERTIFICATES, f"{what}: the line of {member.state} is not by its cosigner"
+            )
+        elif cosigned.member in good:
+            findings.add(Depth.CERTIFICATES, f"{what}: {member.state} stands there twice")
+        else:
+            good[cosigned.member] = cosigned
+    for index, signature in certificate.log_lines:
+        member = genesis.members[index]
+        if not verify_ed25519(member.log_key, checkpoint.text(), signature):
+            findings.add(
+                Depth.CERTIFICATES, f"{what}: the log line of {member.state} is not by its log key"
+            )
+    signers = tuple(genesis.members[index].state for index in sorted(good))
+    return Judged(
+        certificate=certificate,
+        good=tuple(good[index] for index in sorted(good)),
+        signers=signers,
+        is_final=len(good) >= quorum_of(len(genesis.members)),
+    )
+
+
+def judge_source(
+    source: Source, genesis: Genesis, root_at: RootAt, findings: Findings
+) -> list[Judged]:
+    """All certificates of a source, ascending by size, each against the root of the source's own entries."""
+    judged = [judge(certificate, genesis, findings) for certificate in source.certificates]
+    parting: list[tuple[Judged, bytes]] = []
+    quorum = quorum_of(len(genesis.members))
+    for found in judged:
+        if not found.is_final:
+            names = ", ".join(found.signers) or "nobody"
+            findings.add(
+                Depth.CERTIFICATES,
+                f"checkpoint of size {found.size}: cosigned by {names}, and {quorum} of"
+                f" {len(genesis.members)} members make a quorum",
+            )
+        if found.size > source.size:
+            findings.add(
+                Depth.CERTIFICATES,
+                f"{found.size} entries are cosigned, {source.size} are here: the end is lost, or was put back",
+                proven_by=found.signers,
+            )
+            continue
+        try:
+            root = root_at(found.size)
+        except Lost:
+            continue  # the structure says what is lost
+        if root != found.root:
+            parting.append((found, root))
+    if parting:
+        # Once two logs have parted they differ at every later size: the first and the last one say it all.
+        for found, root in dict.fromkeys((parting[0], parting[-1])):
+            findings.add(
+                Depth.CERTIFICATES,
+                f"the first {found.size} entries lead to root {root.hex()}, cosigned is {found.root.hex()}",
+                proven_by=found.signers,
+                proof={"checkpoint": found.certificate.note(genesis).decode()},
+            )
+    return judged
+
+
+def contradictions(
+    genesis: Genesis, sources: Sequence[tuple[str, Sequence[Judged], RootAt]], findings: Findings
+) -> None:
+    """Members who cosigned two roots that no one log has both: two at one size, or a later one that does not continue it.
+
+    Each pair of checkpoints is looked at once; the larger one's source shows the root that its log has at the smaller size, and
+    that root counts only if the larger checkpoint is over the same tree.
+    """
+    seen: set[tuple[str, int, bytes]] = set()
+    for (name, first), (other, second, root_at) in _pairs(sources):
+        small, large = first, second
+        if small.size > large.size:
+            continue
+        try:
+            at_small = large.root if small.size == large.size else root_at(small.size)
+            is_its_own = root_at(large.size) == large.root
+        except Lost:
+            continue
+        if at_small == small.root or not is_its_own:
+            continue
+        guilty = [state for state in small.signers if state in large.signers]
+        for state in guilty:
+            if (state, small.size, small.root) in seen:
+                continue
+            seen.add((state, small.size, small.root))
+            findings.add(
+                Depth.CERTIFICATES,
+                f"{state} cosigned root {small.root.hex()} at size {small.size} (shown by {name}) and root"
+                f" {large.root.hex()} at size {large.size} (shown by {other}), whose first {small.size} entries have root"
+                f" {at_small.hex()}",
+                accused=(state,),
+                proof={
+                    "first": small.certificate.note(genesis).decode(),
+                    "second": large.certificate.note(genesis).decode(),
+                },
+            )
+
+
+def _pairs(
+    sources: Sequence[tuple[str, Sequence[Judged], RootAt]],
+) -> Iterator[tuple[tuple[str, Judged], tuple[str, Judged, RootAt]]]:
+    for name, judged, _ in sources:
+        for other, others, root_at in sources:
+            for first in judged:
+                # Of one healthy source every certificate is compared with its own tree already; the last one is enough.
+                for second in others[-1:] if name != other else others:
+                    if first is not second:
+                        yield (name, first), (other, second, root_at)

@@ -1,0 +1,244 @@
+"""`foedus audit` and `foedus export`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from node.audit.audit import audit_sources
+from node.audit.copies import Progress, Silent, Tick
+from node.audit.evidence import write_evidence
+from node.audit.export import Exported, export_home
+from node.audit.findings import AuditReport, Depth, Verdict
+from node.ledger.genesis import GENESIS_BYTES_MAX
+from node.reporting import CouldNot, JsonOption, Report, reporting, table
+from node.settings import FILE_NAME, load_settings
+
+SHOWN_MAX = 20  # findings on the screen; all of them are in the evidence file
+
+GenesisOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--genesis",
+        help="Judge by this genesis document, which you had before; else by that of the first home or export named.",
+        show_default=False,
+        metavar="FILE",
+    ),
+]
+
+
+class _Shown:
+    """Progress bars on standard error."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    def start(self, what: str, total: int | None) -> Tick:
+        task = self._bars.add_task(what, total=total)
+        return lambda steps: self._bars.advance(task, steps)
+
+
+@contextmanager
+def _progress(report: Report) -> Iterator[Progress]:
+    console: Console = report.notes
+    if report.as_json or not console.is_terminal:
+        yield Silent()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+        yield _Shown(bars)
+
+
+def audit_command(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR|URL...",
+            help="Homes or data folders of nodes (stopped, or running: as they stand now), exports, or https://host:port of"
+            " running nodes. Several are compared with each other.",
+        ),
+    ],
+    *,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A copy to compare with; its own history is not run again. May be repeated.",
+            show_default=False,
+            metavar="DIR|URL",
+        ),
+    ] = None,
+    genesis: GenesisOption = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            help="Judge by the genesis of this home.",
+            show_default=False,
+            metavar="DIR",
+        ),
+    ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write evidence if there is any; else foedus-evidence-….json here. Never overwritten.",
+            show_default=False,
+            metavar="FILE",
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Replay a history offline and name what is wrong with it: node, entry, byte range, and whose signature shows it.
+
+    Every copy is looked at in depth: its parts, its tree, the founding signatures and cosignatures, each signature in it, the
+    order (the commit rule is run again over the signed blocks), the law (every record and the state are derived again), for a
+    node's store every other row, and other copies byte by byte. What a source does not show is said: a node's URL shows no
+    blocks, and entries only where publication is `open`.
+
+    Exit status: 0 consistent, 1 inconsistent (evidence is written to a file), 2 could not be checked.
+
+    For example:
+
+      foedus audit us-home
+
+      foedus audit br-home --against https://ke.example:7452 --evidence br.json
+
+      foedus audit export-us export-ke --genesis genesis.cbor --json
+    """
+    with reporting(json_output) as report:
+        pinned = _genesis(genesis, home)
+        with _progress(report) as progress:
+            found = audit_sources(sources, against=against or (), pinned=pinned, progress=progress)
+        written = write_evidence(found, evidence) if found.findings or found.misdeeds else None
+        document = {**found.as_json(), "evidence": None if written is None else str(written)}
+        report.show(document, _text(found))
+        _end(report, found, written)
+
+
+def export_command(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
+    *,
+    home: Annotated[
+        Path,
+        typer.Option(
+            "--home",
+            envvar="FOEDUS_HOME",
+            help="Home or data folder of the node to export.",
+            metavar="DIR",
+        ),
+    ] = Path(),
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Up to this final checkpoint, so that exports of several nodes can be equal; else the newest.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Write a node's final history as plain files: genesis, checkpoint, tiles, entries, commits, signed blocks, manifest.
+
+    Two honest nodes' exports of one size have the same manifest, byte for byte; cosignatures and block signatures lie beside it.
+    The node may be stopped or running. The folder appears when it is complete, and never in place of another.
+
+    Exit status: 0 written, 2 not: nothing is final, the store is damaged, or OUT exists.
+
+    For example:
+
+      foedus export --home us-home export-us
+
+      foedus export --home ke-home --size 412 export-ke --json
+    """
+    with reporting(json_output) as report:
+        with _progress(report) as progress:
+            made = export_home(home, out, size=size, progress=progress)
+        report.show(_exported_view(made), _exported_text(made))
+
+
+def register(app: typer.Typer) -> None:
+    """Add this face's commands to the root of the command (decision 0031)."""
+    app.command("audit")(audit_command)
+    app.command("export")(export_command)
+
+
+def _genesis(genesis: Path | None, home: Path | None) -> bytes | None:
+    """The document to judge by. Raises CouldNot, OSError, BadSettings."""
+    if genesis is not None and home is not None:
+        raise CouldNot("--genesis and --home both say whom to trust: give one of them")
+    path = genesis
+    if home is not None:
+        path = load_settings(home / FILE_NAME, {}).genesis_path
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        data = file.read(GENESIS_BYTES_MAX + 1)
+    if len(data) > GENESIS_BYTES_MAX:
+        raise CouldNot(f"{path}: more than {GENESIS_BYTES_MAX} bytes: no genesis document")
+    return data
+
+
+def _text(found: AuditReport) -> Sequence[Any]:
+    drill = "DRILL " if found.drill else ""
+    parts: list[Any] = [f"{drill}{found.origin or '(no genesis)'}, ledger {found.chain_id}"]
+    for source in found.sources:
+        rows = [(depth.value, source.checked[depth]) for depth in Depth]
+        title = f"{source.name} ({source.kind}, {source.where})"
+        parts.append(table(title, ("depth", "checked"), rows))
+    members = len(found.members)
+    if found.cosigned_by:
+        missing = [state for state in found.members if state not in found.cosigned_by]
+        also = f"; not seen: {', '.join(missing)}" if missing else ""
+        parts.append(
+            f"cosigned by {len(found.cosigned_by)} of {members} (quorum {found.quorum}):"
+            f" {', '.join(found.cosigned_by)}{also}"
+        )
+    parts.append(f"replayed {found.entries_replayed} entries")
+    for finding in found.findings[:SHOWN_MAX]:
+        parts.append(f"WRONG  {finding}")
+    if len(found.findings) > SHOWN_MAX:
+        parts.append(f"... and {len(found.findings) - SHOWN_MAX} findings more")
+    for misdeed in found.misdeeds[:SHOWN_MAX]:
+        parts.append(f"MISDEED  {misdeed}")
+    parts.append(f"verdict: {found.verdict.value}")
+    return parts
+
+
+def _end(report: Report, found: AuditReport, written: Path | None) -> None:
+    evidence = "" if written is None else f"; evidence: {written}"
+    match found.verdict:
+        case Verdict.INCONSISTENT:
+            report.answer_is_no(f"inconsistent: {len(found.findings)} findings{evidence}")
+        case Verdict.UNCHECKED:
+            report.failed(
+                "nothing could be shown: no source has both a whole tree and a final checkpoint"
+            )
+        case Verdict.CONSISTENT if written is not None:
+            report.note(f"consistent, but members signed against the rules{evidence}")
+        case Verdict.CONSISTENT:
+            pass
+
+
+def _exported_view(made: Exported) -> dict[str, Any]:
+    return {
+        "folder": str(made.folder),
+        "chain_id": made.chain_id,
+        "size": made.size,
+        "root": made.root,
+        "commits": made.commits,
+        "cosigned_by": list(made.cosigned_by),
+        "files": made.files,
+        "bytes": made.bytes,
+        "manifest_sha256": made.manifest_digest,
+    }
+
+
+def _exported_text(made: Exported) -> str:
+    return (
+        f"{made.folder}: {made.size} entries, {made.commits} commits, {made.files} files, {made.bytes} bytes;"
+        f" cosigned by {', '.join(made.cosigned_by)}\nroot {made.root}\nSHA-256 of manifest.json {made.manifest_digest}"
+    )

@@ -1,0 +1,410 @@
+"""One copy of the history under audit: what each depth has shown of it, and how what it found fits together.
+
+Depths build on one another: structure and certificates first, for every copy; then, for those audited whole, order, law and
+the store's other rows. Last, `explain` gives each entry that is not what it should be its one finding, by the best proof at hand.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from node.audit.archive import ExportSource
+from node.audit.archive_files import check_files
+from node.audit.certificates import Judged, judge_source
+from node.audit.compare import Comparison
+from node.audit.findings import (
+    FINDINGS_MAX,
+    Checked,
+    Depth,
+    Findings,
+    SourceReport,
+    differing,
+)
+from node.audit.law import LawResult, Replay, replay_batches, replay_log
+from node.audit.order import OrderReplay, committee_of
+from node.audit.source import Certificate, Lost, Source
+from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_sign_state
+from node.audit.store_source import StoreSource
+from node.audit.structure import Structure, examine, report
+from node.ledger.batch import CommittedBatch
+from node.ledger.genesis import Genesis, chain_id
+from node.ledger.plan import AppendPlan
+from node.signing.verify import VerifyPool
+
+Tick = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """What shows people how far a long audit is."""
+
+    def start(self, what: str, total: int | None) -> Tick:
+        """A new piece of work of `total` steps; the answer is told how many are done."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, what: str, total: int | None) -> Tick:
+        del what, total
+        return lambda _: None
+
+
+class Readable(Source, Protocol):
+    """A source that notes what was wrong while it was opened."""
+
+    damage: list[Lost]
+
+    def read_certificates(self, genesis: Genesis) -> None: ...
+
+
+NOT_RUN: Final = Checked(done=False, how_far="nothing before it could be read")
+REFERENCE: Final = Checked(done=False, how_far="read for comparison only")
+
+
+@dataclass(slots=True, kw_only=True)
+class Copy:
+    """A source and what is known of it so far."""
+
+    source: Readable
+    findings: Findings
+    judged: list[Judged] = field(default_factory=list)
+    structure: Structure = field(default_factory=lambda: Structure(size=0))
+    stands: bool = False  # its entries lead to a root that a quorum cosigned
+    law: LawResult = field(default_factory=LawResult)
+    law_from_blocks: bool = False
+    checked: dict[Depth, Checked] = field(default_factory=lambda: dict.fromkeys(Depth, NOT_RUN))
+
+    @property
+    def final(self) -> Judged | None:
+        """The largest checkpoint with a quorum that is within what is here."""
+        within = [j for j in self.judged if j.is_final and j.size <= self.source.size]
+        return max(within, key=lambda judged: judged.size, default=None)
+
+    @property
+    def hashes_stand(self) -> bool:
+        """The stored leaf hashes lead to the cosigned root."""
+        final = self.final
+        return final is not None and self.structure.stored_roots.get(final.size) == final.root
+
+    def report(self) -> SourceReport:
+        final = self.final
+        size = self.source.size
+        root = self.structure.roots.get(size, b"")
+        return SourceReport(
+            name=self.source.name,
+            kind=self.source.kind,
+            where=self.source.where,
+            size=size,
+            root=root.hex(),
+            final_size=0 if final is None else final.size,
+            final_root="" if final is None else final.root.hex(),
+            cosigned_by=() if final is None else final.signers,
+            checked=dict(self.checked),
+            entries_replayed=self.law.entries,
+            commits_replayed=self.law.commits,
+            replayed_root=self.law.root.hex(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What every copy is judged by."""
+
+    genesis: Genesis
+    document: bytes
+    pool: VerifyPool
+    progress: Progress
+
+    @property
+    def chain_id(self) -> bytes:
+        return chain_id(self.document)
+
+
+# --- every copy ----------------------------------------------------------------------------------
+
+
+def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
+    """Parts, tree and certificates. `sizes`: of every copy's checkpoints, so that roots can be compared across copies."""
+    source, findings = copy.source, copy.findings
+    parts = "genesis, checkpoints, tip"
+    if isinstance(source, ExportSource):
+        tick = ground.progress.start(f"{source.name}: files", None)
+        seen = check_files(source, ground.genesis, ground.document, findings, tick)
+        parts = f"{seen} files of the manifests"
+    for lost in source.damage:
+        findings.add(Depth.PARSE, lost.why, file=lost.file)
+    copy.checked[Depth.PARSE] = Checked(done=True, how_far=parts)
+    if source.size == 0:
+        findings.add(Depth.PARSE, "holds no entries")
+        return
+    tick = ground.progress.start(f"{source.name}: tree", source.size)
+    copy.structure = examine(source, sizes, tick)
+    copy.judged = judge_source(source, ground.genesis, copy.structure.root_at, findings)
+    final = copy.final
+    named = None if final is None else (final.size, final.root, final.signers)
+    copy.stands = report(copy.structure, named, findings)
+    whole = copy.structure.broken_at is None
+    what = "entries" if source.shows_entries else "leaf hashes (entries are not shown to everybody)"
+    copy.checked[Depth.STRUCTURE] = Checked(
+        done=whole, how_far=f"{source.size} {what}" if whole else "no root: see the findings"
+    )
+    copy.checked[Depth.CERTIFICATES] = _certificates(copy, final, len(ground.genesis.members))
+
+
+def _certificates(copy: Copy, final: Judged | None, members: int) -> Checked:
+    if final is None:
+        if not copy.source.certificates:
+            return Checked(done=False, how_far="no checkpoint is held: nothing here is final")
+        return Checked(done=False, how_far="no checkpoint has a quorum of good cosignatures")
+    how_far = (
+        f"{members} founding signatures; size {final.size} cosigned by {', '.join(final.signers)}"
+    )
+    if len(copy.judged) > 1:
+        how_far += f"; {len(copy.judged) - 1} earlier checkpoints"
+    if copy.source.size > final.size:
+        how_far += f"; {copy.source.size - final.size} entries after it are not final"
+    return Checked(done=True, how_far=how_far)
+
+
+def certificate_sizes(certificates: Sequence[Certificate]) -> list[int]:
+    return [certificate.checkpoint.size for certificate in certificates]
+
+
+# --- a copy audited whole ------------------------------------------------------------------------
+
+
+def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
+    """Order and law, and what only a store has. `others` stand in for blocks that this copy has lost."""
+    source = copy.source
+    if source.size == 0:
+        return
+    if not source.shows_entries:
+        for depth in (Depth.SIGNATURES, Depth.ORDER, Depth.LAW):
+            copy.checked[depth] = Checked(done=False, how_far="entries are not shown to everybody")
+        return
+    order = OrderReplay(
+        source,
+        committee_of(ground.genesis, ground.document),
+        ground.genesis,
+        ground.pool,
+        copy.findings,
+        others=others,
+    )
+    run = Replay(ground.genesis, ground.document, ground.pool)
+    rows = StoreRows(source, copy.findings) if isinstance(source, StoreSource) else None
+    complete = False
+    if source.last_commit is not None:
+        complete = _by_blocks(copy, ground, order, run, rows, source.last_commit)
+    else:
+        copy.checked[Depth.ORDER] = Checked(done=False, how_far="this source shows no blocks")
+    if not complete:
+        # Once more from the start, by the log alone; a store's rows want the commits that left no trace in it as well.
+        run = Replay(ground.genesis, ground.document, ground.pool)
+        rows = None
+        _by_log(copy, ground, run)
+    copy.checked[Depth.SIGNATURES] = Checked(
+        done=True,
+        how_far=f"{run.signatures} of entries and endorsements, {order.blocks} of blocks",
+    )
+    if isinstance(source, StoreSource):
+        _store(copy, source, ground, order, run, rows)
+    else:
+        copy.checked[Depth.STORE] = Checked(done=False, how_far="no node's store")
+
+
+def _by_blocks(
+    copy: Copy,
+    ground: Ground,
+    order: OrderReplay,
+    run: Replay,
+    rows: StoreRows | None,
+    last: int,
+) -> bool:
+    """Whether all commits could be followed."""
+    source = copy.source
+    tick = ground.progress.start(f"{source.name}: order and law", last)
+
+    def batches() -> Iterator[CommittedBatch]:
+        for ordered in order.commits(last):
+            commit = ordered.commit
+            yield CommittedBatch(
+                index=commit.index,
+                time_ms=commit.time_ms,
+                order_digest=commit.digest,
+                entries=ordered.entries,
+            )
+            tick(1)
+
+    copy.law = replay_batches(source, run, batches(), _told(rows), FINDINGS_MAX)
+    done = copy.law.commits
+    complete = done == last
+    copy.checked[Depth.ORDER] = Checked(
+        done=complete,
+        how_far=f"{done} commits" if complete else f"stopped at commit {done + 1} of {last}",
+    )
+    if not complete:
+        return False
+    copy.law_from_blocks = True
+    if copy.law.entries != source.size:
+        copy.findings.add(
+            Depth.LAW, f"holds {source.size} entries, its {last} commits give {copy.law.entries}"
+        )
+    copy.checked[Depth.LAW] = Checked(
+        done=True, how_far=f"{copy.law.entries} entries of {done} commits, by the blocks"
+    )
+    return True
+
+
+def _told(rows: StoreRows | None) -> Callable[[AppendPlan], None]:
+    def nobody(_: AppendPlan) -> None:
+        pass
+
+    return nobody if rows is None else rows.on_plan
+
+
+def _by_log(copy: Copy, ground: Ground, run: Replay) -> None:
+    source = copy.source
+    tick = ground.progress.start(f"{source.name}: law", source.size)
+    found = replay_log(source, run, source.size, lambda plan: tick(len(plan.leaves)), copy.findings)
+    copy.law = found
+    whole = not found.expected and run.machine.standing.tree.size == source.size
+    copy.checked[Depth.LAW] = Checked(
+        done=whole,
+        how_far=f"{found.entries} entries of {found.commits} commits, by the log itself"
+        if whole
+        else f"stopped after {found.entries} entries",
+    )
+
+
+def _store(
+    copy: Copy,
+    source: StoreSource,
+    ground: Ground,
+    order: OrderReplay,
+    run: Replay,
+    rows: StoreRows | None,
+) -> None:
+    findings = copy.findings
+    tick = ground.progress.start(f"{source.name}: blocks", None)
+    blocks = check_blocks(source, order, ground.pool, findings, tick)
+    waiting = check_mempool(source, findings)
+    check_sign_state(source, ground.genesis, ground.chain_id, findings)
+    if rows is None:
+        how_far = f"{blocks} blocks; state and indexes were not: the order stopped short"
+        copy.checked[Depth.STORE] = Checked(done=False, how_far=how_far)
+        return
+    rows.finish(run, copy.law)
+    copy.checked[Depth.STORE] = Checked(
+        done=True, how_far=f"{blocks} blocks, {waiting} waiting entries, state, indexes, tip"
+    )
+
+
+# --- what is wrong with single entries -----------------------------------------------------------
+
+
+def explain(copy: Copy, beside: Sequence[tuple[Copy, Comparison]]) -> None:
+    """One finding for each entry that is not what it should be. `beside`: other copies, compared from this one's side."""
+    wrong = set(copy.structure.parted) | set(copy.law.expected)
+    for _, comparison in beside:
+        wrong |= set(comparison.differing) | set(comparison.hashes_differ)
+    for index in sorted(wrong):
+        if not (_by_law(copy, index) or _by_others(copy, index, beside)):
+            _by_hash(copy, index)
+    for other, comparison in beside:
+        _lengths(copy, other, comparison)
+
+
+def _by_law(copy: Copy, index: int) -> bool:
+    """By what the signed blocks and the law give; by the log's own commits only where nothing better says otherwise."""
+    expected = copy.law.expected.get(index)
+    if expected is None:
+        return copy.law_from_blocks and index < copy.law.entries and _its_hash(copy, index)
+    final = copy.final
+    covered = final is not None and index < final.size
+    if not copy.law_from_blocks and not copy.stands:
+        return False
+    what = "altered: the signed blocks and the law give other bytes"
+    signers: tuple[str, ...] = ()
+    if covered and copy.stands and final is not None:
+        what = f"the law gives other bytes than these, which {', '.join(final.signers)} cosigned"
+    elif covered and final is not None and (copy.hashes_stand or copy.law.root == final.root):
+        signers = final.signers
+    span = differing(copy.source.entries(index, 1)[0], expected)
+    copy.findings.add(Depth.LAW, what, entry=index, byte_range=span, proven_by=signers)
+    return True
+
+
+def _its_hash(copy: Copy, index: int) -> bool:
+    """The entry is what the law gives: then, if it parted from its hash, the hash is wrong."""
+    if index in copy.structure.parted:
+        copy.findings.add(
+            Depth.STRUCTURE,
+            f"the stored tree hash of level 0, index {index} was altered: the entry is what blocks and law give",
+        )
+    return True
+
+
+def _by_others(copy: Copy, index: int, beside: Sequence[tuple[Copy, Comparison]]) -> bool:
+    """By another copy, if that one stands."""
+    for other, comparison in beside:
+        pair = comparison.differing.get(index)
+        final = other.final
+        if pair is None or final is None or index >= final.size or not other.stands:
+            continue
+        if copy.stands and copy.final is not None and index < copy.final.size:
+            what = f"differs from {other.source.name}, and both lead to cosigned roots"
+            signers: tuple[str, ...] = ()
+        else:
+            what = f"altered: {other.source.name} holds the bytes that lead to the cosigned root"
+            signers = final.signers
+        copy.findings.add(
+            Depth.COMPARE,
+            what,
+            entry=index,
+            byte_range=differing(*pair),
+            proven_by=signers,
+        )
+        return True
+    return False
+
+
+def _by_hash(copy: Copy, index: int) -> None:
+    """By this copy's own tree, which tells the entry but no bytes; or by nothing but the difference."""
+    final = copy.final
+    covered = final is not None and index < final.size
+    if index in copy.structure.parted:
+        if covered and copy.stands and final is not None:
+            copy.findings.add(
+                Depth.STRUCTURE,
+                f"the stored tree hash of level 0, index {index} was altered: the entry leads to the cosigned root",
+                proven_by=final.signers,
+            )
+        elif covered and copy.hashes_stand and final is not None:
+            what = "altered: its stored leaf hash leads to the cosigned root, the entry does not"
+            copy.findings.add(Depth.STRUCTURE, what, entry=index, proven_by=final.signers)
+        else:
+            what = "the entry and its stored leaf hash do not belong together"
+            copy.findings.add(Depth.STRUCTURE, what, entry=index)
+    elif index in copy.law.expected:
+        span = differing(copy.source.entries(index, 1)[0], copy.law.expected[index])
+        what = "the law, run over this log's own commits, gives other bytes here"
+        copy.findings.add(Depth.LAW, what, entry=index, byte_range=span)
+    elif not copy.stands:
+        copy.findings.add(Depth.COMPARE, "differs from another copy", entry=index)
+
+
+def _lengths(copy: Copy, other: Copy, comparison: Comparison) -> None:
+    """What another copy has as final and this one, a damaged store, has not."""
+    final = other.final
+    source = copy.source
+    if final is None or not isinstance(source, StoreSource) or source.opening_error is None:
+        return
+    if final.size > source.size and comparison.upto == source.size:
+        copy.findings.add(
+            Depth.COMPARE,
+            f"lost: {other.source.name} holds them, and this store's files cannot be read",
+            entries=(source.size, final.size - 1),
+            file=source.damaged_file,
+            proven_by=final.signers,
+        )

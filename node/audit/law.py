@@ -1,0 +1,233 @@
+"""Every leaf again: the law run over the sequence of commits, by the machine that every node runs (decision 0041).
+
+Batches come from the blocks where the order could be followed. Else they are cut from the log itself: what stands before each
+commit record are its entries, its time and order digest are the record's, and so are the counts of entries that were left out,
+which then nobody has recomputed. Commits that appended nothing have no trace in the log; the law did nothing in them (R23).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from node.audit.findings import Depth, Findings
+from node.audit.source import Lost, Source
+from node.ledger.batch import CommittedBatch
+from node.ledger.errors import MalformedRecord
+from node.ledger.genesis import Genesis
+from node.ledger.plan import AppendPlan, CommitMachine, MemoryFacts
+from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
+from node.ledger.records import decode_record, is_record
+from node.ledger.state_digest import MemoryBuckets, Row
+from node.signing.verify import SignatureCheck, VerifyPool
+
+LEAVES_STEP: Final = 256
+
+OnPlan = Callable[[AppendPlan], None]
+
+
+class Replay:
+    """The machine over memory alone. Every signature is verified, over all threads of the pool."""
+
+    def __init__(self, genesis: Genesis, document: bytes, pool: VerifyPool) -> None:
+        """Raises MalformedGenesis."""
+        self._pool = pool
+        self._reader = EntryReader()
+        self._facts = MemoryFacts()
+        self._buckets = MemoryBuckets()
+        self.machine, self.founding = CommitMachine.found(
+            genesis, document, facts=self._facts, buckets=self._buckets
+        )
+        self._take_over(self.founding)
+        self.signatures = 0  # verified so far
+
+    def commit(self, batch: CommittedBatch) -> AppendPlan:
+        self._verify_ahead(batch)
+        plan = self.machine.commit(batch, self._reader.read, self._pool.known)
+        self._take_over(plan)
+        for raw in batch.entries:
+            self._reader.forget(raw)
+        return plan
+
+    def pass_over(self, index: int, time_ms: int) -> None:
+        """Go to just before commit `index` where the commits up to it appended nothing."""
+        standing = self.machine.standing
+        if index - 1 > standing.index:
+            self.machine.standing = replace(standing, index=index - 1)
+        assert time_ms >= standing.time_ms, f"ledger time {standing.time_ms} -> {time_ms}"
+
+    def take_dropped(self, dropped: dict[str, int]) -> None:
+        """The counts that the log's commit record tells, where the transactions left out are not at hand."""
+        self.machine.standing = replace(self.machine.standing, dropped=dropped)
+
+    def state(self) -> dict[Row, bytes]:
+        """The whole state map, (bucket, key) -> value."""
+        return self._buckets.rows()
+
+    def _verify_ahead(self, batch: CommittedBatch) -> None:
+        checks: list[SignatureCheck] = []
+        for raw in batch.entries:
+            entry = self._reader.read(raw)
+            if isinstance(entry, Malformed):
+                continue
+            resolved = resolve(entry, self.machine.law.resolve_key)
+            if resolved is not None:
+                checks += open_checks(resolved, self._pool.known)
+                self.signatures += 1 + len(resolved.endorsers)
+        self._pool.verify_now(checks)
+
+    def _take_over(self, plan: AppendPlan) -> None:
+        self._facts.write(plan)
+        self._buckets.write(plan.state_rows)
+
+
+@dataclass(slots=True, kw_only=True)
+class LawResult:
+    """What the replay came to."""
+
+    entries: int = 0  # leaves made and compared
+    commits: int = 0  # commits run, the founding one not counted
+    root: bytes = b""  # after the last of them
+    state_digest: bytes = b""
+    expected: dict[int, bytes] = field(
+        default_factory=dict
+    )  # leaf index -> bytes the law gives, where they differ
+    complete: bool = False  # all commits that the source holds
+
+
+def replay_batches(
+    source: Source,
+    replay: Replay,
+    batches: Iterator[CommittedBatch],
+    on_plan: OnPlan,
+    expected_max: int,
+) -> LawResult:
+    """Run the law over these batches; each leaf is compared with the source's. Differences are gathered, not yet judged."""
+    result = LawResult()
+    _compare(source, replay.founding, result, expected_max)
+    on_plan(replay.founding)
+    for batch in batches:
+        plan = replay.commit(batch)
+        _compare(source, plan, result, expected_max)
+        on_plan(plan)
+        result.commits += 1
+    result.root = replay.machine.standing.tree.root()
+    result.state_digest = replay.machine.state_digest
+    return result
+
+
+def _compare(source: Source, plan: AppendPlan, result: LawResult, expected_max: int) -> None:
+    made = [appended.leaf for appended in plan.leaves]
+    result.entries += len(made)
+    if not made:
+        return
+    here = max(0, min(len(made), source.size - plan.first))
+    try:
+        held: list[bytes | None] = list(source.entries(plan.first, here)) if here else []
+    except Lost:
+        held = [_one(source, plan.first + offset) for offset in range(here)]
+    for offset, leaf in enumerate(made[:here]):
+        # What cannot be read at all is the structure's finding.
+        if (
+            held[offset] is not None
+            and held[offset] != leaf
+            and len(result.expected) < expected_max
+        ):
+            result.expected[plan.first + offset] = leaf
+
+
+def _one(source: Source, index: int) -> bytes | None:
+    try:
+        return source.entries(index, 1)[0]
+    except Lost:
+        return None
+
+
+class BrokenLog(Exception):
+    """The log cannot be cut into commits further; the finding is made already."""
+
+
+def replay_log(
+    source: Source, replay: Replay, size: int, on_plan: OnPlan, findings: Findings
+) -> LawResult:
+    """Run the law over the log's own commits, up to `size`. Stops at the first commit that the law does not give."""
+    result = LawResult()
+    plan = replay.founding
+    _compare(source, plan, result, 1)
+    on_plan(plan)
+    try:
+        for batch, dropped in _commits_of(source, plan.tree.size, size, findings):
+            if result.expected:
+                break
+            _check_batch(replay, batch, findings)
+            replay.pass_over(batch.index, batch.time_ms)
+            replay.take_dropped(dropped)
+            plan = replay.commit(batch)
+            _compare(source, plan, result, 1)
+            on_plan(plan)
+            result.commits += 1
+        if not result.expected and replay.machine.standing.tree.size != size:
+            made = replay.machine.standing.tree.size
+            findings.add(Depth.LAW, f"the log's commits end at entry {made}, it has {size}")
+    except BrokenLog:
+        pass
+    result.root = replay.machine.standing.tree.root()
+    result.state_digest = replay.machine.state_digest
+    return result
+
+
+def _check_batch(replay: Replay, batch: CommittedBatch, findings: Findings) -> None:
+    standing = replay.machine.standing
+    if batch.index <= standing.index or batch.time_ms < standing.time_ms:
+        findings.add(
+            Depth.LAW,
+            f"commit record {batch.index} of time {batch.time_ms} follows record {standing.index} of time {standing.time_ms}",
+        )
+        raise BrokenLog
+
+
+def _commits_of(
+    source: Source, first: int, size: int, findings: Findings
+) -> Iterator[tuple[CommittedBatch, dict[str, int]]]:
+    entries: list[bytes] = []
+    for start in range(first, size, LEAVES_STEP):
+        try:
+            leaves = source.entries(start, min(LEAVES_STEP, size - start))
+        except Lost as lost:
+            findings.add(
+                Depth.LAW, f"the law cannot be run past entry {start}: {lost.why}", file=lost.file
+            )
+            raise BrokenLog from lost
+        for index, leaf in enumerate(leaves, start=start):
+            if not is_record(leaf):
+                entries.append(leaf)
+                continue
+            try:
+                closing = _commit_record(leaf, tuple(entries))
+            except MalformedRecord as err:
+                findings.add(Depth.LAW, f"is no record: {err}", entry=index)
+                raise BrokenLog from err
+            if closing is not None:
+                yield closing
+                entries = []
+
+
+def _commit_record(
+    leaf: bytes, entries: tuple[bytes, ...]
+) -> tuple[CommittedBatch, dict[str, int]] | None:
+    """The batch that this commit record closes, and its counts; None for a record of another type. Raises MalformedRecord."""
+    match decode_record(leaf):
+        case {
+            "type": "commit",
+            "index": int(index),
+            "time_ms": int(time_ms),
+            "order_digest": bytes(order_digest),
+            "dropped": dict(dropped),
+        } if all(isinstance(count, int) and count > 0 for count in dropped.values()):
+            batch = CommittedBatch(
+                index=index, time_ms=time_ms, order_digest=order_digest, entries=entries
+            )
+            return batch, dropped
+        case {"type": "commit"}:
+            raise MalformedRecord("a commit record lacks index, time_ms, order_digest or dropped")
+        case _:
+            return None

@@ -1,0 +1,274 @@
+"""The sequence of commits again, from the signed blocks: by the same commit rule and linearizer that every node runs.
+
+For each commit record the source is asked for the leader, for the blocks that decided it, and for their history above the
+floor of that commit (SPEC 8). All are checked as a node checks a peer's: form, name, validity, signature. Then the rule is asked
+which leader comes next. What the record says is only compared with the answer:
+
+    record 7: leader 20/3, deciders 22/0 22/1 22/3
+      accepted: 20/3, 21/*, 22/0 22/1 22/3 and whatever they rest on that is not there yet
+      decide -> slot 19 skipped, slot 20 commits 20/3;  order -> blocks, time, digest: as recorded, or a finding
+
+So a record can neither add, drop nor move a block: it could at most withhold the proof of its own, and that is a finding too.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from consensus.codec import (
+    MalformedBlock,
+    block_signing_bytes,
+    decode_block,
+    decode_commit_record,
+)
+from consensus.commit_rule import Forked, Status, decide
+from consensus.committee import Committee
+from consensus.dag import Dag
+from consensus.linearizer import Linearizer
+from consensus.types import (
+    Block,
+    Commit,
+    CommitIndex,
+    CommitRecord,
+    Digest,
+    Millis,
+    Ref,
+    Round,
+)
+from consensus.validity import InvalidBlock, check_block
+from node.audit.findings import Depth, Findings
+from node.audit.source import Lost, Source
+from node.ledger.genesis import Genesis, chain_id
+from node.signing.verify import SignatureCheck, VerifyPool
+
+
+def committee_of(genesis: Genesis, document: bytes) -> Committee:
+    """The validators of the founding epoch."""
+    return Committee.found(
+        chain_id=Digest(chain_id(document)),
+        block_keys=[member.block_key for member in genesis.members],
+        genesis_time_ms=Millis(genesis.time_ms),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """One commit as the rule gives it, and the transactions it brings."""
+
+    commit: Commit
+    entries: tuple[bytes, ...]
+
+
+class BrokenOrder(Exception):
+    """The order cannot be followed further; the finding is made already."""
+
+
+class OrderReplay:
+    """Commits one after another. `others`: sources that are asked for a block which this one has lost."""
+
+    def __init__(
+        self,
+        source: Source,
+        committee: Committee,
+        genesis: Genesis,
+        pool: VerifyPool,
+        findings: Findings,
+        *,
+        others: Sequence[Source] = (),
+    ) -> None:
+        self._source = source
+        self._others = [other for other in others if other.last_commit is not None]
+        self._committee = committee
+        self._members = genesis.members
+        self._pool = pool
+        self._findings = findings
+        self._dag = Dag(committee)
+        self._linearizer = Linearizer(committee)
+        self._next_round = Round(1)  # the first leader slot not yet decided
+        self._reported: set[Ref] = set()
+        self.blocks = 0  # verified so far
+
+    def commits(self, last: int) -> Iterator[Ordered]:
+        """Commits 1 to `last`. Ends early, with a finding, where the order cannot be followed."""
+        try:
+            for index in range(1, last + 1):
+                yield self._commit(CommitIndex(index))
+        except BrokenOrder:
+            return
+
+    def _commit(self, index: CommitIndex) -> Ordered:
+        record = self._record(index)
+        self._load(index, [record.commit.leader, *record.deciders])
+        leader = self._decided(index)
+        commit = self._linearizer.order(self._dag, leader)
+        self._compare(record.commit, commit)
+        entries: list[bytes] = []
+        for ref in commit.blocks:
+            block = self._dag.block(ref)
+            assert block is not None, f"{ref} was accepted and not released"
+            entries += block.payload
+            self._dag.release(ref)
+        self._dag.raise_floor(self._linearizer.floor)
+        return Ordered(commit=commit, entries=tuple(entries))
+
+    def _record(self, index: CommitIndex) -> CommitRecord:
+        """From this source, or from another one where it is lost."""
+        for source in (self._source, *self._others):
+            try:
+                return decode_commit_record(source.commit_record(index))
+            except (Lost, MalformedBlock) as err:
+                if source is self._source:
+                    file = err.file if isinstance(err, Lost) else None
+                    self._findings.add(Depth.ORDER, f"commit {index}: {err}", file=file)
+        raise BrokenOrder
+
+    def _load(self, index: CommitIndex, wanted: Sequence[Ref]) -> None:
+        """Accept these blocks and all of their history above the floor, parents first."""
+        found: dict[Ref, Block] = {}
+        pending = [ref for ref in wanted if not self._dag.has(ref)]
+        while pending:
+            ref = pending.pop()
+            if ref in found:
+                continue
+            block = self._block(index, ref)
+            found[ref] = block
+            pending += [
+                parent
+                for parent in block.header.parents
+                if parent not in found and not self._dag.has(parent)
+            ]
+        blocks = [found[ref] for ref in sorted(found)]
+        self._verify(index, blocks)
+        for block in blocks:
+            before = self._dag.slot(block.ref.round, block.ref.author)
+            self._dag.accept(block)
+            if before:
+                self._equivocation(before[0], block)
+        self.blocks += len(blocks)
+
+    def _block(self, index: CommitIndex, ref: Ref) -> Block:
+        for source in (self._source, *self._others):
+            try:
+                return self._read(source, ref)
+            except Lost as lost:
+                if source is self._source and ref not in self._reported:
+                    self._reported.add(ref)
+                    where = f"block {ref.round}/{self._name(ref)} {ref.digest.hex()}"
+                    self._findings.add(
+                        Depth.ORDER,
+                        f"commit {index} needs {where}: {lost.why}",
+                        file=lost.file,
+                    )
+        raise BrokenOrder
+
+    def _read(self, source: Source, ref: Ref) -> Block:
+        """A block that is what its name says. Raises Lost for anything else."""
+        try:
+            block = decode_block(source.block(ref))
+        except MalformedBlock as err:
+            raise Lost(f"altered: {err}") from err
+        if block.ref != ref:
+            raise Lost(f"altered: its header has the digest {block.ref.digest.hex()}")
+        return block
+
+    def _verify(self, index: CommitIndex, blocks: Sequence[Block]) -> None:
+        checks = [self.signature_check(block) for block in blocks]
+        for block, good in zip(blocks, self._pool.verify_now(checks), strict=True):
+            where = f"commit {index}: block {block.ref.round}/{self._name(block.ref)} {block.ref.digest.hex()}"
+            if not good:
+                self._findings.add(
+                    Depth.SIGNATURES, f"{where} is not signed by {self._name(block.ref)}"
+                )
+                raise BrokenOrder
+            try:
+                check_block(block, self._committee)
+            except InvalidBlock as err:
+                # Its author signed it, and no honest validator accepts it: a commit that rests on it is none.
+                self._findings.add(
+                    Depth.ORDER,
+                    f"{where} is invalid: {err}",
+                    accused=(self._name(block.ref),),
+                    proof={"signature": block.signature.hex()},
+                )
+                raise BrokenOrder from err
+
+    def signature_check(self, block: Block) -> SignatureCheck:
+        """The author's signature, for the verify pool; a name for nobody is checked against no key, and fails."""
+        ref = block.ref
+        known = ref.author < len(self._members)
+        return SignatureCheck(
+            self._members[ref.author].block_key if known else b"",
+            block_signing_bytes(self._committee.chain_id, self._committee.epoch, ref),
+            block.signature,
+        )
+
+    def _decided(self, index: CommitIndex) -> Ref:
+        """The next leader by the rule; everything before it is skipped."""
+        try:
+            decisions = decide(self._dag, self._next_round)
+        except Forked as err:
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {index}: {err}: more than f validators signed against the rules",
+            )
+            raise BrokenOrder from err
+        for decision in decisions:
+            if decision.status is Status.UNDECIDED:
+                break
+            self._next_round = Round(decision.round + 1)
+            if decision.leader is not None:
+                return decision.leader
+        self._findings.add(
+            Depth.ORDER,
+            f"commit {index}: the blocks that its record names do not decide the leader of round {self._next_round}",
+        )
+        raise BrokenOrder
+
+    def _compare(self, recorded: Commit, made: Commit) -> None:
+        for name in ("epoch", "index", "prev_digest", "leader", "time_ms", "committee_hash"):
+            was, should = getattr(recorded, name), getattr(made, name)
+            if was != should:
+                self._findings.add(
+                    Depth.ORDER,
+                    f"commit {made.index}: {name} is recorded as {_text(was)}, the blocks give {_text(should)}",
+                )
+                raise BrokenOrder
+        if recorded.blocks != made.blocks:
+            added = [ref for ref in recorded.blocks if ref not in made.blocks]
+            left_out = [ref for ref in made.blocks if ref not in recorded.blocks]
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {made.index}: its record has other blocks than the leader's history: {len(added)} added,"
+                f" {len(left_out)} left out{'' if added or left_out else ', the order changed'}",
+            )
+            raise BrokenOrder
+        assert recorded.digest == made.digest, f"equal commits {made.index}, two digests"
+
+    def _equivocation(self, first: Ref, second: Block) -> None:
+        node = self._dag.node(first)
+        assert node is not None, f"{first} stands in its slot"
+        author = self._name(first)
+        self._findings.misdeed(
+            Depth.ORDER,
+            f"{author} signed two blocks for round {first.round}",
+            author,
+            {
+                "epoch": str(self._committee.epoch),
+                "round": str(first.round),
+                "digest1": first.digest.hex(),
+                "signature1": node.signature.hex(),
+                "digest2": second.ref.digest.hex(),
+                "signature2": second.signature.hex(),
+            },
+        )
+
+    def _name(self, ref: Ref) -> str:
+        known = ref.author < len(self._members)
+        return self._members[ref.author].state if known else f"validator {ref.author}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Ref):
+        return f"{value.round}/{value.author} {value.digest.hex()}"
+    return str(value)

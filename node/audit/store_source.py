@@ -1,0 +1,243 @@
+"""A node's own folder as a source: its home, its data folder, or the database alone. Opened read-only: no byte changes.
+
+A stopped node's store is read as it stands; a running one's as it stood when it was opened. A store that RocksDB refuses to
+open is opened once more for salvage, so that the loss gets a name: file, and indexes of entries.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from consensus.types import Ref
+from node.audit.source import CannotAudit, Certificate, Lost, database_file
+from node.ledger.errors import MalformedRecord
+from node.ledger.finality import parse_cosigned
+from node.ledger.genesis import Genesis
+from node.log import merkle
+from node.log.checkpoint import Checkpoint
+from node.log.errors import shown
+from node.settings import FILE_NAME, load_settings
+from node.storage import keys
+from node.storage.errors import StorageError, StoreDamaged, StoreLocked
+from node.storage.store import Store, Tip
+
+DATABASE: Final = "rocksdb"  # inside the data folder
+SIZES_PAGE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where the parts of a node lie; `home` and `data` are None when only the database was named."""
+
+    home: Path | None
+    data: Path | None
+    database: Path
+    state: str | None
+    genesis: Path | None
+
+
+def find_folders(path: Path) -> Folders | None:
+    """The node's folders that `path` names, or None if it is no node's. Raises BadSettings."""
+    if (path / FILE_NAME).is_file():
+        settings = load_settings(path / FILE_NAME, {})
+        return Folders(
+            home=path,
+            data=settings.data_path,
+            database=settings.store_path,
+            state=settings.node.state,
+            genesis=settings.genesis_path,
+        )
+    if (path / DATABASE).is_dir():
+        return Folders(home=None, data=path, database=path / DATABASE, state=None, genesis=None)
+    if list(path.glob("MANIFEST-*")) or (path / "CURRENT").exists():
+        return Folders(home=None, data=None, database=path, state=None, genesis=None)
+    return None
+
+
+class StoreSource:
+    """See the module's text. `open` it, `close` it."""
+
+    kind = "store"
+    every_level = True
+    shows_entries = True
+
+    def __init__(
+        self, name: str, folders: Folders, store: Store, document: bytes, opening: str | None
+    ) -> None:
+        """For `open`."""
+        self.name = name
+        self.where = str(folders.home or folders.data or folders.database)
+        self.state = folders.state
+        self.folders = folders
+        self.store = store
+        self.document = document
+        self.opening_error = opening  # why the store could only be salvaged, if so
+        self.damaged_file = None if opening is None else database_file(opening)
+        self.tip: Tip | None = None
+        self.damage: list[Lost] = []  # met while opening
+        if opening is not None:
+            self.damage.append(Lost(f"RocksDB refuses its files: {opening}", self.damaged_file))
+        self.size = 0
+        self.last_commit: int | None = 0
+        self.certificates: tuple[Certificate, ...] = ()
+        self._take_up()
+
+    @classmethod
+    def open(cls, folders: Folders, name: str | None = None) -> Self:
+        """Raises CannotAudit if there is no store, or it is locked; damage is no error but a finding."""
+        if not folders.database.is_dir():
+            raise CannotAudit(f"{folders.database}: no database there: has this node ever run?")
+        store, opening = _open(folders.database)
+        try:
+            document = store.meta(keys.META_GENESIS)
+        except StoreDamaged as err:
+            opening, document = opening or str(err), None
+        if document is None and folders.genesis is not None and folders.genesis.is_file():
+            document = folders.genesis.read_bytes()
+        if document is None:
+            store.close()
+            raise CannotAudit(
+                f"{folders.database}: holds no genesis document{f': {opening}' if opening else ''}: name one by --genesis"
+            )
+        label = name or folders.state or (folders.data or folders.database).name
+        return cls(label, folders, store, document, opening)
+
+    def _take_up(self) -> None:
+        try:
+            self.tip = self.store.tip()
+        except StoreDamaged as err:
+            self.damage.append(lost_by(err))
+        if self.tip is None:
+            return
+        self.size, self.last_commit = self.tip.log_size, self.tip.commit
+
+    def read_certificates(self, genesis: Genesis) -> None:
+        """All checkpoints kept, the final one last. Their lines are on the entries' own root at that size."""
+        try:
+            final = self.store.meta(keys.META_FINAL)
+            sizes = self._cosigned_sizes()
+        except StoreDamaged as err:
+            self.damage.append(lost_by(err))
+            return
+        final_size = int.from_bytes(final, "big") if final is not None and len(final) == 8 else 0
+        found: list[Certificate] = []
+        for size in sizes:
+            if size <= max(final_size, 1) or final is None:
+                found += self._certificates_at(size, genesis)
+        self.certificates = tuple(found)
+
+    def _cosigned_sizes(self) -> list[int]:
+        sizes: list[int] = []
+        while True:
+            first = sizes[-1] + 1 if sizes else 0
+            page = self.store.cosigned_sizes(first, 2**63, SIZES_PAGE)
+            sizes += page
+            if len(page) < SIZES_PAGE:
+                return sizes
+
+    def _certificates_at(self, size: int, genesis: Genesis) -> list[Certificate]:
+        """One per root that lines of this size speak of: one, in a healthy store."""
+        try:
+            rows = self.store.cosignatures(size)
+        except StoreDamaged as err:
+            self.damage.append(lost_by(err))
+            return []
+        by_root: dict[bytes, list[tuple[int, bytes]]] = {}
+        strange: list[str] = []
+        for member, row in rows:
+            try:
+                line = parse_cosigned(row)
+            except MalformedRecord as err:
+                strange.append(f"row of member {member}: {err}")
+                continue
+            if line.size != size or line.member != member or member >= len(genesis.members):
+                strange.append(
+                    f"row of member {member} holds a line of {line.member} at {line.size}"
+                )
+                continue
+            by_root.setdefault(line.root, []).append((member, row))
+        found = [
+            Certificate(
+                checkpoint=Checkpoint(origin=genesis.origin, size=size, root=root),
+                lines=tuple(parse_cosigned(row) for _, row in lines),
+                strange=tuple(strange),
+            )
+            for root, lines in sorted(by_root.items(), key=lambda item: len(item[1]))
+        ]
+        if strange and not found:
+            self.damage.append(Lost(f"cosignatures of size {size}: {'; '.join(strange)}"))
+        return found
+
+    # The questions of a source
+
+    def entries(self, first: int, count: int) -> list[bytes]:
+        return self._read(lambda: self.store.entries(first, count))
+
+    def hashes(self, level: int, first: int, count: int) -> list[bytes]:
+        nodes = [(level, first + offset) for offset in range(count)]
+        return self._read(lambda: self.store.hashes(nodes))
+
+    def commit_record(self, index: int) -> bytes:
+        record = self._read_maybe(lambda: self.store.commit_record(index))
+        if record is None:
+            raise Lost(f"commit record {index} is missing")
+        return record
+
+    def block(self, ref: Ref) -> bytes:
+        block = self._read_maybe(lambda: self.store.block(ref))
+        if block is None:
+            raise Lost(f"block {ref.round}/{ref.author} {ref.digest.hex()} is missing")
+        return block
+
+    def rows(self, family: str) -> Iterator[tuple[bytes, bytes]]:
+        """Every row of a column family. Raises Lost at the first that cannot be read."""
+        try:
+            yield from self.store.rows(family)
+        except StoreDamaged as err:
+            raise lost_by(err) from err
+
+    def root_at(self, size: int) -> bytes:
+        """By the stored hashes. Raises Lost."""
+        return self._read(lambda: [merkle.load(size, self.store.hash).root()])[0]
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _read(self, ask: Callable[[], list[bytes]]) -> list[bytes]:
+        try:
+            return ask()
+        except StoreDamaged as err:
+            raise lost_by(err) from err
+
+    def _read_maybe(self, ask: Callable[[], bytes | None]) -> bytes | None:
+        try:
+            return ask()
+        except StoreDamaged as err:
+            raise lost_by(err) from err
+
+
+def lost_by(err: StoreDamaged) -> Lost:
+    """What the store's error says, with the file named apart."""
+    return Lost(str(err), database_file(str(err)))
+
+
+def _open(path: Path) -> tuple[Store, str | None]:
+    try:
+        return Store.open(path, read_only=True), None
+    except StoreLocked as err:
+        raise CannotAudit(str(err)) from err
+    except StoreDamaged as err:
+        refusal = str(err).split(". Run `foedus audit`")[0]
+    try:
+        return Store.open(path, read_only=True, salvage=True), refusal
+    except StorageError as err:
+        raise Unopenable(path, refusal) from err
+
+
+class Unopenable(CannotAudit):
+    """Nothing of the database can be read: all of it is lost, and that is a finding where another source shows what was there."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: nothing can be read: {shown(why)}")
+        self.file = database_file(why)

@@ -1,0 +1,180 @@
+"""A running node as a source: checkpoint, hash tiles and entry bundles over HTTPS (FORMATS 8).
+
+Trust is the register's: the server must show a certificate that the genesis holds, byte for byte (RULINGS R47), and which one
+tells whose node it is. What it serves is judged by the cosignatures all the same. Blocks are not served here: a web source
+shows no order, and the law is run over the log's own commits.
+"""
+
+import http.client
+import ssl
+from collections import OrderedDict
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from consensus.types import Ref
+from node.audit.source import CannotAudit, Certificate, Lost, certificate_of
+from node.ledger.genesis import Genesis
+from node.log.checkpoint import parse_checkpoint
+from node.log.errors import MalformedInput
+from node.log.note import NOTE_BYTES_MAX, parse_note
+from node.log.tiles import (
+    BUNDLE_BYTES_MAX,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TilePath,
+    decode_bundle,
+    tile_hashes,
+)
+
+TIMEOUT_S: Final = 20.0
+TILES_HELD: Final = 64
+WHY_BYTES: Final = 300
+
+
+class WebSource:
+    """One node's HTTP listener. One connection, opened anew when the node closes it."""
+
+    kind = "web"
+    every_level = False
+
+    def __init__(self, url: str, genesis: Genesis, document: bytes) -> None:
+        """For `open`."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/"):
+            raise CannotAudit(f"{url}: want https://host:port, as the genesis lists it")
+        self.where = url
+        self.name = url
+        self.document = document
+        self.state: str | None = None
+        self.size = 0
+        self.last_commit: int | None = None
+        self.shows_entries = genesis.publication == "open"
+        self.certificates: tuple[Certificate, ...] = ()
+        self.damage: list[Lost] = []
+        self._genesis = genesis
+        self._certificates_der = {
+            ssl.PEM_cert_to_DER_cert(member.certificate_pem.decode()): member.state
+            for member in genesis.members
+        }
+        self._connection = http.client.HTTPSConnection(
+            parts.hostname,
+            parts.port or 443,
+            timeout=TIMEOUT_S,
+            context=_trusting(member.certificate_pem for member in genesis.members),
+        )
+        self._tiles: OrderedDict[str, list[bytes]] = OrderedDict()
+
+    @classmethod
+    def open(cls, url: str, genesis: Genesis, document: bytes) -> Self:
+        """Connect, see whose node it is, and take its final checkpoint. Raises CannotAudit."""
+        source = cls(url, genesis, document)
+        try:
+            source._identify()
+            note = parse_note(source._get("checkpoint.full", NOTE_BYTES_MAX))
+            checkpoint = parse_checkpoint(note.text)
+        except (OSError, http.client.HTTPException, Lost, MalformedInput) as err:
+            source.close()
+            raise CannotAudit(f"{url}: {err}") from err
+        source.size = checkpoint.size
+        source.certificates = (certificate_of(note, checkpoint, genesis),)
+        return source
+
+    def _identify(self) -> None:
+        """Raises OSError, CannotAudit."""
+        self._connection.connect()
+        tls = self._connection.sock
+        shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLSocket) else None
+        if shown not in self._certificates_der or shown is None:
+            self.close()
+            raise CannotAudit(
+                f"{self.where}: its certificate is no member's: another ledger, or an impostor"
+            )
+        self.state = self._certificates_der[shown]
+        self.name = self.state
+
+    def entries(self, first: int, count: int) -> list[bytes]:
+        return self._parts(None, first, count)
+
+    def hashes(self, level: int, first: int, count: int) -> list[bytes]:
+        assert level % TILE_HEIGHT == 0, f"tiles hold every eighth level, not {level}"
+        return self._parts(level // TILE_HEIGHT, first, count)
+
+    def _parts(self, level: int | None, first: int, count: int) -> list[bytes]:
+        found: list[bytes] = []
+        while len(found) < count:
+            index = first + len(found)
+            tile = self._tile(level, index // TILE_WIDTH)
+            offset = index % TILE_WIDTH
+            found += tile[offset : offset + count - len(found)]
+        return found
+
+    def _tile(self, level: int | None, number: int) -> list[bytes]:
+        complete = self.size >> TILE_HEIGHT * (level or 0)
+        width = min(TILE_WIDTH, complete - TILE_WIDTH * number)
+        if width <= 0:
+            raise Lost(f"level {level}, tile {number}: beyond the size {self.size}")
+        path = str(TilePath(level=level, index=number, width=width))
+        if path in self._tiles:
+            self._tiles.move_to_end(path)
+            return self._tiles[path]
+        try:
+            data = self._get(path, BUNDLE_BYTES_MAX)
+            parts = decode_bundle(data, width) if level is None else tile_hashes(data, width)
+        except (OSError, http.client.HTTPException, MalformedInput) as err:
+            raise Lost(f"{path}: {err}", path) from err
+        self._tiles[path] = parts
+        while len(self._tiles) > TILES_HELD:
+            self._tiles.popitem(last=False)
+        return parts
+
+    def _get(self, path: str, bytes_max: int) -> bytes:
+        """Raises OSError, HTTPException, Lost."""
+        try:
+            return self._get_once(path, bytes_max)
+        except (ConnectionError, http.client.RemoteDisconnected):
+            self._connection.close()
+            known = self.state
+            self._identify()
+            if known is not None and self.state != known:
+                raise CannotAudit(
+                    f"{self.where}: was the node of {known}, is now that of {self.state}"
+                ) from None
+            return self._get_once(path, bytes_max)
+
+    def _get_once(self, path: str, bytes_max: int) -> bytes:
+        self._connection.request("GET", f"/{path}")
+        answer = self._connection.getresponse()
+        body = answer.read(bytes_max + 1)
+        if answer.status != HTTPStatus.OK:
+            why = body[:WHY_BYTES].decode("utf-8", "replace").strip()
+            raise Lost(f"{path}: {answer.status}: {why}", path)
+        if len(body) > bytes_max:
+            self._connection.close()  # the rest of it would be taken for the next answer
+            raise Lost(f"{path}: more than {bytes_max} bytes", path)
+        return body
+
+    def read_certificates(self, genesis: Genesis) -> None:
+        """Taken when the source was opened."""
+
+    def commit_record(self, index: int) -> bytes:
+        raise Lost(f"commit record {index}: a node's web face shows no order")
+
+    def block(self, ref: Ref) -> bytes:
+        raise Lost(f"block {ref.round}/{ref.author}: a node's web face shows no blocks")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _trusting(certificates: Iterable[bytes]) -> ssl.SSLContext:
+    """Accepts what a registered certificate verifies; `_identify` then compares the whole certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = (
+        False  # the name in a certificate is its state's; the address is anybody's
+    )
+    context.load_verify_locations(
+        cadata="\n".join(certificate.decode() for certificate in certificates)
+    )
+    return context
