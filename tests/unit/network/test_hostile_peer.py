@@ -162,9 +162,12 @@ async def test_a_flood_of_requests_meets_the_budget_and_others_are_served(
         answers = await asyncio.gather(
             *(client.ask("Fetch", FETCH) for _ in range(500)), return_exceptions=True
         )
-        refused = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
-        assert refused
-        assert {answer.code().name for answer in refused} == {"RESOURCE_EXHAUSTED"}
+        refused = {
+            answer.code().name for answer in answers if isinstance(answer, grpc.aio.AioRpcError)
+        }
+        # UNAVAILABLE: more streams at once than the connection may have, refused by the transport.
+        assert "RESOURCE_EXHAUSTED" in refused
+        assert refused <= {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
         assert ast.counted("foedus_peer_refused", why="budget") >= 1
         began = time.monotonic()
         assert await other.ask("Fetch", FETCH)
