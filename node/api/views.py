@@ -239,7 +239,7 @@ class LogViews:
         read = self._ledger.reader.read(leaf)
         if facts is None or isinstance(read, Malformed):
             raise StoreDamaged(f"entry {index}: logged, but not to be found or read as an entry")
-        self._ledger.reader.forget(read.entry_hash)
+        self._ledger.reader.forget(leaf)
         return None if facts.code else read.parsed
 
 

@@ -213,6 +213,8 @@ class Ledger:
         if plan.leaves:
             await self._store.durable()
         self._applying = False
+        for raw in batch.entries:
+            self.reader.forget(raw)
         return self._show(plan)
 
     def _show(self, plan: AppendPlan) -> Applied:
@@ -228,8 +230,6 @@ class Ledger:
             root=root,
             plan=plan,
         )
-        for judged in plan.judged:
-            self.reader.forget(judged.entry_hash)
         if self._mempool is not None:
             self._mempool.judged(plan.judged)
         if plan.leaves and self._finality is not None:

@@ -82,7 +82,10 @@ class Resolved:
 
 
 class EntryReader:
-    """`read` with a memory, bounded by raw bytes; the least recently read goes first."""
+    """`read` with a memory, bounded by raw bytes; the least recently read goes first.
+
+    Found by the bytes themselves: they are the same object on their way from block to commit, and Python keeps its hash.
+    """
 
     def __init__(self, *, bytes_max: int = REMEMBERED_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
@@ -90,25 +93,23 @@ class EntryReader:
         self._known: OrderedDict[bytes, ReadEntry] = OrderedDict()
 
     def read(self, raw: bytes) -> ReadEntry | Malformed:
-        entry_hash = sha256(raw).digest()
-        known = self._known.get(entry_hash)
+        known = self._known.get(raw)
         if known is not None:
-            self._known.move_to_end(entry_hash)
+            self._known.move_to_end(raw)
             return known
-        result = read_entry(raw, entry_hash)
+        result = read_entry(raw, sha256(raw).digest())
         if isinstance(result, ReadEntry):
-            self._known[entry_hash] = result
+            self._known[raw] = result
             self._bytes += len(raw)
             while self._bytes > self._bytes_max:
-                _, old = self._known.popitem(last=False)
-                self._bytes -= len(old.raw)
+                old, _ = self._known.popitem(last=False)
+                self._bytes -= len(old)
         return result
 
-    def forget(self, entry_hash: bytes) -> None:
+    def forget(self, raw: bytes) -> None:
         """A committed entry is not read again."""
-        known = self._known.pop(entry_hash, None)
-        if known is not None:
-            self._bytes -= len(known.raw)
+        if self._known.pop(raw, None) is not None:
+            self._bytes -= len(raw)
 
 
 def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
