@@ -67,7 +67,12 @@ class Fetcher:
 
         `below`: blocks from this round on are coming by ranges, and are not asked for one by one.
         """
-        self._wants = {ref: want for ref, want in self._wants.items() if self._room.is_missing(ref)}
+        # What is missing is the room's to say, not the memory of what was wanted once: a block that came and was pushed out by a
+        # bound is missing again, and nobody pushes it a second time.
+        self._wants = {
+            ref: self._wants.get(ref) or _Want(self._room.giver(ref), deep=True)
+            for ref in self._room.missing
+        }
         chosen: dict[ValidatorIndex, list[Ref]] = {}
         for ref, want in self._wants.items():
             if want.next_at > now or (below is not None and ref.round >= below):

@@ -53,6 +53,10 @@ class WaitingRoom:
         """True of a parent of a suspended block that is itself neither accepted nor held."""
         return ref in self._waiting_for and ref not in self._held
 
+    def giver(self, ref: Ref) -> ValidatorIndex:
+        """Who gave us the first block that waits for this missing one, and so should have it."""
+        return self._held[next(iter(self._waiting_for[ref]))].holder
+
     def needed_by_another(self, ref: Ref) -> bool:
         """True if a suspended block of another author names it as parent (PACEMAKER P2)."""
         return any(waiting.author != ref.author for waiting in self._waiting_for.get(ref, ()))

@@ -40,7 +40,7 @@ class Desk:
         self.admission.admitted.blocks.clear()
         return accepted
 
-    def missing(self) -> list[tuple[Ref, int]]:
+    def missing(self) -> list[tuple[Ref, ValidatorIndex]]:
         found = list(self.admission.admitted.missing)
         self.admission.admitted.missing.clear()
         return found
