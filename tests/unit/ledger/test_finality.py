@@ -72,11 +72,10 @@ class Node:
 
     async def settle(self) -> None:
         task = asyncio.create_task(self.finality.run())
-        for _ in range(200):
-            await asyncio.sleep(0.002)
-            if not self.finality._to_sign and not self.finality._work.is_set():
-                break
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            # Done when it waits for work again: what it was given is signed and out, or will never be.
+            while self.finality._work.is_set() or not self.finality._work._waiters:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.001)
         task.cancel()
 
     def line(self, member: int, size: int, root: bytes | None = None, time: int = NOW) -> Cosigned:
