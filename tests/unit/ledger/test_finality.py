@@ -74,7 +74,7 @@ class Node:
         task = asyncio.create_task(self.finality.run())
         async with asyncio.timeout(30):
             # Done when it waits for work again: what it was given is signed and out, or will never be.
-            while self.finality._work.is_set() or not self.finality._work._waiters:  # type: ignore[attr-defined]
+            while self.finality._work.is_set() or not self.finality._work._waiters:  # noqa: ASYNC110 - a look inside
                 await asyncio.sleep(0.001)
         task.cancel()
 
