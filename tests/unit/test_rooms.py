@@ -31,6 +31,8 @@ ROOT_MODULE: Final = "node.main"  # builds the objects and hands them over; noth
 SETTINGS: Final = "node.settings"
 TELEMETRY: Final = "node.telemetry"
 REPORTING: Final = "node.reporting"  # how commands end, whichever face owns them
+# A program of its own that builds the node in another way, and so stands where node.main stands (decision 0090).
+OTHER_ROOTS: Final = ("node.cli.demo.censoring_node",)
 ALONE: Final = (
     ROOT_MODULE,
     SETTINGS,
@@ -68,6 +70,7 @@ EXCEPTIONS: Final[Mapping[tuple[str, str], str]] = {
             ("node.cli.intake_command", "node.intake"),
             ("node.cli.intake_run", "node.intake"),
             ("node.cli.intake_ledger", "node.intake"),
+            ("node.cli.demo.metering", "node.intake"),
         ),
         "a gateway is put together from its room and the commands' outboxes and client (decision 0050)",
     ),
@@ -222,6 +225,10 @@ def _arrow(found: Import) -> Iterator[str]:
     library = found.target.split(".")[0]
     if is_entry_script(found.target):
         yield f"{where}: an entry script, imported by nobody"
+    if found.target in OTHER_ROOTS:
+        yield f"{where}: a program of its own, imported by nobody"
+    if found.module in OTHER_ROOTS and _within(found.target, ROOT_MODULE):
+        return
     if _within(found.target, ROOT_MODULE):
         yield f"{where}: it builds the node, and nothing imports it"
     if library in NOT_SHIPPED:
@@ -330,6 +337,7 @@ def test_a_right_tree_is_accepted(tmp_path: Path) -> None:
             "node/reporting.py": "from node.ledger import ledger\nfrom node.settings import Settings\n",
             "node/settings.py": "import tomllib\n",
             "node/main.py": "from node.api import service\nfrom node.engine import dag\n",
+            "node/cli/demo/censoring_node.py": "from node.main import main\n",
         },
     )
     assert broken_rules(tmp_path) == []
@@ -355,6 +363,11 @@ WRONG_ARROWS = [
     ("node/cli/demo.py", "from node.audit import x", "no arrow from node.cli to node.audit"),
     ("node/cli/main.py", "from node.intake import x", "no arrow from node.cli to node.intake"),
     ("node/cli/main.py", "import node.main", "nothing imports it"),
+    (
+        "node/cli/demo/run.py",
+        "from node.cli.demo.censoring_node import build",
+        "a program of its own",
+    ),
     ("node/cli/main.py", "def f():\n    from node import main", "no arrow from node.cli to node"),
     (
         "node/ledger/a.py",

@@ -22,7 +22,7 @@ STATES: Final = ("US", "CN", "GB", "KE", "BR")
 ACCUSED: Final = "US"
 ORIGIN: Final = "ledger.drill.example/main"
 DEADLINE_S: Final = 8  # of motions: votes need two or three seconds to be on the ledger
-SLOT_S: Final = 10  # of reports: a facility reports once in so many seconds
+SLOT_S: Final = 6  # of reports: a facility reports once in so many seconds
 INCLUSION_S: Final = 60
 
 # Which facility of the figures each state declares: any one of its own.

@@ -20,6 +20,7 @@ from node.storage import keys
 from node.storage.store import CommitWrite, Store
 
 BLAMED: Final = "CN"
+WITNESS: Final = "KE"  # whose node shows what stood there
 INCONSISTENT: Final = 1  # exit status of `foedus audit`
 REBUILD_S: Final = 40.0
 _FIELD: Final = (
@@ -46,9 +47,14 @@ async def erase(story: Story) -> None:
     show.fact(
         f"{ACCUSED} rewrites entry {index} in its own store: the finding now says {BLAMED} where it said {ACCUSED}"
     )
-    named = await _audited(story, forgery)
-    restored = await _rebuilt(story, store)
-    story.outcome.erasure = Erasure(node=ACCUSED, detected=True, named=named, restored=restored)
+    report = await _audited(story, forgery)
+    found = _at_the_place(report, forgery)
+    story.outcome.erasure = Erasure(
+        node=ACCUSED,
+        detected=report["verdict"] == "inconsistent" and bool(found),
+        named=found,
+        restored=await _rebuilt(story, store),
+    )
 
 
 async def _finding(story: Story) -> int:
@@ -94,29 +100,36 @@ def forge(store_path: Path, index: int, subject: str, blamed: str) -> Forgery:
     return Forgery(entry=index, first=at, last=at + 1)
 
 
-async def _audited(story: Story, forgery: Forgery) -> str:
+async def _audited(story: Story, forgery: Forgery) -> dict[str, Any]:
     """`foedus audit` of the altered store beside another node: it must name the very bytes."""
     home = story.homes[ACCUSED].folder
-    url = f"https://{story.founded.genesis.members[3].http_endpoint}"
-    story.show.doing(f"foedus audit {home} {url}")
-    status, report = await foedus_json("audit", str(home), url)
-    expect(
-        status == INCONSISTENT,
-        "the audit finds the store inconsistent",
-        report.get("error", report.get("verdict", status)),
+    member = next(one for one in story.founded.genesis.members if one.state == WITNESS)
+    url = f"https://{member.http_endpoint}"
+    story.show.doing(f"foedus audit {home} --against {url}")
+    status, report = await foedus_json(
+        *("audit", str(home), "--against", url, "--genesis", str(story.genesis_path)),
+        *("--evidence", str(story.folder / "evidence-forged.json")),
     )
-    found: list[dict[str, Any]] = [
-        one for one in report["findings"] if one["entry"] == forgery.entry and one["bytes"]
-    ]
-    places = {(one["source"], *one["bytes"]) for one in found}
+    expect(status == INCONSISTENT, "the audit finds the store inconsistent", report)
+    texts = [one["text"] for one in report["findings"]]
     expect(
-        places == {(ACCUSED, forgery.first, forgery.last)},
+        bool(_at_the_place(report, forgery)),
         f"the audit names node {ACCUSED}, entry {forgery.entry}, bytes {forgery.first}-{forgery.last}",
-        [one["text"] for one in report["findings"]][:3],
+        texts[:3],
     )
-    named = f"node {found[0]['source']}, entry {found[0]['entry']}, bytes {found[0]['bytes'][0]}-{found[0]['bytes'][1]}"
-    story.show.fact(f"foedus audit: {found[0]['text']}")
-    return named
+    story.show.fact(f"foedus audit: {texts[0]}")
+    return report
+
+
+def _at_the_place(report: dict[str, Any], forgery: Forgery) -> str:
+    """Node, entry and byte range in the audit's own numbers, if they are those of the forgery; else ""."""
+    for one in report["findings"]:
+        if (one["source"], one["entry"]) != (ACCUSED, forgery.entry) or one["bytes"] is None:
+            continue
+        first, last = one["bytes"]
+        if (first, last) == (forgery.first, forgery.last):
+            return f"node {one['source']}, entry {one['entry']}, bytes {first}-{last}"
+    return ""
 
 
 async def _rebuilt(story: Story, store: Path) -> bool:
@@ -138,4 +151,6 @@ async def _rebuilt(story: Story, store: Path) -> bool:
     story.show.fact(
         f"the node of {ACCUSED} is whole again: {status.log_size} entries, the same root {status.root.hex()[:16]}… on five nodes"
     )
-    return len(story.running()) == len(story.nodes)
+    own = await story.clients[ACCUSED].get(status.log_size - 1)
+    other = await story.clients[WITNESS].get(status.log_size - 1)
+    return own.entry.leaf == other.entry.leaf and len(story.running()) == len(story.nodes)

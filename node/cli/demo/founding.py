@@ -43,11 +43,8 @@ async def found(story: Story) -> None:
     for home in homes:
         founded = install_genesis(home.folder, document)
     write_durably(story.genesis_path, document, mode=0o644)
-    story.found(
-        founded,
-        story_cast.cast_of(homes, parties, founded.chain_id),
-        {home.state: home for home in homes},
-    )
+    cast = story_cast.cast_of(homes, parties, founded.chain_id)
+    story.found(founded, cast, homes, parties)
     show.fact(
         f"genesis {founded.chain_id.hex()[:16]}… of {founded.genesis.origin}, signed by {len(homes)} of {len(homes)}"
     )
@@ -142,9 +139,9 @@ async def _veto_check(story: Story) -> None:
         "nodes, genesis and ledger agree that no state has a veto",
         f"nodes {said}, genesis {shown}, ledger {record}",
     )
-    rules = ", ".join(f"{rule} {k}" for rule, k in shown["one_recused"].items())
+    rules = ", ".join(f"{rule.upper()} {k}" for rule, k in shown["one_recused"].items())
     story.show.fact(
-        f"veto check: {shown['shown_as']}; with one state recused a rule still holds against so many others: {rules}"
+        f"veto check: {shown['shown_as']}. States that cannot stop a rule even with one recused: {rules}"
     )
 
 

@@ -13,10 +13,11 @@ async def side_by_side(*parts: Coroutine[Any, Any, Answer]) -> list[Answer]:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(part) for part in parts]
     except BaseExceptionGroup as group:
-        raise _first(group) from None
+        raise first_of(group) from None
     return [task.result() for task in running]
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a tree of groups: the one that ended the others."""
     first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -10,7 +10,8 @@ from typing import Final
 from foedus.v1 import client_pb2 as pb
 from node.cli.author import Signed
 from node.cli.client import LedgerClient, Nodes, Progress, Submission, node_at
-from node.cli.demo.cast import STATES, Cast
+from node.cli.demo.cast import STATES, Cast, Party
+from node.cli.demo.metering import Metering
 from node.cli.demo.outcome import Outcome
 from node.cli.demo.processes import Child, Processes
 from node.cli.demo.show import Show, StoryBroke, expect
@@ -38,14 +39,22 @@ class Story:
     homes: Mapping[str, Home] = field(default_factory=dict)
     nodes: dict[str, Child] = field(default_factory=dict)  # state -> its newest process
     clients: dict[str, LedgerClient] = field(default_factory=dict)
+    parties: dict[str, Party] = field(default_factory=dict)
+    background: asyncio.TaskGroup | None = None  # where what runs beside the steps belongs
     _founded: Founded | None = None
     _cast: Cast | None = None
+    _metering: Metering | None = None
+    _metered: asyncio.Task[None] | None = None
 
     # Founding
 
-    def found(self, founded: Founded, cast: Cast, homes: Mapping[str, Home]) -> None:
+    def found(
+        self, founded: Founded, cast: Cast, homes: Sequence[Home], parties: Sequence[Party]
+    ) -> None:
         """The ledger exists from here on."""
-        self._founded, self._cast, self.homes = founded, cast, homes
+        self._founded, self._cast = founded, cast
+        self.homes = {home.state: home for home in homes}
+        self.parties = {party.id: party for party in parties}
 
     @property
     def founded(self) -> Founded:
@@ -60,6 +69,25 @@ class Story:
     @property
     def genesis_path(self) -> Path:
         return self.folder / "genesis.cbor"
+
+    # Meters
+
+    def meter(self, metering: Metering) -> None:
+        """Meters and gateway run from here on, beside everything else."""
+        self._metering = metering
+        self.resume_metering()
+
+    def resume_metering(self) -> None:
+        assert self._metering is not None, "step 2 meters"
+        assert self.background is not None, "the story runs"
+        self._metered = self.background.create_task(self._metering.run(), name="metering")
+
+    async def pause_metering(self) -> None:
+        """Nothing more is reported; what the gateway holds is on its disk."""
+        metered = self._metered
+        assert metered is not None, "step 2 meters"
+        metered.cancel()
+        await asyncio.wait([metered])
 
     # Nodes
 
