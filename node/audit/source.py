@@ -99,8 +99,9 @@ def lost_entries(source: Source, first: int, count: int) -> dict[int, Lost]:
 
 
 def database_file(message: str) -> str | None:
-    """The file that RocksDB's message names last: that is the one it could not read."""
-    names: list[str] = _DATABASE_FILE.findall(message.split("  The file ")[0])
+    """The file that RocksDB names as unreadable; the manifest, which it suspects each time, only if it names no other."""
+    found = _DATABASE_FILE.findall(message.split("  The file ")[0])
+    names: list[str] = found or _DATABASE_FILE.findall(message)
     return names[-1] if names else None
 
 

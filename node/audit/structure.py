@@ -52,22 +52,20 @@ class Structure:
 def examine(source: Source, wanted: Sequence[int], tick: Tick) -> Structure:
     """Read all of a source once. `wanted`: sizes at which the root is asked for; the source's own is always known."""
     found = Structure(size=source.size)
-    by_entries = by_hashes = EMPTY_TREE
-    marks = sorted({size for size in wanted if size <= source.size} | {source.size})
-    if marks and marks[0] == 0:
-        found.roots[0] = found.stored_roots[0] = EMPTY_TREE.root()
+    by_entries: Tree | None = EMPTY_TREE
+    by_hashes: Tree | None = EMPTY_TREE
+    marks = sorted({size for size in wanted if 0 < size <= source.size} | {source.size})
     first = 0
-    while first < source.size and found.broken_at is None:
+    while first < source.size:
         following = next(mark for mark in marks if mark > first)
         end = min(first // STEP * STEP + STEP, following)
         stored = _stored(source, found, first, end - first)
         leaves = _leaf_hashes(source, found, stored, first, end - first)
-        if leaves is None:
-            break
         by_entries = _grow(source, found, by_entries, leaves)
-        settled = [kept or made for kept, made in zip(stored, leaves, strict=True)]
-        by_hashes = merkle.append(by_hashes, settled).tree
-        if end in marks:
+        by_hashes = _grow_alone(
+            by_hashes, [kept or made for kept, made in zip(stored, leaves, strict=True)]
+        )
+        if end in marks and by_entries is not None and by_hashes is not None:
             found.roots[end], found.stored_roots[end] = by_entries.root(), by_hashes.root()
         tick(end - first)
         first = end
@@ -91,43 +89,53 @@ def _stored(source: Source, found: Structure, first: int, count: int) -> list[by
 
 def _leaf_hashes(
     source: Source, found: Structure, stored: Sequence[bytes | None], first: int, count: int
-) -> list[bytes] | None:
-    """By the entries; where one is lost its stored hash stands in. None once both are gone."""
+) -> list[bytes | None]:
+    """By the entries; where one is lost its stored hash stands in. None where both are gone: there the tree ends."""
+    leaves: list[bytes | None]
     if not source.shows_entries:
-        if None in stored:
-            found.broken_at = first + stored.index(None)
-            return None
-        return [digest for digest in stored if digest is not None]
-    lost: dict[int, Lost] = {}
-    try:
-        entries: dict[int, bytes] = dict(enumerate(source.entries(first, count), start=first))
-    except Lost:
-        lost = lost_entries(source, first, count)
-        entries = {
-            index: source.entries(index, 1)[0]
-            for index in range(first, first + count)
-            if index not in lost
-        }
-    found.lost.update(lost)
-    leaves: list[bytes] = []
-    for offset, kept in enumerate(stored):
-        index = first + offset
-        if index in entries:
-            leaf = merkle.leaf_hash(entries[index])
-            if kept is not None and leaf != kept:
+        leaves = list(stored)
+    else:
+        entries = _entries(source, found, first, count)
+        leaves = []
+        for index, kept in enumerate(stored, start=first):
+            leaf = merkle.leaf_hash(entries[index]) if index in entries else None
+            if leaf is not None and kept is not None and leaf != kept:
                 found.parted.append(index)
-            leaves.append(leaf)
-        elif kept is not None:
-            leaves.append(kept)
-        else:
-            found.broken_at = index
-            return None
+            leaves.append(kept if leaf is None else leaf)
+    if None in leaves and found.broken_at is None:
+        found.broken_at = first + leaves.index(None)
     return leaves
 
 
-def _grow(source: Source, found: Structure, tree: Tree, leaves: Sequence[bytes]) -> Tree:
-    """Append, and compare every new hash above the leaves with the stored one."""
-    grown = merkle.append(tree, leaves)
+def _entries(source: Source, found: Structure, first: int, count: int) -> dict[int, bytes]:
+    """Those that can be read, by index; the others are noted."""
+    try:
+        return dict(enumerate(source.entries(first, count), start=first))
+    except Lost:
+        lost = lost_entries(source, first, count)
+    found.lost.update(lost)
+    return {
+        index: source.entries(index, 1)[0]
+        for index in range(first, first + count)
+        if index not in lost
+    }
+
+
+def _grow_alone(tree: Tree | None, leaves: Sequence[bytes | None]) -> Tree | None:
+    known = [leaf for leaf in leaves if leaf is not None]
+    if tree is None or len(known) < len(leaves):
+        return None
+    return merkle.append(tree, known).tree
+
+
+def _grow(
+    source: Source, found: Structure, tree: Tree | None, leaves: Sequence[bytes | None]
+) -> Tree | None:
+    """Append, and compare every new hash above the leaves with the stored one. None once a leaf is unknown."""
+    known = [leaf for leaf in leaves if leaf is not None]
+    if tree is None or len(known) < len(leaves):
+        return None
+    grown = merkle.append(tree, known)
     for run in grown.runs:
         if run.level and (source.every_level or run.level % TILE_HEIGHT == 0):
             _compare(source, found, run)
@@ -165,8 +173,11 @@ def report(
     """
     signers = () if final is None else final[2]
     stand = final is not None and found.roots.get(final[0]) == final[1] and not found.lost
-    for index, lost in found.lost.items():
-        findings.add(Depth.STRUCTURE, f"cannot be read: {lost.why}", entry=index, file=lost.file)
+    for run in _runs([(0, index) for index in found.lost]):
+        (_, first), (_, last) = run[0], run[-1]
+        lost = found.lost[first]
+        place = {"entry": first} if first == last else {"entries": (first, last)}
+        findings.add(Depth.STRUCTURE, f"cannot be read: {lost.why}", file=lost.file, **place)
     if found.broken_at is not None:
         findings.add(
             Depth.STRUCTURE,
@@ -178,10 +189,24 @@ def report(
             f"the stored tree hash of level {level}, index {index} is not that of the entries below it",
             proven_by=signers if stand else (),
         )
-    for (level, index), lost in found.lost_hashes.items():
+    for run in _runs(sorted(found.lost_hashes)):
+        (level, first), (_, last) = run[0], run[-1]
+        lost = found.lost_hashes[level, first]
+        indexes = f"index {first}" if first == last else f"indexes {first}-{last}"
         findings.add(
             Depth.STRUCTURE,
-            f"the stored tree hash of level {level}, index {index} cannot be read: {lost.why}",
+            f"the stored tree hash of level {level}, {indexes} cannot be read: {lost.why}",
             file=lost.file,
         )
     return stand
+
+
+def _runs(places: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """(level, index), ascending, cut into neighbours."""
+    runs: list[list[tuple[int, int]]] = []
+    for level, index in places:
+        if runs and runs[-1][-1] == (level, index - 1):
+            runs[-1].append((level, index))
+        else:
+            runs.append([(level, index)])
+    return runs

@@ -192,9 +192,18 @@ def _commit(made: Weave, dag: Dag, linearizer: Linearizer, next_round: Round) ->
 
 
 async def live(
-    made: Weave, home: Path, state: str, *, commits: int | None = None, cosigners: int = MEMBERS
+    made: Weave,
+    home: Path,
+    state: str,
+    *,
+    commits: int | None = None,
+    cosigners: int = MEMBERS,
+    killed: bool = False,
 ) -> Path:
-    """This state's node has lived through the history and was stopped. `cosigners`: how many states signed its checkpoints."""
+    """This state's node has lived through the history and was stopped; or `killed`, with its rows in the write-ahead log.
+
+    `cosigners`: how many states signed its checkpoints.
+    """
     own = made.founding.genesis.member_index(state)
     _furnish(made, home, state)
     node = await start(made.founding, home / "data", own=own)
@@ -225,10 +234,16 @@ async def live(
                     block=encode_block(own_last),
                 )
             )
+        if killed:
+            node.store.sync()
+            shutil.copytree(home / "data", home / "killed")
     finally:
         cosigning.cancel()
         await asyncio.gather(cosigning, return_exceptions=True)
         node.close()
+    if killed:
+        shutil.rmtree(home / "data")
+        (home / "killed").rename(home / "data")
     return home
 
 
