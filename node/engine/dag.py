@@ -302,6 +302,7 @@ class DagEngine:
                     self._propose(effect)
                 case CommitDecided():
                     self._payload.committed(effect.record)
+                    self._prefetcher.committed(effect.blocks)
                     await self._applier.put(effect)
                     self._tell_pending()
                 case OwnBlockVoid():
