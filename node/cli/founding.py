@@ -179,7 +179,8 @@ def make_home(
 def _listen_at(endpoints: Endpoints) -> ListenSettings:
     ports = [host_and_port(getattr(endpoints, name))[1] for name in ("peer", "client", "http")]
     default = ListenSettings()
-    free = next(port for port in range(7453, 7460) if port not in ports)
+    # The one after the last, so that several homes on one machine do not meet; else the nearest free one below.
+    free = next(port for port in range(min(max(ports) + 1, 65_535), 0, -1) if port not in ports)
     return replace(
         default,
         peer=f"0.0.0.0:{ports[0]}",

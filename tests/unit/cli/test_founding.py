@@ -91,6 +91,20 @@ def test_init_writes_a_home_that_the_node_can_read(run: Run, tmp_path: Path) -> 
     assert PASSPHRASE not in b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file())
 
 
+def test_homes_on_one_machine_do_not_meet(run: Run, tmp_path: Path) -> None:
+    """Metrics listen behind the last of the three ports that were given, so five homes need no further setting."""
+    for home, first in (("us", 7410), ("cn", 7420), ("ke", 65_533)):
+        ports = [f"127.0.0.1:{first + number}" for number in range(3)]
+        run(
+            *("init", tmp_path / home, "--state", home.upper()),
+            *("--peer", ports[0], "--client", ports[1], "--http", ports[2]),
+            *("--passphrase-file", passphrase_file(tmp_path)),
+        )
+        listen = load_settings(tmp_path / home / "foedus.toml", {}).listen
+        wanted = first + 3 if first + 3 <= 65_535 else first - 1
+        assert listen.metrics == f"127.0.0.1:{wanted}"
+
+
 def test_init_never_overwrites(run: Run, tmp_path: Path) -> None:
     run(*home_arguments(tmp_path / "us", "US", 0))
     before = (tmp_path / "us" / "keys" / "node.key").read_bytes()
