@@ -40,9 +40,7 @@ class _EntryState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _EntryStateEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_EntryState.ValueType], _builtins.type
-):
+class _EntryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ENTRY_STATE_UNSPECIFIED: _EntryState.ValueType  # 0
     ENTRY_STATE_UNKNOWN: _EntryState.ValueType  # 1
@@ -106,13 +104,9 @@ class At(_message.Message):
         commit: _builtins.int | None = ...,
         time_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "commit", b"commit", "final_size", b"final_size", "size", b"size", "time_ms", b"time_ms"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "final_size", b"final_size", "size", b"size", "time_ms", b"time_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "commit", b"commit", "final_size", b"final_size", "size", b"size", "time_ms", b"time_ms"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "final_size", b"final_size", "size", b"size", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,31 +142,9 @@ class Refusal(_message.Message):
         why: _builtins.str | None = ...,
         retry_after_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "code",
-        b"code",
-        "field",
-        b"field",
-        "retry_after_ms",
-        b"retry_after_ms",
-        "value",
-        b"value",
-        "why",
-        b"why",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "retry_after_ms", b"retry_after_ms", "value", b"value", "why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "code",
-        b"code",
-        "field",
-        b"field",
-        "retry_after_ms",
-        b"retry_after_ms",
-        "value",
-        b"value",
-        "why",
-        b"why",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "retry_after_ms", b"retry_after_ms", "value", b"value", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,31 +181,9 @@ class ReaderProof(_message.Message):
         expires_s: _builtins.int | None = ...,
         signature: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "expires_s",
-        b"expires_s",
-        "kid",
-        b"kid",
-        "node",
-        b"node",
-        "party",
-        b"party",
-        "signature",
-        b"signature",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "kid", b"kid", "node", b"node", "party", b"party", "signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "expires_s",
-        b"expires_s",
-        "kid",
-        b"kid",
-        "node",
-        b"node",
-        "party",
-        b"party",
-        "signature",
-        b"signature",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_s", b"expires_s", "kid", b"kid", "node", b"node", "party", b"party", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -282,27 +232,9 @@ class SubmitResponse(_message.Message):
         acknowledgement: _builtins.bytes | None = ...,
         inclusion_by_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "acknowledgement",
-        b"acknowledgement",
-        "entry_hash",
-        b"entry_hash",
-        "inclusion_by_ms",
-        b"inclusion_by_ms",
-        "state",
-        b"state",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "entry_hash", b"entry_hash", "inclusion_by_ms", b"inclusion_by_ms", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "acknowledgement",
-        b"acknowledgement",
-        "entry_hash",
-        b"entry_hash",
-        "inclusion_by_ms",
-        b"inclusion_by_ms",
-        "state",
-        b"state",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "entry_hash", b"entry_hash", "inclusion_by_ms", b"inclusion_by_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -348,19 +280,13 @@ class SubmitResult(_message.Message):
         taken: Global___SubmitResponse | None = ...,
         refusal: Global___Refusal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "refusal", b"refusal", "result", b"result", "taken", b"taken"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "result", b"result", "taken", b"taken"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "refusal", b"refusal", "result", b"result", "taken", b"taken"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "result", b"result", "taken", b"taken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["taken", "refusal"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_result
-    ) -> _WhichOneofReturnType_result | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___SubmitResult: _TypeAlias = SubmitResult  # noqa: Y015
 
@@ -428,13 +354,9 @@ class GetEntryStateResponse(_message.Message):
         code: _builtins.str | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "code", b"code", "index", b"index", "state", b"state"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "code", b"code", "index", b"index", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "code", b"code", "index", b"index", "state", b"state"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "code", b"code", "index", b"index", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,47 +407,9 @@ class LogEntry(_message.Message):
         code: _builtins.str | None = ...,
         withheld: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "author",
-        b"author",
-        "code",
-        b"code",
-        "index",
-        b"index",
-        "json",
-        b"json",
-        "kind",
-        b"kind",
-        "leaf",
-        b"leaf",
-        "leaf_digest",
-        b"leaf_digest",
-        "state",
-        b"state",
-        "withheld",
-        b"withheld",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "code", b"code", "index", b"index", "json", b"json", "kind", b"kind", "leaf", b"leaf", "leaf_digest", b"leaf_digest", "state", b"state", "withheld", b"withheld"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "author",
-        b"author",
-        "code",
-        b"code",
-        "index",
-        b"index",
-        "json",
-        b"json",
-        "kind",
-        b"kind",
-        "leaf",
-        b"leaf",
-        "leaf_digest",
-        b"leaf_digest",
-        "state",
-        b"state",
-        "withheld",
-        b"withheld",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "code", b"code", "index", b"index", "json", b"json", "kind", b"kind", "leaf", b"leaf", "leaf_digest", b"leaf_digest", "state", b"state", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -545,19 +429,13 @@ class GetRequest(_message.Message):
         index: _builtins.int | None = ...,
         entry_hash: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "entry_hash", b"entry_hash", "index", b"index", "key", b"key"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry_hash", b"entry_hash", "index", b"index", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "entry_hash", b"entry_hash", "index", b"index", "key", b"key"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_hash", b"entry_hash", "index", b"index", "key", b"key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["index", "entry_hash"]  # noqa: Y015
     _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_key
-    ) -> _WhichOneofReturnType_key | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
 
 Global___GetRequest: _TypeAlias = GetRequest  # noqa: Y015
 
@@ -626,47 +504,9 @@ class ListRequest(_message.Message):
         newest: _builtins.bool | None = ...,
         brief: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "author",
-        b"author",
-        "brief",
-        b"brief",
-        "case",
-        b"case",
-        "end",
-        b"end",
-        "first",
-        b"first",
-        "kind",
-        b"kind",
-        "limit",
-        b"limit",
-        "newest",
-        b"newest",
-        "subject",
-        b"subject",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "case", b"case", "end", b"end", "first", b"first", "kind", b"kind", "limit", b"limit", "newest", b"newest", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "author",
-        b"author",
-        "brief",
-        b"brief",
-        "case",
-        b"case",
-        "end",
-        b"end",
-        "first",
-        b"first",
-        "kind",
-        b"kind",
-        "limit",
-        b"limit",
-        "newest",
-        b"newest",
-        "subject",
-        b"subject",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "case", b"case", "end", b"end", "first", b"first", "kind", b"kind", "limit", b"limit", "newest", b"newest", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -692,13 +532,9 @@ class ListResponse(_message.Message):
         next_first: _builtins.int | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "entries", b"entries", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entries", b"entries", "next_first", b"next_first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "entries", b"entries", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entries", b"entries", "next_first", b"next_first"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -734,31 +570,9 @@ class WatchRequest(_message.Message):
         author: _builtins.str | None = ...,
         brief: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "author",
-        b"author",
-        "brief",
-        b"brief",
-        "first",
-        b"first",
-        "integrated",
-        b"integrated",
-        "kinds",
-        b"kinds",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "first", b"first", "integrated", b"integrated", "kinds", b"kinds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "author",
-        b"author",
-        "brief",
-        b"brief",
-        "first",
-        b"first",
-        "integrated",
-        b"integrated",
-        "kinds",
-        b"kinds",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "brief", b"brief", "first", b"first", "integrated", b"integrated", "kinds", b"kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -786,13 +600,9 @@ class WatchResponse(_message.Message):
         at: Global___At | None = ...,
         next_first: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "entries", b"entries", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entries", b"entries", "next_first", b"next_first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "entries", b"entries", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "entries", b"entries", "next_first", b"next_first"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -816,19 +626,13 @@ class GetReceiptRequest(_message.Message):
         entry_hash: _builtins.bytes | None = ...,
         cose: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["index", "entry_hash"]  # noqa: Y015
     _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType_key
-    ) -> _WhichOneofReturnType_key | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
 
 Global___GetReceiptRequest: _TypeAlias = GetReceiptRequest  # noqa: Y015
 
@@ -865,35 +669,9 @@ class GetReceiptResponse(_message.Message):
         leaf: _builtins.bytes | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at",
-        b"at",
-        "cose_receipts",
-        b"cose_receipts",
-        "index",
-        b"index",
-        "leaf",
-        b"leaf",
-        "size",
-        b"size",
-        "tlog_proof",
-        b"tlog_proof",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cose_receipts", b"cose_receipts", "index", b"index", "leaf", b"leaf", "size", b"size", "tlog_proof", b"tlog_proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at",
-        b"at",
-        "cose_receipts",
-        b"cose_receipts",
-        "index",
-        b"index",
-        "leaf",
-        b"leaf",
-        "size",
-        b"size",
-        "tlog_proof",
-        b"tlog_proof",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cose_receipts", b"cose_receipts", "index", b"index", "leaf", b"leaf", "size", b"size", "tlog_proof", b"tlog_proof"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -972,35 +750,9 @@ class PeerStatus(_message.Message):
         last_round: _builtins.int | None = ...,
         last_cosigned_size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "connected_in",
-        b"connected_in",
-        "connected_out",
-        b"connected_out",
-        "endpoint",
-        b"endpoint",
-        "last_cosigned_size",
-        b"last_cosigned_size",
-        "last_round",
-        b"last_round",
-        "state",
-        b"state",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connected_in", b"connected_in", "connected_out", b"connected_out", "endpoint", b"endpoint", "last_cosigned_size", b"last_cosigned_size", "last_round", b"last_round", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "connected_in",
-        b"connected_in",
-        "connected_out",
-        b"connected_out",
-        "endpoint",
-        b"endpoint",
-        "last_cosigned_size",
-        b"last_cosigned_size",
-        "last_round",
-        b"last_round",
-        "state",
-        b"state",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected_in", b"connected_in", "connected_out", b"connected_out", "endpoint", b"endpoint", "last_cosigned_size", b"last_cosigned_size", "last_round", b"last_round", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1105,99 +857,9 @@ class GetStatusResponse(_message.Message):
         final_root: _builtins.bytes | None = ...,
         rss_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "alarms",
-        b"alarms",
-        "chain_id",
-        b"chain_id",
-        "commit_index",
-        b"commit_index",
-        "drill",
-        b"drill",
-        "final_root",
-        b"final_root",
-        "final_size",
-        b"final_size",
-        "log_size",
-        b"log_size",
-        "members",
-        b"members",
-        "mempool_bytes",
-        b"mempool_bytes",
-        "mempool_entries",
-        b"mempool_entries",
-        "origin",
-        b"origin",
-        "peers",
-        b"peers",
-        "publication",
-        b"publication",
-        "quorum",
-        b"quorum",
-        "root",
-        b"root",
-        "round",
-        b"round",
-        "rss_bytes",
-        b"rss_bytes",
-        "state",
-        b"state",
-        "state_digest",
-        b"state_digest",
-        "time_ms",
-        b"time_ms",
-        "uptime_s",
-        b"uptime_s",
-        "version",
-        b"version",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "chain_id", b"chain_id", "commit_index", b"commit_index", "drill", b"drill", "final_root", b"final_root", "final_size", b"final_size", "log_size", b"log_size", "members", b"members", "mempool_bytes", b"mempool_bytes", "mempool_entries", b"mempool_entries", "origin", b"origin", "peers", b"peers", "publication", b"publication", "quorum", b"quorum", "root", b"root", "round", b"round", "rss_bytes", b"rss_bytes", "state", b"state", "state_digest", b"state_digest", "time_ms", b"time_ms", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "alarms",
-        b"alarms",
-        "chain_id",
-        b"chain_id",
-        "commit_index",
-        b"commit_index",
-        "drill",
-        b"drill",
-        "final_root",
-        b"final_root",
-        "final_size",
-        b"final_size",
-        "log_size",
-        b"log_size",
-        "members",
-        b"members",
-        "mempool_bytes",
-        b"mempool_bytes",
-        "mempool_entries",
-        b"mempool_entries",
-        "origin",
-        b"origin",
-        "peers",
-        b"peers",
-        "publication",
-        b"publication",
-        "quorum",
-        b"quorum",
-        "root",
-        b"root",
-        "round",
-        b"round",
-        "rss_bytes",
-        b"rss_bytes",
-        "state",
-        b"state",
-        "state_digest",
-        b"state_digest",
-        "time_ms",
-        b"time_ms",
-        "uptime_s",
-        b"uptime_s",
-        "version",
-        b"version",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "chain_id", b"chain_id", "commit_index", b"commit_index", "drill", b"drill", "final_root", b"final_root", "final_size", b"final_size", "log_size", b"log_size", "members", b"members", "mempool_bytes", b"mempool_bytes", "mempool_entries", b"mempool_entries", "origin", b"origin", "peers", b"peers", "publication", b"publication", "quorum", b"quorum", "root", b"root", "round", b"round", "rss_bytes", b"rss_bytes", "state", b"state", "state_digest", b"state_digest", "time_ms", b"time_ms", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1248,31 +910,9 @@ class GetAuthorTipResponse(_message.Message):
         pending_prev: _builtins.bytes | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at",
-        b"at",
-        "next_seq",
-        b"next_seq",
-        "pending_next_seq",
-        b"pending_next_seq",
-        "pending_prev",
-        b"pending_prev",
-        "prev",
-        b"prev",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "next_seq", b"next_seq", "pending_next_seq", b"pending_next_seq", "pending_prev", b"pending_prev", "prev", b"prev"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at",
-        b"at",
-        "next_seq",
-        b"next_seq",
-        "pending_next_seq",
-        b"pending_next_seq",
-        "pending_prev",
-        b"pending_prev",
-        "prev",
-        b"prev",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "next_seq", b"next_seq", "pending_next_seq", b"pending_next_seq", "pending_prev", b"pending_prev", "prev", b"prev"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1352,75 +992,9 @@ class GetVetoCheckResponse(_message.Message):
         time_s: _builtins.int | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "all_high",
-        b"all_high",
-        "all_maj",
-        b"all_maj",
-        "all_stop",
-        b"all_stop",
-        "all_sup",
-        b"all_sup",
-        "at",
-        b"at",
-        "f",
-        b"f",
-        "k",
-        b"k",
-        "members",
-        b"members",
-        "one_recused_high",
-        b"one_recused_high",
-        "one_recused_maj",
-        b"one_recused_maj",
-        "one_recused_stop",
-        b"one_recused_stop",
-        "one_recused_sup",
-        b"one_recused_sup",
-        "quorum",
-        b"quorum",
-        "time_s",
-        b"time_s",
-        "trigger",
-        b"trigger",
-        "veto_possible",
-        b"veto_possible",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all_high", b"all_high", "all_maj", b"all_maj", "all_stop", b"all_stop", "all_sup", b"all_sup", "at", b"at", "f", b"f", "k", b"k", "members", b"members", "one_recused_high", b"one_recused_high", "one_recused_maj", b"one_recused_maj", "one_recused_stop", b"one_recused_stop", "one_recused_sup", b"one_recused_sup", "quorum", b"quorum", "time_s", b"time_s", "trigger", b"trigger", "veto_possible", b"veto_possible"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "all_high",
-        b"all_high",
-        "all_maj",
-        b"all_maj",
-        "all_stop",
-        b"all_stop",
-        "all_sup",
-        b"all_sup",
-        "at",
-        b"at",
-        "f",
-        b"f",
-        "k",
-        b"k",
-        "members",
-        b"members",
-        "one_recused_high",
-        b"one_recused_high",
-        "one_recused_maj",
-        b"one_recused_maj",
-        "one_recused_stop",
-        b"one_recused_stop",
-        "one_recused_sup",
-        b"one_recused_sup",
-        "quorum",
-        b"quorum",
-        "time_s",
-        b"time_s",
-        "trigger",
-        b"trigger",
-        "veto_possible",
-        b"veto_possible",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_high", b"all_high", "all_maj", b"all_maj", "all_stop", b"all_stop", "all_sup", b"all_sup", "at", b"at", "f", b"f", "k", b"k", "members", b"members", "one_recused_high", b"one_recused_high", "one_recused_maj", b"one_recused_maj", "one_recused_stop", b"one_recused_stop", "one_recused_sup", b"one_recused_sup", "quorum", b"quorum", "time_s", b"time_s", "trigger", b"trigger", "veto_possible", b"veto_possible"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1457,13 +1031,9 @@ class GetGenesisResponse(_message.Message):
         document: _builtins.bytes | None = ...,
         trust_policy: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "document", b"document", "trust_policy", b"trust_policy"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "trust_policy", b"trust_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "document", b"document", "trust_policy", b"trust_policy"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "trust_policy", b"trust_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1538,55 +1108,9 @@ class Decision(_message.Message):
         reason: _builtins.str | None = ...,
         index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "absent",
-        b"absent",
-        "abstain",
-        b"abstain",
-        "closed_at",
-        b"closed_at",
-        "in_force_at",
-        b"in_force_at",
-        "index",
-        b"index",
-        "no",
-        b"no",
-        "one_state_could_change",
-        b"one_state_could_change",
-        "outcome",
-        b"outcome",
-        "reason",
-        b"reason",
-        "until",
-        b"until",
-        "yes",
-        b"yes",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "abstain", b"abstain", "closed_at", b"closed_at", "in_force_at", b"in_force_at", "index", b"index", "no", b"no", "one_state_could_change", b"one_state_could_change", "outcome", b"outcome", "reason", b"reason", "until", b"until", "yes", b"yes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "absent",
-        b"absent",
-        "abstain",
-        b"abstain",
-        "closed_at",
-        b"closed_at",
-        "in_force_at",
-        b"in_force_at",
-        "index",
-        b"index",
-        "no",
-        b"no",
-        "one_state_could_change",
-        b"one_state_could_change",
-        "outcome",
-        b"outcome",
-        "reason",
-        b"reason",
-        "until",
-        b"until",
-        "yes",
-        b"yes",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "abstain", b"abstain", "closed_at", b"closed_at", "in_force_at", b"in_force_at", "index", b"index", "no", b"no", "one_state_could_change", b"one_state_could_change", "outcome", b"outcome", "reason", b"reason", "until", b"until", "yes", b"yes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1655,67 +1179,9 @@ class Motion(_message.Message):
         decision: Global___Decision | None = ...,
         index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "about",
-        b"about",
-        "closes_at",
-        b"closes_at",
-        "decision",
-        b"decision",
-        "default_outcome",
-        b"default_outcome",
-        "eligible",
-        b"eligible",
-        "index",
-        b"index",
-        "kind",
-        b"kind",
-        "motion",
-        b"motion",
-        "opened_at",
-        b"opened_at",
-        "panel",
-        b"panel",
-        "rule",
-        b"rule",
-        "subjects",
-        b"subjects",
-        "threshold",
-        b"threshold",
-        "votes",
-        b"votes",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "closes_at", b"closes_at", "decision", b"decision", "default_outcome", b"default_outcome", "eligible", b"eligible", "index", b"index", "kind", b"kind", "motion", b"motion", "opened_at", b"opened_at", "panel", b"panel", "rule", b"rule", "subjects", b"subjects", "threshold", b"threshold", "votes", b"votes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "about",
-        b"about",
-        "closes_at",
-        b"closes_at",
-        "decision",
-        b"decision",
-        "default_outcome",
-        b"default_outcome",
-        "eligible",
-        b"eligible",
-        "index",
-        b"index",
-        "kind",
-        b"kind",
-        "motion",
-        b"motion",
-        "opened_at",
-        b"opened_at",
-        "panel",
-        b"panel",
-        "rule",
-        b"rule",
-        "subjects",
-        b"subjects",
-        "threshold",
-        b"threshold",
-        "votes",
-        b"votes",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "closes_at", b"closes_at", "decision", b"decision", "default_outcome", b"default_outcome", "eligible", b"eligible", "index", b"index", "kind", b"kind", "motion", b"motion", "opened_at", b"opened_at", "panel", b"panel", "rule", b"rule", "subjects", b"subjects", "threshold", b"threshold", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1783,13 +1249,9 @@ class ListMotionsRequest(_message.Message):
         first: _builtins.int | None = ...,
         limit: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "first", b"first", "limit", b"limit", "open_only", b"open_only"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "limit", b"limit", "open_only", b"open_only"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "first", b"first", "limit", b"limit", "open_only", b"open_only"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "limit", b"limit", "open_only", b"open_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1815,13 +1277,9 @@ class ListMotionsResponse(_message.Message):
         next_first: _builtins.int | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "motions", b"motions", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "motions", b"motions", "next_first", b"next_first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "motions", b"motions", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "motions", b"motions", "next_first", b"next_first"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1850,13 +1308,9 @@ class CaseStep(_message.Message):
         entry: _builtins.bytes | None = ...,
         index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "entry", b"entry", "index", b"index", "status", b"status", "time_s", b"time_s"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "index", b"index", "status", b"status", "time_s", b"time_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "entry", b"entry", "index", b"index", "status", b"status", "time_s", b"time_s"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "index", b"index", "status", b"status", "time_s", b"time_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1902,47 +1356,9 @@ class Case(_message.Message):
         motion: _builtins.str | None = ...,
         steps: _abc.Iterable[Global___CaseStep] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "case",
-        b"case",
-        "check",
-        b"check",
-        "motion",
-        b"motion",
-        "reply_due",
-        b"reply_due",
-        "result",
-        b"result",
-        "severity",
-        b"severity",
-        "status",
-        b"status",
-        "steps",
-        b"steps",
-        "subject",
-        b"subject",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "check", b"check", "motion", b"motion", "reply_due", b"reply_due", "result", b"result", "severity", b"severity", "status", b"status", "steps", b"steps", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "case",
-        b"case",
-        "check",
-        b"check",
-        "motion",
-        b"motion",
-        "reply_due",
-        b"reply_due",
-        "result",
-        b"result",
-        "severity",
-        b"severity",
-        "status",
-        b"status",
-        "steps",
-        b"steps",
-        "subject",
-        b"subject",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case", "check", b"check", "motion", b"motion", "reply_due", b"reply_due", "result", b"result", "severity", b"severity", "status", b"status", "steps", b"steps", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2010,13 +1426,9 @@ class ListCasesRequest(_message.Message):
         first: _builtins.int | None = ...,
         limit: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "first", b"first", "limit", b"limit", "open_only", b"open_only"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "limit", b"limit", "open_only", b"open_only"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "first", b"first", "limit", b"limit", "open_only", b"open_only"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "limit", b"limit", "open_only", b"open_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2042,13 +1454,9 @@ class ListCasesResponse(_message.Message):
         next_first: _builtins.int | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "cases", b"cases", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cases", b"cases", "next_first", b"next_first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "cases", b"cases", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cases", b"cases", "next_first", b"next_first"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2088,39 +1496,9 @@ class RunSummary(_message.Message):
         time_s: _builtins.int | None = ...,
         index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "gates",
-        b"gates",
-        "index",
-        b"index",
-        "lineage_pflop",
-        b"lineage_pflop",
-        "run",
-        b"run",
-        "status",
-        b"status",
-        "tier",
-        b"tier",
-        "time_s",
-        b"time_s",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gates", b"gates", "index", b"index", "lineage_pflop", b"lineage_pflop", "run", b"run", "status", b"status", "tier", b"tier", "time_s", b"time_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "gates",
-        b"gates",
-        "index",
-        b"index",
-        "lineage_pflop",
-        b"lineage_pflop",
-        "run",
-        b"run",
-        "status",
-        b"status",
-        "tier",
-        b"tier",
-        "time_s",
-        b"time_s",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gates", b"gates", "index", b"index", "lineage_pflop", b"lineage_pflop", "run", b"run", "status", b"status", "tier", b"tier", "time_s", b"time_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2172,13 +1550,9 @@ class ListRunsResponse(_message.Message):
         next_first: _builtins.int | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "next_first", b"next_first", "runs", b"runs"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "next_first", b"next_first", "runs", b"runs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "next_first", b"next_first", "runs", b"runs"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "next_first", b"next_first", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2217,39 +1591,9 @@ class FacilitySummary(_message.Message):
         max_w: _builtins.int | None = ...,
         index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "capacity_mh",
-        b"capacity_mh",
-        "cell",
-        b"cell",
-        "facility",
-        b"facility",
-        "index",
-        b"index",
-        "max_w",
-        b"max_w",
-        "mem_gb",
-        b"mem_gb",
-        "operator",
-        b"operator",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "index", b"index", "max_w", b"max_w", "mem_gb", b"mem_gb", "operator", b"operator"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "capacity_mh",
-        b"capacity_mh",
-        "cell",
-        b"cell",
-        "facility",
-        b"facility",
-        "index",
-        b"index",
-        "max_w",
-        b"max_w",
-        "mem_gb",
-        b"mem_gb",
-        "operator",
-        b"operator",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "index", b"index", "max_w", b"max_w", "mem_gb", b"mem_gb", "operator", b"operator"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2301,13 +1645,9 @@ class ListFacilitiesResponse(_message.Message):
         next_first: _builtins.int | None = ...,
         at: Global___At | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "facilities", b"facilities", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "facilities", b"facilities", "next_first", b"next_first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at", b"at", "facilities", b"facilities", "next_first", b"next_first"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "facilities", b"facilities", "next_first", b"next_first"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
