@@ -22,6 +22,7 @@ from node.signing.acknowledgement import verify_acknowledgement
 from node.signing.keys import SigningKey, generate_agency_keys
 from node.signing.statements import entry_hash, sign_payload
 from node.signing.verify import SignatureCheck
+from node.storage.store import PendingRow
 from tests.unit.ledger.founding import GENESIS_MS, Author, Founding, found
 from tests.unit.ledger.running import Running, start
 
@@ -357,9 +358,12 @@ async def test_many_are_answered_one_by_one_and_written_together(
     first, second, third = (author.energy(number) for number in range(3))
     writes: list[int] = []
     put = node.store.put_pending
-    monkeypatch.setattr(
-        node.store, "put_pending", lambda rows: (writes.append(len(rows)), put(rows))
-    )
+
+    def counted(rows: Sequence[PendingRow]) -> None:
+        writes.append(len(rows))
+        put(rows)
+
+    monkeypatch.setattr(node.store, "put_pending", counted)
     told: list[None] = []
     node.mempool.on_change(lambda: told.append(None))
     forged = second[:-1] + bytes([second[-1] ^ 1])
