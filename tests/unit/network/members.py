@@ -193,7 +193,7 @@ class Caller:
 
 @asynccontextmanager
 async def hostile_server(
-    port: int, frames: Sequence[bytes], *, own: int = 1
+    port: int, frames: Sequence[bytes], *, identity: TransportIdentity = IDENTITIES[1]
 ) -> AsyncIterator[list[bytes]]:
     """A fake member that sends these frames to whoever subscribes; yields the requests it got."""
     requests: list[bytes] = []
@@ -211,7 +211,6 @@ async def hostile_server(
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(SERVICE, {"Subscribe": method}),)
     )
-    identity = IDENTITIES[own]
     credentials = grpc.ssl_server_credentials(
         [(identity.private_key_pem, identity.certificate_pem)]
     )
