@@ -51,10 +51,11 @@ class Habits:
     silence: int  # a member makes no block in a round (as long as a quorum does)
     loss: int  # a link to the round before is left out (as long as a quorum is linked)
     leader_loss: int  # and the same for the link to that round's leader
+    slow_loss: int  # and for the link to a member that is slow for the whole history
     late: int  # what is left out is linked at an older round instead
 
 
-GOOD = Habits(silence=0, loss=0, leader_loss=0, late=0)
+GOOD = Habits(silence=0, loss=0, leader_loss=0, slow_loss=0, late=0)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +64,7 @@ class Dag:
 
     committee: Committee
     equivocators: frozenset[int]
+    slow: int  # what it alone knows is the test of SPEC 6.4: nothing outside an anchor's history may count
     habits: Habits  # of the present round
     blocks: list[Block] = field(default_factory=list)
     variants: dict[tuple[int, int], list[Ref]] = field(default_factory=dict)  # by (round, author)
@@ -78,19 +80,22 @@ class Dag:
 
 
 def random_dag(chance: Chance, *, sizes: tuple[int, int], rounds: tuple[int, int]) -> Dag:
-    size = chance.number(*sizes)
+    # Few members often: there one block more or less decides.
+    size = min(chance.number(*sizes), chance.number(*sizes))
     committee = committee_of(size)
     cheats = chance.number(0, committee.faults)
     dag = Dag(
         committee=committee,
         # Anybody may cheat; which ones matters, as leaders take turns.
         equivocators=frozenset(shuffled(chance, range(size))[:cheats]),
+        slow=chance.number(0, size - 1),
         habits=GOOD,
     )
     bad = Habits(
         silence=pick(chance, (0, 10, 40)),
         loss=pick(chance, (0, 15, 50, 90)),
         leader_loss=pick(chance, (0, 15, 30, 50, 70)),
+        slow_loss=pick(chance, (0, 50, 90)),
         late=pick(chance, (0, 30)),
     )
     # Bad patches between good ones: an indirect decision needs a slot in doubt and then an anchor that is not.
@@ -126,14 +131,11 @@ def random_parents(chance: Chance, dag: Dag, author: int, round_: int) -> tuple[
     own = pick(chance, dag.linkable(dag.newest(round_, author), author))
     present = [a for a in range(dag.committee.size) if a != author and dag.linkable(below, a)]
     leader = dag.committee.leaders[below % dag.committee.size]
-    kept = [
-        a
-        for a in present
-        if not happens(chance, dag.habits.leader_loss if a == leader else dag.habits.loss)
-    ]
-    # Who is left out is taken back in until there is a quorum; the leader last, as its absence is the interesting case.
+    losses = {dag.slow: dag.habits.slow_loss, leader: dag.habits.leader_loss}
+    kept = [a for a in present if not happens(chance, losses.get(a, dag.habits.loss))]
+    # Who is left out is taken back in until there is a quorum; these two last, as their absence is the interesting case.
     needed = dag.committee.quorum - (1 if own.round == below else 0)
-    for a in [*(a for a in shuffled(chance, present) if a != leader), leader]:
+    for a in [*(a for a in shuffled(chance, present) if a not in losses), leader, dag.slow]:
         if len(kept) < needed and a in present and a not in kept:
             kept.append(a)
     links = {a: pick(chance, dag.linkable(below, a)) for a in kept}

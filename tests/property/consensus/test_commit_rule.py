@@ -43,13 +43,15 @@ class Tally:
     slots: int = 0  # decisions compared with the twin's
     kinds: Counter[str] = field(default_factory=Counter)  # final ones, by status and way
     split: int = 0  # final decisions on a slot with two proposals or more
+    unlinked: int = 0  # final decisions: skipped by an anchor although a certificate is known outside its history
     commits: int = 0  # linearized
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items()))
         return (
             f"{self.histories} histories ({self.equivocating} with an equivocator), {self.blocks} blocks accepted, "
-            f"{self.slots} slot decisions compared; at the end {kinds}; {self.split} on slots with several proposals; "
+            f"{self.slots} slot decisions compared; at the end {kinds}; {self.split} on slots with several proposals, "
+            f"{self.unlinked} skips beside a certificate that the anchor does not know; "
             f"{self.commits} commits linearized"
         )
 
@@ -91,11 +93,17 @@ def check_view(history: dags.Dag, blocks: Sequence[Block], tally: Tally) -> dict
             assert known.keys() <= now.keys()
             known = now
     tally.blocks += len(blocks)
+    view = dags.naive_view(blocks)
     for round_, said in known.items():
         way = "" if said.status == "undecided" else "direct " if said.direct else "indirect "
         tally.kinds[way + said.status] += 1
         proposals = dag.slot(Round(round_), history.committee.leader(Round(round_)))
         tally.split += len(proposals) > 1 and said.status != "undecided"
+        tally.unlinked += said.status == "skip" and any(
+            naive.certifies(view, node, Name(*proposal), history.committee.size)
+            for proposal in proposals
+            for node in naive.in_round(view, round_ + 2)
+        )
     check_sequence(dag, blocks, tally)
     return known
 
@@ -161,6 +169,7 @@ def test_twin_and_rule_agree_on_seeded_histories(batch: int) -> None:
     for kind in ("direct commit", "direct skip", "indirect commit", "indirect skip", "undecided"):
         assert tally.kinds[kind] >= 30, (kind, tally)
     assert tally.split >= 50, tally
+    assert tally.unlinked >= 2, tally  # rare: the case has a unit test of its own
     assert tally.equivocating >= 50, tally
 
 

@@ -74,6 +74,32 @@ def test_undecided_has_neither_leader_nor_way() -> None:
     assert (decision.status, decision.how, decision.leader) == (Status.UNDECIDED, None, None)
 
 
+@pytest.mark.parametrize(("linked", "status"), [(False, Status.SKIP), (True, Status.COMMIT)])
+def test_only_a_certificate_in_the_anchors_history_counts(*, linked: bool, status: Status) -> None:
+    """SPEC 6.4: validator 2 alone certifies the leader of round 1. Whether the anchor, 0 in round 4, links that decides; not
+    whether this member happens to know it, since others may not.
+    """
+    history = History(committee=FOUR)
+    history.round(1)
+    leader = history.blocks[1].ref
+    voting = [history.draw(author, 2).ref for author in (0, 1, 2)]
+    blaming = history.draw(3, 2, [ref for ref in history.round_before(2) if ref != leader]).ref
+    for author in (0, 1, 3):
+        history.draw(author, 3, [voting[0], voting[1], blaming])
+    history.draw(2, 3, voting)
+    links = [ref for ref in history.round_before(4) if linked or ref.author != 2]
+    history.draw(0, 4, links)
+    for author in (1, 2, 3):
+        history.draw(author, 4)
+    history.rounds(5, 6)
+    dag = fed(history)
+    decision, *_, anchor = decide(dag, Round(1))
+    assert dag.certifiers(leader) == 0b0100
+    assert (anchor.round, anchor.status, anchor.how) == (4, Status.COMMIT, How.DIRECT)
+    assert (decision.status, decision.how) == (status, How.INDIRECT)
+    assert decision.leader == (leader if linked else None)
+
+
 def two_certified(votes: tuple[int, ...]) -> Dag:
     """Both blocks of the leader of round 1 get votes of these authors, who all equivocate, and certificates of everybody."""
     history = History(committee=FOUR)
