@@ -20,6 +20,7 @@ from node.treaty.rules import (
     k_of,
     one_state_could_change,
     threshold_of,
+    trigger_of,
     yes_wins,
 )
 from node.treaty.state import Closed, Motion
@@ -90,6 +91,8 @@ def open_motion(
         mandate=int(mandate),
         votes=(),
         barred=(),
+        trigger=trigger_of(book.membership()),
+        callers=(),
     )
     book.state.motions.put(motion_id, motion)
     book.schedule(motion.closes_at, RANK_MOTION, "close", motion_id, order)
@@ -131,6 +134,24 @@ def draw_panel(beacon: bytes, motion_id: str, eligible: tuple[str, ...]) -> tupl
                 break
         seats.append(left.pop(drawn % len(left)))
     return tuple(seats)
+
+
+def call_up(book: Book, motion_id: str, motion: Motion, states: set[str]) -> None:
+    """Count `states` as asking for the plenary: the applicant's state is enough, or `trigger` others (LAW K6).
+
+    Then all states eligible at filing decide, by SUP; votes already cast stay.
+    """
+    callers = tuple(sorted({*motion.callers, *states}))
+    motion = motion._replace(callers=callers)
+    if set(callers).intersection(motion.subjects) or len(callers) >= motion.trigger:
+        motion = motion._replace(
+            rule="SUP",
+            threshold=threshold_of("SUP", len(motion.eligible), motion.k),
+            panel=(),
+            early_from=book.now,
+        )
+        book.to_judge[motion_id] = None
+    book.state.motions.put(motion_id, motion)
 
 
 def cast_vote(book: Book, entry: Entry, body: pb.Vote) -> Accepted:

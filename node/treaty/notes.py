@@ -3,11 +3,12 @@
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty.ballots import call_up
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import UNDECIDED, raise_finding, reply
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
-from node.treaty.filing import require_past, require_role
+from node.treaty.filing import is_filing_state, require_past, require_role
 from node.treaty.state import Offer
 
 _NAMES: Final = {
@@ -16,6 +17,7 @@ _NAMES: Final = {
     pb.NOTE_TYPE_MANDATE: "mandate",
     pb.NOTE_TYPE_MEETING: "meeting",
     pb.NOTE_TYPE_PUBLICATION: "publication",
+    pb.NOTE_TYPE_CALLUP: "callup",
     pb.NOTE_TYPE_REVIEW: "review",
     pb.NOTE_TYPE_EVIDENCE: "evidence",
     pb.NOTE_TYPE_OFFER: "offer",
@@ -23,16 +25,16 @@ _NAMES: Final = {
 
 
 def take_note(book: Book, entry: Entry, body: pb.Note) -> Accepted:
-    """Judge a note of any type. A `callup` waits for the beacon: no panel sits without one (K52)."""
-    name = _NAMES.get(body.type)
-    if name is None:
-        raise Refused(Code.FILER, "notes of this type are not in force under this law version")
+    """Judge a note of any type."""
+    name = _NAMES[body.type]
     about = body.about
     match name:
         case "reply":
             _reply(book, entry, body)
         case "correction":
             _correction(book, entry, body)
+        case "callup":
+            _callup(book, entry, body)
         case "evidence":
             _evidence(book, entry, body)
         case "review":
@@ -90,6 +92,22 @@ def _correction(book: Book, entry: Entry, body: pb.Note) -> None:
             size=0,
             inputs=(body.corrects, entry.entry_hash),
         )
+
+
+def _callup(book: Book, entry: Entry, body: pb.Note) -> None:
+    """Ask that the plenary decide and not a panel (LAW K6). One that sits as a plenary already stays one (K52)."""
+    motion = book.state.motions.get(body.about)
+    if motion is None and body.about not in book.state.closed:
+        raise Refused(Code.UNKNOWN_REF, f"no motion {body.about}")
+    require_role(book, entry, "state")
+    if motion is not None and book.now >= motion.filed_at + book.value("callup"):
+        raise Refused(Code.LATE, f"{body.about} was filed at {motion.filed_at}")
+    require_past(book, entry)
+    if motion is None:
+        raise Refused(Code.CLOSED, f"motion {body.about} is closed")
+    if motion.panel:
+        asking = {entry.parsed.author, *entry.endorsers}
+        call_up(book, body.about, motion, {one for one in asking if is_filing_state(book, one)})
 
 
 def _evidence(book: Book, entry: Entry, body: pb.Note) -> None:

@@ -344,6 +344,9 @@ def decided(
     if not approved_tier:
         _enter(book, run, life._replace(status="REFUSED", refused_at=book.now))
         return
+    if life.tier > approved_tier:  # it rose while states voted: this approval is not for it (K18)
+        _enter(book, run, life._replace(status="PLANNED", approved=0))
+        return
     _enter(
         book,
         run,

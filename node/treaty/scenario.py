@@ -16,7 +16,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty import ballots
 from node.treaty.cases import UNDECIDED
 from node.treaty.codes import Code
-from node.treaty.derived import Decision, Finding, MotionOpened
+from node.treaty.derived import Decision, Finding
 from node.treaty.entries import NO_PREVIOUS, Entry, parse_entry
 from node.treaty.errors import MalformedContent
 from node.treaty.genesis import LAW_VERSION, FoundingMember, FoundingParty, GenesisFacts
@@ -64,7 +64,8 @@ def write_content(author: str, payload: dict[str, Any]) -> bytes:
         return content.SerializeToString() + _UNKNOWN_FIELD
     body = getattr(content, alternative)
     body.SetInParent()
-    if all(_write(body, _RENAMED.get(name, name), value) for name, value in fields.items()):
+    renamed = _RENAMED | ({"motion": "about"} if kind == "note" else {})
+    if all(_write(body, renamed.get(name, name), value) for name, value in fields.items()):
         return content.SerializeToString()
     return content.SerializeToString() + _UNKNOWN_FIELD
 
@@ -135,7 +136,6 @@ class Scenario:
         self.failures: list[str] = []
         self.index = MemoryIndex()
         self.law = Law.at_genesis(genesis_of(form), self.index)
-        self.opened: dict[str, MotionOpened] = {}
         self.decided: dict[str, Decision] = {}
         self.findings: dict[str, Finding] = {}
         self.codes: dict[str, Code | None] = {}
@@ -156,8 +156,6 @@ class Scenario:
     def _keep(self, derived: tuple[object, ...]) -> None:
         for value in derived:
             match value:
-                case MotionOpened():
-                    self.opened[value.motion] = value
                 case Decision():
                     self.decided[value.motion] = value
                 case Finding():
@@ -280,6 +278,9 @@ def _parties(form: dict[str, Any]) -> tuple[FoundingParty, ...]:
             state=party["state"],
             owners=tuple(party.get("owners", ())),
             author_key=key_of(name, "author"),
+            vote_key=key_of(
+                name, "vote"
+            ),  # scenarios know no keys: who may not vote is told so by role
         )
         for name, party in listed.items()
     )
@@ -306,14 +307,14 @@ def _outsiders(form: dict[str, Any]) -> tuple[FoundingParty, ...]:
 def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
     decision = run.decided.get(name)
     row = run.law.book.state.motions.get(name)
-    opened = run.opened.get(name)
-    if opened is None:
+    stands = decision or row  # a call-up changes what was fixed at filing
+    if stands is None:
         return {}
     seen: dict[str, Any] = {
-        "rule": opened.rule,
-        "threshold": opened.threshold,
-        "eligible": list(opened.eligible),
-        "panel": list(opened.panel),
+        "rule": stands.rule,
+        "threshold": stands.threshold,
+        "eligible": list(stands.eligible),
+        "panel": list(stands.panel),
     }
     if decision is not None:
         ended = decision.until is not None and run.law.book.now >= decision.until
@@ -329,8 +330,7 @@ def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
             "effective": decision.in_force_at is not None and not ended,
             "one_state_could_change": bool(decision.one_state_could_change),
         }
-    if row is None:
-        return {}
+    assert row is not None, f"motion {name} is neither open nor decided"
     counts = ballots.counts_of(row)
     return seen | {
         "state": "OPEN",

@@ -163,6 +163,8 @@ class Motion(NamedTuple):
     mandate: int  # 1: votes need an own mandate note
     votes: tuple[tuple[str, str], ...]  # sorted by state
     barred: tuple[str, ...]  # equivocators, sorted
+    trigger: int  # how many states may call a panel motion to the plenary
+    callers: tuple[str, ...]  # who has asked for that, sorted
 
 
 class Closed(NamedTuple):

@@ -241,7 +241,6 @@ def test_refs_must_lead_to_something_accepted(court: Court) -> None:
         ("acme", pb.Note(type=pb.NOTE_TYPE_EVIDENCE, about="CN")),
         ("acme", pb.Instrument(type=pb.INSTRUMENT_TYPE_SIGN)),
         ("acme", pb.Identity(party="x", role=pb.PARTY_ROLE_DEVICE, state="US")),
-        ("CN", pb.Note(type=pb.NOTE_TYPE_CALLUP, about="m")),
         ("CN", pb.Halt()),
         ("CN", pb.Suspend()),
         ("SEC", pb.Classify()),
