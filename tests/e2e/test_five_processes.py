@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -117,6 +118,24 @@ async def test_one_node_killed_others_go_on_and_it_catches_up(
         lambda: cluster.all_final([entry_hash(waiting), *hashes]), "KE caught up, its entry final"
     )
     await cluster.until(cluster.one_root, "one root again")
+
+
+async def test_a_node_without_its_store_is_rebuilt_from_its_peers(
+    cluster: Cluster, outboxes: tuple[Outbox, ...]
+) -> None:
+    await cluster.wait_ready()
+    home = cluster.homes["CN"]
+    before = await cluster.status("US")
+    assert cluster.stop("CN") == 0
+    shutil.rmtree(home.folder / "data" / "rocksdb")
+    cluster.start("CN")
+    await cluster.wait_ready("CN")
+    entry = outboxes[1].energy(501)
+    await submit(cluster, "CN", entry)
+    await cluster.until(lambda: cluster.all_final([entry_hash(entry)]), "its entry is final")
+    await cluster.until(cluster.one_root, "one root again")
+    assert (await cluster.status("CN")).log_size > before.log_size
+    assert not (await cluster.status("CN")).alarms
 
 
 # --- a client that means harm --------------------------------------------------------------------
