@@ -8,7 +8,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -18,6 +18,14 @@ from node.signing.errors import BadCertificate
 CERTIFICATE_PEM_BYTES_MAX = 4_096
 _NOT_BEFORE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _NOT_AFTER = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+# What the library raises for bytes that are no certificate: no common base but Exception. Strangers choose the bytes.
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+)
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -88,7 +96,7 @@ def check_certificate(pem: bytes, state: str) -> None:
         certificate = x509.load_pem_x509_certificate(pem)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         public_key = certificate.public_key()
-    except (ValueError, x509.ExtensionNotFound) as err:
+    except _UNREADABLE as err:
         raise BadCertificate(f"certificate of {state}: {err}") from None
     if certificate.public_bytes(serialization.Encoding.PEM) != pem:
         raise BadCertificate(f"certificate of {state}: not canonical PEM of one certificate")
@@ -105,7 +113,7 @@ def check_certificate(pem: bytes, state: str) -> None:
         raise BadCertificate(f"certificate of {state}: want validity from 2020 to 9999")
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, InvalidSignature) as err:
+    except (*_UNREADABLE, TypeError, InvalidSignature) as err:
         raise BadCertificate(f"certificate of {state}: not self-signed: {err}") from None
 
 
@@ -118,5 +126,5 @@ def same_certificate(shown_pem: bytes, registered_pem: bytes) -> bool:
         return x509.load_pem_x509_certificate(shown_pem) == x509.load_pem_x509_certificate(
             registered_pem
         )
-    except ValueError:
+    except _UNREADABLE:
         return False

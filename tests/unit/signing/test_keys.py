@@ -175,3 +175,13 @@ def test_a_certificate_issued_by_a_registered_key_is_not_that_certificate() -> N
     assert not same_certificate(issued, registered.certificate_pem)
     with pytest.raises(BadCertificate, match="self-signed"):
         check_certificate(issued, "US")
+
+
+def test_any_flipped_bit_of_a_certificate_has_one_error() -> None:
+    """The library has five kinds of errors for bytes that are no certificate; ours is one."""
+    pem = generate_transport("US", scalar_seed=bytes(32)).certificate_pem
+    for at in range(len(pem)):
+        altered = bytearray(pem)
+        altered[at] ^= 1 << at % 8
+        with pytest.raises(BadCertificate):
+            check_certificate(bytes(altered), "US")
