@@ -14,6 +14,7 @@ engine ends, the store closes last. A second signal ends the process at once: wh
 
 import argparse
 import asyncio
+import gc
 import getpass
 import logging
 import os
@@ -294,6 +295,7 @@ async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) 
                 for face in _faces(node, settings, prepared.keys, metrics, ending):
                     await face.start()
                     faces.push_async_callback(face.stop)
+                _settle_collector()
                 _say_ready(parts)
                 try:
                     await ending.wait()
@@ -443,6 +445,17 @@ def _measure(parts: Parts, engine: Engine, metrics: Metrics) -> None:
         "Peers whose blocks are read.",
         lambda: sum(peer.is_read for peer in engine.peers()),
     )
+
+
+def _settle_collector() -> None:
+    """Python's cycle collector walks all live objects again and again: what is here at the start stays, and it need not look.
+
+    Measured over 20,000 entries at full load: 0.6 s in the collector of 5.5 s of processor time with the defaults, next to none
+    so. Few objects here live in cycles, and those are still found, after 50,000 new ones instead of 700.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _say_ready(parts: Parts) -> None:

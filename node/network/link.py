@@ -1,10 +1,11 @@
 """Our side of one connection: dial a member, read its stream, ask it things. Dialled again whenever it ends.
 
-The pause before dialling again doubles up to `PAUSE_MAX_S` and starts anew once a stream has lived. A new channel each time: an
-address that moved is looked up again, and no connection that died in silence is kept.
+The pause before dialling again doubles up to `PAUSE_MAX_S` and starts anew once a stream has lived; when the member dials us it
+ends early. A new channel each time: an address that moved is looked up again, and no connection that died in silence is kept.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ REQUEST_S: Final = 5.0
 REQUESTS_MAX: Final = 16  # under way to one peer; the core asks again for what is refused here
 PAUSE_FIRST_S: Final = 0.1
 PAUSE_MAX_S: Final = 3.0
+POKED_S: Final = 0.5
 STEADY_S: Final = 5.0  # a stream that lived so long was a good one
 _log = logging.getLogger("foedus.network")
 
@@ -65,6 +67,7 @@ class Link:
         self._door = door
         self._channel: grpc.aio.Channel | None = None
         self._slots = REQUESTS_MAX
+        self._poked = asyncio.Event()
         # Members that lost one peer do not all dial it again at one instant.
         self._spread_s = 0.01 * ((7 * own + self.member) % 10)
 
@@ -81,8 +84,19 @@ class Link:
             self.connected = False
             state = self._peer.certificate.state
             event(_log, "peer not read", level=level, peer=state, why=why)
-            await asyncio.sleep(pause + self._spread_s)
+            await self._pause(pause + self._spread_s)
             pause = min(PAUSE_MAX_S, 2 * pause)
+
+    def poke(self) -> None:
+        """The member has just dialled us, so it can be dialled: a pause under way ends now."""
+        self._poked.set()
+
+    async def _pause(self, seconds: float) -> None:
+        self._poked.clear()
+        # However often a member dials us, it makes us dial no more than twice a second.
+        await asyncio.sleep(min(seconds, POKED_S))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._poked.wait(), max(0.0, seconds - POKED_S))
 
     async def ask(self, method: str, request: bytes) -> bytes:
         """One request, one answer. Raises Unanswered."""

@@ -71,7 +71,9 @@ class Network:
         )
         self._fault: asyncio.Future[None] | None = None
         self._chain = chain
-        self._service = PeerService(self._door, hosted, states, metrics, self._fail)
+        self._service = PeerService(
+            self._door, hosted, states, metrics, self._on_reader, self._fail
+        )
         self._links = {
             peer.certificate.member: Link(
                 peer, own=own, identity=identity, chain=chain, heard=heard, door=self._door
@@ -174,6 +176,9 @@ class Network:
         except MalformedMessage as err:
             self._door.charge(member, f"{method}: {err}", MALFORMED_POINTS)
             raise Unanswered(str(err)) from None
+
+    def _on_reader(self, member: int) -> None:
+        self._links[member].poke()
 
     def _fail(self, err: BaseException) -> None:
         if self._fault is not None and not self._fault.done():

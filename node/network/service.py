@@ -32,8 +32,10 @@ class PeerService:
         hosted: Hosted,
         states: list[str],
         metrics: Metrics,
+        on_reader: Callable[[int], None],
         on_fatal: Callable[[BaseException], None],
     ) -> None:
+        self._on_reader = on_reader
         self._door = door
         self._hosted = hosted
         self._states = states
@@ -93,6 +95,7 @@ class PeerService:
             for frame in self._hosted.greeting(request.after_round):
                 box.push(frame)
             self._hosted.reader_came(member)
+            self._on_reader(member)
             await context.send_initial_metadata(())
             while (next_frame := await box.next()) is not None:
                 await context.write(next_frame)

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from consensus.types import CommitIndex, Digest, Ref, Round, ValidatorIndex
-from node.network import wire
+from node.network import link, wire
 from node.network.link import Unanswered
 from node.network.outbox import BYTES_MAX
 from tests.unit.network.members import (
@@ -149,3 +149,13 @@ async def test_an_address_in_use_is_named() -> None:
         with pytest.raises(OSError, match=f"127.0.0.1:{ports[0]}"):
             async with running(0, ports):
                 pass
+
+
+async def test_who_dials_us_is_dialled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "PAUSE_FIRST_S", 60.0)
+    ports = four_ports()
+    async with running(0, ports) as ast:
+        await asyncio.sleep(0.5)  # the first dialling has failed, the next is a minute away
+        async with running(1, ports) as bor:
+            await until(lambda: bor.network.is_connected(0), "bor dialled")
+            await until(lambda: ast.network.is_connected(1), "ast dialled back")
