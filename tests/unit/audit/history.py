@@ -11,6 +11,7 @@ endorsed, rejected by the law, with a bad signature, and given twice.
 import asyncio
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -289,16 +290,22 @@ def database(home: Path) -> Path:
 
 def put(home: Path, family: str, key: bytes, value: bytes) -> None:
     """Rewrite one row through the database's own software, as a forger would."""
-    with Store.open(database(home)) as store:
-        batch = rocksdict.WriteBatch(raw_mode=True)
-        batch.put(key, value, store._handles[family])
-        store._write(batch)
+    change(home, [(family, key, value)])
 
 
 def delete(home: Path, family: str, key: bytes) -> None:
+    change(home, [(family, key, None)])
+
+
+def change(home: Path, rows: Iterable[tuple[str, bytes, bytes | None]]) -> None:
+    """Many rows (family, key, value) at once; None deletes."""
     with Store.open(database(home)) as store:
         batch = rocksdict.WriteBatch(raw_mode=True)
-        batch.delete(key, store._handles[family])
+        for family, key, value in rows:
+            if value is None:
+                batch.delete(key, store._handles[family])
+            else:
+                batch.put(key, value, store._handles[family])
         store._write(batch)
 
 
