@@ -12,6 +12,7 @@ No input or output, clock, randomness, logging or float; it imports the standard
     genesis, book      what the law is founded on; the open book that rules read and write
     filing, ballots    who may say what; motions opened, voted on, closed
     cases              findings, replies, BREACH
+    lives              a run's status, and halts
     runs, reports      training runs with C14 and C15; facilities and reports with C02 and C07
     notes, register    short papers; parties, keys and membership
     motions            filing rules and effects of the motions in force
@@ -20,6 +21,6 @@ No input or output, clock, randomness, logging or float; it imports the standard
 `scenario` runs published scenarios and is imported by no room; `memory_index` serves it and the tests.
 
 Of the treaty's kinds, law version 1 has in force: identity, instrument, facility, usage, energy, run,
-note; TRAIN, BREACH, APPOINT, CLASSIFY; vote. The others have their form in `content.proto` and are
-refused as FILER (decision record 0021).
+note; TRAIN, BREACH, APPOINT, CLASSIFY; vote; and HALT where a Finding opens it by itself. The others
+have their form in `content.proto` and are refused as FILER (decision records 0021, 0105).
 """

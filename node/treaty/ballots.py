@@ -30,6 +30,7 @@ OUTCOMES: Final = {
     "TRAIN": ("not_approved", "approved"),
     "BREACH": ("not_upheld", "upheld"),
     "BREACH_ON_FINDING": ("upheld", "set_aside"),
+    "HALT": ("stays", "lifted"),  # that of a Finding of severity 4; others are not in force
     "APPOINT": ("no_change", "appointed"),
     "CLASSIFY": ("released", "restricted"),
 }
@@ -221,6 +222,13 @@ def may_close_early(book: Book, motion: Motion) -> bool:
     return is_settled(motion.rule, motion.threshold, counts_of(motion), motion.k)
 
 
+def _in_force_at(book: Book, motion: Motion, *, wins: bool) -> int | None:
+    """A halt acts from its opening, other outcomes that were won from now on, a BREACH never (LAW section 3)."""
+    if motion.kind == "HALT":
+        return motion.filed_at
+    return book.now if wins and motion.kind != "BREACH" else None
+
+
 def close_motion(book: Book, motion_id: str, motion: Motion, barrier: str, until: int) -> str:
     """Close now and record the Decision; returns the outcome.
 
@@ -249,7 +257,7 @@ def close_motion(book: Book, motion_id: str, motion: Motion, barrier: str, until
             subjects=motion.subjects,
             filed_at=motion.filed_at,
             closed_at=book.now,
-            in_force_at=book.now if wins and motion.kind != "BREACH" else None,
+            in_force_at=_in_force_at(book, motion, wins=wins),
             until=until if wins and until else None,
             one_state_could_change=int(
                 not barrier and one_state_could_change(motion.rule, motion.threshold, counts)

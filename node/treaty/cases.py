@@ -2,8 +2,8 @@
 
 A finding is a check's output, a case what follows from it: the subject state has `reply` seconds to
 answer, and from severity 3 on a BREACH motion opens by itself, in which the accused has no vote and
-which stands unless two thirds of the others set it aside. HALT is not in force under this law
-version, so severity 4 opens BREACH alone (RULINGS R67).
+which stands unless two thirds of the others set it aside. Severity 4 halts the runs it names as well
+(`lives`).
 """
 
 from typing import Final
@@ -30,8 +30,8 @@ def raise_finding(
     inputs: tuple[bytes, ...] = (),
     actor: str = "",
     fresh: bool = False,
-) -> None:
-    """A check found something. New, risen, or already known: then nothing happens.
+) -> str:
+    """A check found something. New, risen, or already known: then nothing happens. Returns its id.
 
     `size` grows with the act: once a case is decided, only a larger act is a new finding (#2). With
     `fresh` it is new in any case; so is the same finding about another `actor`.
@@ -46,10 +46,10 @@ def raise_finding(
             number = latest.number + 1
             name = f"{key}#{number}"
         elif decided:
-            return
+            return ""  # the same act as the one decided
         else:
             _grow(book, latest.finding, case, severity, size, numbers, inputs)
-            return
+            return latest.finding
     book.state.latest.put(key, Latest(name, number))
     case = Case(
         check=check,
@@ -65,6 +65,7 @@ def raise_finding(
     )
     _record(book, name, case, numbers, inputs)
     _start(book, name, case)
+    return name
 
 
 def _grow(

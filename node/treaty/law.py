@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from node.treaty import ballots, cases, motions, notes, register, reports, runs
+from node.treaty import ballots, cases, lives, motions, notes, register, reports, runs
 from node.treaty.book import (
     RANK_DUTY,
     RANK_LAPSE,
@@ -349,7 +349,7 @@ def _reindex(book: Book) -> None:
     for run, life in state.lives.items():
         if life.until != NEVER:
             book.schedule(life.until, RANK_LAPSE, "until", run)
-        if life.status == "RUNNING" and life.tier >= runs.TIER_WITH_OVERSIGHT:
+        if life.status == "RUNNING" and life.tier >= lives.TIER_WITH_OVERSIGHT:
             book.schedule(life.last_at + 1, RANK_DUTY, "progress", run)
     for state_code, member in state.members.items():
         if member.status == "WITHDRAWING":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import cases, runs
+from node.treaty import cases, lives, runs
 from node.treaty.ballots import close_motion, open_motion
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
@@ -83,7 +83,7 @@ def file_train(book: Book, entry: Entry, body: pb.Train) -> Accepted:
     if life.tier < 1 or life.status not in {"PLANNED", "REFUSED"}:
         raise Refused(Code.RUN_STATE, f"{run} is {life.status} in tier {life.tier}")
     inspectors = tuple(sorted(body.inspectors))
-    if life.tier >= runs.TIER_WITH_OVERSIGHT:
+    if life.tier >= lives.TIER_WITH_OVERSIGHT:
         _require_inspectors(book, inspectors, operator_state)
     if life.tier == 3:
         _require_reviews(book, facts, run)
@@ -225,6 +225,11 @@ def close(book: Book, motion_id: str, motion: Motion) -> None:
             )
         case "BREACH":
             cases.decide(book, motion.case, outcome)
+            if outcome == "set_aside":
+                lives.end_halts_of(book, motion.case)
+        case "HALT":
+            if outcome == "lifted":
+                lives.lift(book, motion.about, motion_id)
         case "APPOINT":
             if outcome == "appointed":
                 book.state.appointments.put(motion.about, Appointment(motion_id))

@@ -120,6 +120,7 @@ PARAMS: Final[dict[str, Param]] = {
         _duration("appoint_close", 14 * DAY, DAY),
         _duration("classify_close", 30 * DAY, DAY),
         _duration("breach_close", 21 * DAY, 6 * DAY),
+        _duration("halt_close", 30 * DAY, DAY),
         _duration("reply", 5 * DAY, DAY, safe_dir="higher"),
         _duration("callup", 7 * DAY, DAY, safe_dir="higher"),
         _duration("offer_wait", 3 * DAY, 3_600),

@@ -7,12 +7,19 @@ runs that belong together (C15). No path leads to RUNNING but Tier 0 or a valid 
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty.book import RANK_DUTY, RANK_LAPSE, Accepted, Book, Group, Refused
+from node.treaty.book import RANK_LAPSE, Accepted, Book, Group, Refused
 from node.treaty.cases import raise_finding
 from node.treaty.codes import Code
-from node.treaty.derived import RunStep
 from node.treaty.entries import Entry
 from node.treaty.filing import countersigned, operator_of, require_past
+from node.treaty.lives import (
+    HALT_SEVERITY,
+    TIER_WITH_OVERSIGHT,
+    emit_step,
+    enter,
+    halt,
+    watch_progress,
+)
 from node.treaty.state import NEVER, Life, Model, Plan
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
@@ -20,7 +27,6 @@ BUDGET_TOLERANCE_BP: Final = 200  # C14: 2 % above the plan
 # A plan reads all its ancestors once. Real lineages have a handful; without a limit one operator could
 # make every node walk as many rows as it has ever planned runs, again and again.
 ANCESTORS_MAX: Final = 1_024
-TIER_WITH_OVERSIGHT: Final = 2  # progress reports and oversight compute are duties from here on
 _UNTIL_APPROVED: Final = frozenset({"PLANNED", "SUBMITTED", "REFUSED", "APPROVED"})
 
 
@@ -109,6 +115,7 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
         ended_at=NEVER,
         refused_at=NEVER,
         halted_done=-1,
+        halts=(),
     )
     state.lives.put(run, life)
     weigh(book, run)
@@ -130,8 +137,8 @@ def _start(book: Book, entry: Entry, run: str, plan: Plan) -> None:
         last_at=book.now,
     )
     book.state.lives.put(run, life)
-    _emit(book, run, life)
-    _watch_progress(book, run, life)
+    emit_step(book, run, life)
+    watch_progress(book, run, life)
     look_for_splitting(book, run)
 
 
@@ -147,9 +154,9 @@ def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> Non
         life = life._replace(status="ENDED", ended_at=book.now)
     book.state.lives.put(run, life)
     if body.phase == pb.RUN_PHASE_END:
-        _emit(book, run, life)
+        emit_step(book, run, life)
     elif life.status == "RUNNING":
-        _watch_progress(book, run, life)
+        watch_progress(book, run, life)
     if body.code_hash and plan.code_hash and body.code_hash != plan.code_hash:
         _over_budget(book, run, plan, life, 3, (), (entry.entry_hash,))
     if body.phase == pb.RUN_PHASE_END and life.tier >= TIER_WITH_OVERSIGHT:
@@ -199,7 +206,7 @@ def _over_budget(
     inputs: tuple[bytes, ...],
 ) -> None:
     """C14: one finding per run, whose severity may rise (LAW K24)."""
-    raise_finding(
+    finding = raise_finding(
         book,
         "C14",
         plan.state,
@@ -209,12 +216,8 @@ def _over_budget(
         numbers=numbers,
         inputs=(plan.entry, *inputs),
     )
-
-
-def _watch_progress(book: Book, run: str, life: Life) -> None:
-    if life.tier >= TIER_WITH_OVERSIGHT:
-        due = life.last_at + book.value("progress") + 1
-        book.schedule(due, RANK_DUTY, "progress", run)
+    if finding and severity == HALT_SEVERITY:
+        halt(book, finding, [run], one_run=True)
 
 
 def progress_due(book: Book, run: str) -> None:
@@ -223,7 +226,7 @@ def progress_due(book: Book, run: str) -> None:
     if life.status != "RUNNING" or life.tier < TIER_WITH_OVERSIGHT:
         return
     if book.now <= life.last_at + book.value("progress"):
-        _watch_progress(book, run, life)
+        watch_progress(book, run, life)
         return
     numbers = (("last_report_at", life.last_at), ("progress_s", book.value("progress")))
     _over_budget(book, run, book.state.plans[run], life, 3, numbers, ())
@@ -300,7 +303,7 @@ def _enter_tier(book: Book, run: str, plan: Plan, life: Life, tier: Tier, lineag
         life = life._replace(status="PLANNED", approved=0)
     book.state.lives.put(run, life)
     if moved:
-        _emit(book, run, life)
+        emit_step(book, run, life)
     if above_approval and life.started_at != NEVER:  # unapproved from this entry on (MODEL 8)
         numbers = (("tier", tier.tier), ("lineage_pflop", lineage))
         _over_budget(book, run, plan, life, 4, numbers, ())
@@ -320,7 +323,7 @@ def _ancestors(book: Book, parents: tuple[str, ...]) -> set[str]:
 
 def submitted(book: Book, run: str, motion: str) -> None:
     """A TRAIN motion was filed for this run."""
-    _enter(book, run, book.state.lives[run]._replace(status="SUBMITTED", motion=motion))
+    enter(book, run, book.state.lives[run]._replace(status="SUBMITTED", motion=motion))
 
 
 def barrier_to_approval(book: Book, run: str, tier: int) -> str:
@@ -342,12 +345,12 @@ def decided(
     if life.status != "SUBMITTED":
         return  # the motion met a barrier, and the run's state is another matter
     if not approved_tier:
-        _enter(book, run, life._replace(status="REFUSED", refused_at=book.now))
+        enter(book, run, life._replace(status="REFUSED", refused_at=book.now))
         return
     if life.tier > approved_tier:  # it rose while states voted: this approval is not for it (K18)
-        _enter(book, run, life._replace(status="PLANNED", approved=0))
+        enter(book, run, life._replace(status="PLANNED", approved=0))
         return
-    _enter(
+    enter(
         book,
         run,
         life._replace(
@@ -365,27 +368,11 @@ def approval_ends(book: Book, run: str) -> None:
             book.schedule(life.until, RANK_LAPSE, "until", run)
         return
     if life.status == "RUNNING":
-        _enter(book, run, life._replace(status="HALTED", approved=0, until=NEVER, halted_done=-1))
+        enter(book, run, life._replace(status="HALTED", approved=0, until=NEVER, halted_done=-1))
     elif life.status == "APPROVED":
-        _enter(book, run, life._replace(status="PLANNED", approved=0, until=NEVER))
-
-
-def _enter(book: Book, run: str, life: Life) -> None:
-    book.state.lives.put(run, life)
-    _emit(book, run, life)
-
-
-def _emit(book: Book, run: str, life: Life) -> None:
-    book.emit(
-        RunStep(
-            run=run,
-            status=life.status,
-            tier=life.tier,
-            lineage_pflop=life.lineage,
-            gates=life.gates,
-            at=book.now,
-        )
-    )
+        enter(book, run, life._replace(status="PLANNED", approved=0, until=NEVER))
+    elif life.status == "HALTED":  # let go, it will not run on
+        book.state.lives.put(run, life._replace(approved=0, until=NEVER))
 
 
 # --- C15: one training cut into parts -------------------------------------------------------------
@@ -450,7 +437,7 @@ def _splitting(book: Book, about: str, severity: int, runs: list[str], frontier:
     plans = [book.state.plans[run] for run in runs]
     total = sum(done_of(book.state.lives[run]) for run in runs)
     for state in sorted({plan.state for plan in plans}):
-        raise_finding(
+        finding = raise_finding(
             book,
             "C15",
             state,
@@ -460,3 +447,6 @@ def _splitting(book: Book, about: str, severity: int, runs: list[str], frontier:
             numbers=(("done_pflop", total), ("frontier_flop", frontier), ("runs", len(runs))),
             inputs=tuple(plan.entry for plan in plans),
         )
+        if finding and severity == HALT_SEVERITY:
+            own = [run for run in runs if book.state.plans[run].state == state]
+            halt(book, finding, own, one_run=False)

@@ -327,7 +327,9 @@ def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
             "absent": decision.absent,
             "closed_at": decision.closed_at,
             "in_force_at": decision.in_force_at,
-            "effective": decision.in_force_at is not None and not ended,
+            "effective": _halts(run, name)
+            if decision.kind == "HALT"
+            else decision.in_force_at is not None and not ended,
             "one_state_could_change": bool(decision.one_state_could_change),
         }
     assert row is not None, f"motion {name} is neither open nor decided"
@@ -338,9 +340,14 @@ def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
         "no": counts.no,
         "abstain": counts.abstain,
         "absent": counts.silent + counts.barred,
-        "effective": False,
+        "in_force_at": row.filed_at if row.kind == "HALT" else None,
+        "effective": _halts(run, name),
         "one_state_could_change": one_state_could_change(row.rule, row.threshold, counts),
     }
+
+
+def _halts(run: Scenario, motion: str) -> bool:
+    return any(motion in life.halts for _, life in run.law.book.state.lives.items())
 
 
 def _entry(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:

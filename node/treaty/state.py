@@ -105,6 +105,7 @@ class Life(NamedTuple):
     ended_at: int
     refused_at: int
     halted_done: int  # done at the first report after a halt; -1 = none yet
+    halts: tuple[str, ...]  # HALT motions in effect, sorted
 
 
 class Model(NamedTuple):

@@ -201,7 +201,8 @@ def test_c14_rises_when_the_tier_rises(court: Court) -> None:
     court.phase("r1", PROGRESS, pflop_done=10_000_000)
     severities = [(one.finding, one.severity) for one in court.found(Finding)]
     assert severities == [("C14:US:acme/r1", 3), ("C14:US:acme/r1", 4)]
-    assert [step.tier for step in court.found(RunStep)] == [0, 0, 1]
+    steps = [(step.status, step.tier) for step in court.found(RunStep)]
+    assert steps == [("PLANNED", 0), ("RUNNING", 0), ("RUNNING", 1), ("HALTED", 1)]
     assert len([one for one in court.found(MotionOpened) if one.kind == "BREACH"]) == 1
 
 

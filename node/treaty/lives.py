@@ -1,0 +1,94 @@
+"""The status of a run: entering one, the watch over its progress, and halts (MODEL 9, LAW K8, K16, K18).
+
+A Finding of severity 4 that names started runs halts each of them at once, by a motion of its own that opens by itself.
+Nobody has to act for it: it stays unless two thirds of the other states lift it, or set its Finding aside. A run that is let
+go runs on only if its approval still holds.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from node.treaty.ballots import open_motion
+from node.treaty.book import RANK_DUTY, Book
+from node.treaty.derived import RunStep
+from node.treaty.state import NEVER, Life
+
+TIER_WITH_OVERSIGHT: Final = 2  # progress reports and oversight compute are duties from here on
+HALT_SEVERITY: Final = 4
+
+
+def enter(book: Book, run: str, life: Life) -> None:
+    """A run enters a status: kept and recorded."""
+    book.state.lives.put(run, life)
+    emit_step(book, run, life)
+
+
+def emit_step(book: Book, run: str, life: Life) -> None:
+    book.emit(
+        RunStep(
+            run=run,
+            status=life.status,
+            tier=life.tier,
+            lineage_pflop=life.lineage,
+            gates=life.gates,
+            at=book.now,
+        )
+    )
+
+
+def watch_progress(book: Book, run: str, life: Life) -> None:
+    """Have the clock look when the next report is due (C14)."""
+    if life.tier >= TIER_WITH_OVERSIGHT:
+        due = life.last_at + book.value("progress") + 1
+        book.schedule(due, RANK_DUTY, "progress", run)
+
+
+def halt(book: Book, finding: str, runs: Iterable[str], *, one_run: bool) -> None:
+    """Halt the runs that a Finding of severity 4 names, as far as they are started and not ended.
+
+    `one_run`: the Finding is about a single run, and the motion's id needs no run behind it.
+    """
+    subject = book.state.cases[finding].subject
+    for run in sorted(runs):
+        life = book.state.lives[run]
+        motion = f"HALT:{finding}" if one_run else f"HALT:{finding}:{run}"
+        known = motion in book.state.motions or motion in book.state.closed
+        if known or life.started_at == NEVER or life.ended_at != NEVER:
+            continue
+        open_motion(
+            book,
+            motion,
+            "HALT",
+            about=run,
+            subjects=(subject,),
+            rule="SUP",
+            closes_after_s=book.value("halt_close"),
+        )
+        life = life._replace(halts=tuple(sorted((*life.halts, motion))))
+        if life.status == "RUNNING":
+            enter(book, run, life._replace(status="HALTED", halted_done=-1))
+        else:
+            book.state.lives.put(run, life)
+
+
+def lift(book: Book, run: str, motion: str) -> None:
+    """One halt ends; without another the run goes on, if its approval holds (LAW K18)."""
+    life = book.state.lives[run]
+    if motion not in life.halts:
+        return
+    life = life._replace(halts=tuple(other for other in life.halts if other != motion))
+    if life.status == "HALTED" and not life.halts and life.approved >= life.tier:
+        life = life._replace(status="RUNNING", last_at=book.now)  # no report was owed meanwhile
+        enter(book, run, life)
+        watch_progress(book, run, life)
+    else:
+        book.state.lives.put(run, life)
+
+
+def end_halts_of(book: Book, finding: str) -> None:
+    """The Finding was set aside: what it halted is let go."""
+    of_one, of_many = f"HALT:{finding}", f"HALT:{finding}:"
+    for run, life in sorted(book.state.lives.items()):
+        for motion in life.halts:
+            if motion == of_one or motion.startswith(of_many):
+                lift(book, run, motion)
