@@ -1,0 +1,126 @@
+"""Peer messages: every reader gives a value or its one error; what was written reads back."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consensus.types import (
+    BELOW_COMMITS_MAX,
+    FETCH_REFS_MAX,
+    RANGE_ROUNDS_MAX,
+    CommitIndex,
+    Digest,
+    Ref,
+    Round,
+    ValidatorIndex,
+)
+from node.network import wire
+from node.network.wire import MalformedMessage
+
+READERS: list[Callable[[bytes], Any]] = [
+    wire.read_frame,
+    wire.read_subscribe,
+    wire.read_fetch,
+    wire.read_range,
+    wire.read_below,
+    wire.read_newest,
+    wire.read_cosignatures,
+    wire.read_fetched,
+    wire.read_ranged,
+    wire.read_below_answer,
+    wire.read_newest_answer,
+    wire.read_lines,
+]
+
+u32 = st.integers(0, 2**32 - 1)
+rounds = u32.map(Round)
+digests = st.binary(min_size=32, max_size=32)
+chains = st.builds(wire.Chain, digests, u32)
+refs = st.builds(Ref, rounds, st.integers(0, 0xFFFF).map(ValidatorIndex), digests.map(Digest))
+indexes = st.integers(0, 2**64 - 1).map(CommitIndex)
+some_refs = st.lists(refs, min_size=1, max_size=FETCH_REFS_MAX).map(tuple)
+blobs = st.lists(st.binary(max_size=200), max_size=20).map(tuple)
+
+
+@pytest.mark.parametrize("read", READERS)
+@given(data=st.binary(max_size=300))
+def test_any_bytes_give_a_value_or_the_one_error(read: Callable[[bytes], Any], data: bytes) -> None:
+    with contextlib.suppress(MalformedMessage):
+        read(data)
+
+
+@given(chain=chains, after=rounds)
+def test_subscribe_reads_back(chain: wire.Chain, after: Round) -> None:
+    request = wire.Subscribe(chain, after)
+    assert wire.read_subscribe(wire.write_subscribe(request)) == request
+
+
+@given(request=st.builds(wire.Fetch, chains, some_refs, rounds))
+def test_fetch_reads_back(request: wire.Fetch) -> None:
+    assert wire.read_fetch(wire.write_fetch(request)) == request
+
+
+@given(chain=chains, first=st.integers(0, 2**32 - 60), more=st.integers(-1, RANGE_ROUNDS_MAX + 1))
+def test_a_range_reads_back_or_is_out_of_bounds(chain: wire.Chain, first: int, more: int) -> None:
+    request = wire.FetchRange(chain, Round(first), Round(max(0, first + more)))
+    data = wire.write_range(request)
+    if first >= 1 and 0 <= more < RANGE_ROUNDS_MAX:
+        assert wire.read_range(data) == request
+    else:
+        with pytest.raises(MalformedMessage, match="rounds"):
+            wire.read_range(data)
+
+
+@given(chain=chains, index=indexes, author=st.integers(0, 2**32 - 1))
+def test_the_other_requests_read_back(chain: wire.Chain, index: CommitIndex, author: int) -> None:
+    below = wire.FetchBelow(chain, index)
+    assert wire.read_below(wire.write_below(below)) == below
+    lines = wire.GetCosignatures(chain, index)
+    assert wire.read_cosignatures(wire.write_cosignatures(lines)) == lines
+    newest = wire.GetNewest(chain, ValidatorIndex(author))
+    data = wire.write_newest(newest)
+    if author <= wire.AUTHOR_MAX:
+        assert wire.read_newest(data) == newest
+    else:
+        with pytest.raises(MalformedMessage, match="author"):
+            wire.read_newest(data)
+
+
+@given(fetched=st.builds(wire.Fetched, blobs, rounds, some_refs))
+def test_fetched_reads_back(fetched: wire.Fetched) -> None:
+    assert wire.read_fetched(wire.write_fetched(fetched)) == fetched
+
+
+@given(ranged=st.builds(wire.Ranged, blobs, rounds, rounds))
+def test_ranged_reads_back(ranged: wire.Ranged) -> None:
+    assert wire.read_ranged(wire.write_ranged(ranged)) == ranged
+
+
+@given(
+    below=st.builds(wire.Below, rounds, st.lists(st.tuples(indexes, blobs), max_size=8).map(tuple))
+)
+def test_below_reads_back(below: wire.Below) -> None:
+    assert wire.read_below_answer(wire.write_below_answer(below)) == below
+
+
+@given(blocks=blobs, round_=rounds)
+def test_frames_read_back(blocks: tuple[bytes, ...], round_: Round) -> None:
+    assert wire.read_frame(wire.bundle_frame(blocks)) == wire.Bundle(blocks)
+    assert wire.read_frame(wire.cosigned_frame(blocks)) == wire.Cosigned(blocks)
+    assert wire.read_frame(wire.wake_frame(round_)) == wire.Wake(round_)
+    assert wire.read_lines(wire.write_lines(blocks)) == blocks
+
+
+def test_more_commits_than_one_answer_may_have_are_refused() -> None:
+    commits = tuple((CommitIndex(index), ()) for index in range(BELOW_COMMITS_MAX + 1))
+    with pytest.raises(MalformedMessage, match="commits"):
+        wire.read_below_answer(wire.write_below_answer(wire.Below(Round(1), commits)))
+
+
+def test_no_newest_block_and_an_empty_one_are_the_same() -> None:
+    assert wire.read_newest_answer(wire.write_newest_answer(None)) is None
+    assert wire.read_newest_answer(wire.write_newest_answer(b"block")) == b"block"
