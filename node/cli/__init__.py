@@ -13,5 +13,6 @@ Reading order:
     receipts     what a receipt proves, offline
     asking       which ledger, which nodes, which keys: the options that commands share
     *_command    the typer commands over these
+    demo         the rehearsal: the whole treaty in five processes on this machine
     main         the root: registers them all
 """

@@ -8,7 +8,9 @@ Reading order:
 
     cast        who takes part, what they say, and the drill's terms: entries from plain values, no network
     show        progress for people; where the story broke
+    side_by_side   several things at once
     processes   child processes: started, watched, stopped by their ids
+    metering    meters, broker and gateway, beside the steps
     story       what the steps share: folder, cast, processes, connections, and waiting for what nodes say
     founding    step 1: keys, declarations, genesis, five processes, first commit, veto check
     reports     step 2: facilities; meters over MQTT become signed reports; one root
