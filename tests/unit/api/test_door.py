@@ -67,6 +67,8 @@ async def test_who_never_begins_tls_is_shown_out_and_those_beyond_the_places_are
                 await asyncio.wait_for(late_reader.read(), 1) == b""
             )  # at once, not after the patience
         assert listener.connections == PLACES
+        assert listener._door is not None
+        assert listener._door.turned_away == 1
         for reader, _ in silent:
             with contextlib.suppress(ConnectionResetError):
                 assert await asyncio.wait_for(reader.read(), 10) == b""
