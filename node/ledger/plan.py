@@ -12,7 +12,7 @@ A plan is also an order: the machine has already moved on when it returns one. W
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from node.ledger import records
 from node.ledger.batch import CommittedBatch, Judged
@@ -52,8 +52,7 @@ class FactsSource(Protocol):
     def by_content(self, content_hash: bytes) -> EntryFacts | None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
+class Appended(NamedTuple):
     """One leaf. `facts` and `read` are of entries, `derived` of the law's records; genesis and commit record have neither."""
 
     leaf: bytes

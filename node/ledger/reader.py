@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from foedus.v1 import content_pb2
 from node.log.cose import ENDORSEMENT_TYPE, ENTRY_TYPE, Statement, parse_detached, parse_statement
@@ -42,8 +42,7 @@ Known = Callable[[bytes, bytes], bool | None]
 """(entry hash, public key) -> the remembered verdict, or None: `VerifyPool.known`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadEntry:
+class ReadEntry(NamedTuple):
     """A well-formed entry; nobody has said yet that its signatures hold."""
 
     raw: bytes
@@ -62,8 +61,7 @@ class Malformed:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
+class Resolved(NamedTuple):
     """The keys that an entry names, as they stand in the register now."""
 
     entry: ReadEntry

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from node.log import cbor
 from node.log.errors import MalformedCbor, MalformedProof, MalformedStatement, shown
@@ -67,8 +67,7 @@ class Header:
     subject: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(NamedTuple):
     """A COSE_Sign1 of the one shape that we write: well-formed, not authenticated. `payload` None: detached."""
 
     header: Header

