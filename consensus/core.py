@@ -193,6 +193,7 @@ class Core:
                 self._next_due = event.at_ms
             case WakeReceived():
                 self.pacemaker.woken(event.peer, event.round)
+                self._resend_soon()
             case PeerConnected():
                 self._on_connected(event.peer)
             case PeerDisconnected():
@@ -526,9 +527,16 @@ class Core:
 
     # --- sending ---------------------------------------------------------------------------------
 
+    def _resend_soon(self) -> None:
+        """A pause that grew while idle is over as soon as somebody has something to order; still one re-send in each T."""
+        if self._resend_at is not None:
+            self._resend_at = min(self._resend_at, Millis(self._now + self.pacemaker.timeout_ms))
+
     def _send_all(self, *, moved: bool) -> None:
         """Pushes on a new own block, on a new round and when history is due; re-sends and Wakes while nothing moves (P4)."""
         now = self._now
+        if not self._may_idle:
+            self._resend_soon()
         again = self._resend_at is not None and now >= self._resend_at
         history = self._spread.next_due()
         if moved or again or (history is not None and now >= history):
