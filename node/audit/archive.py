@@ -59,7 +59,8 @@ COMMITS_PER_FILE: Final = 256
 MANIFEST_BYTES_MAX: Final = 1 << 30
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
 REF_BYTES: Final = 4 + 2 + 32
-RANGES_HELD: Final = 3  # deciders of a commit lie in its own range or the next
+# Deciders lie in the commit's own range or the next: a block is committed within GC_DEPTH rounds, which are fewer than a range.
+RANGES_HELD: Final = 3
 TILES_HELD: Final = 64
 LENGTH_BYTES: Final = 4
 

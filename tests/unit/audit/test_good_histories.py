@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from consensus.codec import decode_commit_record
+from node.audit import archive, archive_files, export
 from node.audit.audit import audit_sources
 from node.audit.export import export_home
 from node.audit.findings import AuditReport, Depth, Verdict
@@ -190,3 +191,19 @@ def test_the_machinery_sees_every_commit(world: World) -> None:
             held = store.commit_record(record.commit.index)
             assert held is not None
             assert decode_commit_record(held) == record
+
+
+@pytest.mark.parametrize("commits", [4, 5])
+def test_an_export_of_many_files(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    """A long history is cut into files of 256 commits: cut finer here, so that what decides a commit lies in the next file."""
+    for module in (archive, archive_files, export):
+        monkeypatch.setattr(module, "COMMITS_PER_FILE", commits)
+    made = export_home(world.homes["CN"], tmp_path / "out")
+    names = sorted(path.stem for path in (tmp_path / "out" / "blocks").iterdir())
+    assert names == [f"{first:010d}" for first in range(1, made.commits + 1, commits)]
+    assert len(names) > 2
+    report = audit_sources([str(made.folder)])
+    assert_clean(report)
+    assert report.sources[0].commits_replayed == made.commits
