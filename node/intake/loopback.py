@@ -14,6 +14,8 @@ from typing import Final
 from amqtt.broker import Broker
 from amqtt.errors import BrokerError
 
+from node.intake.turns import to_the_end
+
 CONNECTIONS_MAX: Final = 256
 
 
@@ -46,4 +48,4 @@ async def loopback_broker(port: int) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await broker.shutdown()
+        await to_the_end(broker.shutdown())  # half shut down, it keeps its port
