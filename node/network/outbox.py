@@ -4,7 +4,8 @@
       │
       └─ full: everything is dropped but the newest own block; what is missing the peer fetches
 
-A reader that is slow is never waited for and never makes us hold more than `FRAMES_MAX` frames and `BYTES_MAX` bytes.
+A reader that is slow is never waited for and never makes us hold more than `FRAMES_MAX` frames and its share of `BYTES_ALL_MAX`
+bytes (one frame it may have in any case). Readers of one block share its frame, so it takes less than that.
 """
 
 import asyncio
@@ -13,7 +14,14 @@ from collections.abc import Callable
 from typing import Final
 
 FRAMES_MAX: Final = 256
-BYTES_MAX: Final = 8 * 1024 * 1024
+BYTES_ALL_MAX: Final = 64 * 1024 * 1024
+BYTES_MAX: Final = 8 * 1024 * 1024  # of one reader, however few there are
+BYTES_MIN: Final = 1024 * 1024  # of one reader, however many
+
+
+def share_of(readers: int) -> int:
+    """Bytes that each of so many readers may leave waiting."""
+    return max(BYTES_MIN, min(BYTES_MAX, BYTES_ALL_MAX // readers))
 
 
 class Outbox:
@@ -42,7 +50,8 @@ class Outbox:
         """False if the queue was full: it then holds the newest own block and nothing else."""
         if self._closed:
             return True
-        kept = len(self._frames) < self._frames_max and self._size + len(frame) <= self._bytes_max
+        room = len(self._frames) < self._frames_max and self._size + len(frame) <= self._bytes_max
+        kept = room or not self._frames
         if not kept:
             self._frames.clear()
             self._size = 0

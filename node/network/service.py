@@ -15,7 +15,7 @@ from foedus.v1 import peer_pb2 as pb
 from node.network import wire
 from node.network.doorkeeper import Context, Doorkeeper, R
 from node.network.hosting import Hosted
-from node.network.outbox import Outbox
+from node.network.outbox import Outbox, share_of
 from node.storage.errors import StorageError
 from node.telemetry import Metrics, event
 
@@ -86,7 +86,7 @@ class PeerService:
 
     async def _subscribe(self, data: bytes, context: Context) -> None:
         member, request = await self._door.admit(data, wire.read_subscribe, context)
-        box = Outbox(self._hosted.newest_own_frame)
+        box = Outbox(self._hosted.newest_own_frame, bytes_max=share_of(len(self._states)))
         if (old := self.readers.pop(member, None)) is not None:
             old.close()
         self.readers[member] = box

@@ -1,7 +1,9 @@
 """Buckets and scores: what is spent comes back with time, and who spends it all is left alone."""
 
+import pytest
+
 from node.network.budget import PENALTY_FIRST_S, PENALTY_MAX_S, SCORE_MAX, Bucket, Score
-from node.network.outbox import Outbox
+from node.network.outbox import Outbox, share_of
 
 
 def test_a_bucket_gives_its_burst_then_its_rate() -> None:
@@ -61,6 +63,13 @@ async def test_an_outbox_keeps_order_and_drops_to_the_newest_own_block() -> None
 
 async def test_an_outbox_is_bounded_by_bytes_even_before_the_first_own_block() -> None:
     box = Outbox(lambda: None, bytes_max=100)
-    assert box.push(bytes(100))
+    assert box.push(
+        bytes(101)
+    )  # one frame always fits: larger ones than the share could never be sent else
     assert not box.push(b"x")
     assert box.bytes_held == 0
+
+
+@pytest.mark.parametrize(("readers", "mib"), [(1, 8), (4, 8), (20, 3.2), (200, 1)])
+def test_readers_share_one_bound(readers: int, mib: float) -> None:
+    assert share_of(readers) == int(mib * 1024 * 1024)
