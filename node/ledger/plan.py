@@ -10,8 +10,10 @@ no leaf at all (R23); what was dropped is counted in the next commit record (R22
 A plan is also an order: the machine has already moved on when it returns one. Whoever cannot write a plan must stop.
 """
 
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from node.ledger import records
@@ -38,6 +40,7 @@ from node.treaty.genesis import FoundingMember, FoundingParty, GenesisFacts
 from node.treaty.law import Law
 
 MS_PER_S: Final = 1000
+_NUMBERS: Final = struct.Struct(">QQQ")  # leaf, seq, second
 _FACTS_NUMBERS_END: Final = 32 + 3 * 8
 
 Read = Callable[[bytes], ReadEntry | Malformed]
@@ -381,17 +384,23 @@ def facts_row(facts: EntryFacts) -> bytes:
 
     content hash 32 | u64 leaf | u64 seq | u64 second | author, kind, topic, code: each u16 length and UTF-8
     """
-    parts = [
-        facts.content_hash,
-        facts.leaf.to_bytes(8, "big"),
-        facts.seq.to_bytes(8, "big"),
-        facts.time_s.to_bytes(8, "big"),
-    ]
-    for text in (facts.author, facts.kind, facts.topic, facts.code):
-        data = text.encode()
-        parts.append(len(data).to_bytes(2, "big"))
-        parts.append(data)
-    return b"".join(parts)
+    return b"".join(
+        (
+            facts.content_hash,
+            _NUMBERS.pack(facts.leaf, facts.seq, facts.time_s),
+            _text_field(facts.author),
+            _text_field(facts.kind),
+            _text_field(facts.topic),
+            _text_field(facts.code),
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def _text_field(text: str) -> bytes:
+    """u16 length and UTF-8. Remembered: one author's entries are about the same few things."""
+    data = text.encode()
+    return len(data).to_bytes(2, "big") + data
 
 
 def facts_from_row(entry_hash: bytes, row: bytes) -> EntryFacts:

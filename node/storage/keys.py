@@ -18,6 +18,7 @@ Column family, key -> value:
 """
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 COLUMN_FAMILIES: Final = (
@@ -83,8 +84,9 @@ def state(bucket: int, key: bytes) -> bytes:
     return bucket.to_bytes(2, "big") + key
 
 
+@lru_cache(maxsize=4096)
 def facet_prefix(facet: Facet, value: bytes) -> bytes:
-    """Raises ValueError if the value is longer than one length byte can say."""
+    """Raises ValueError if the value is longer than one length byte can say. Remembered: an author's are the same each time."""
     if len(value) > FACET_VALUE_BYTES_MAX:
         raise ValueError(f"facet value has {len(value)} bytes, at most {FACET_VALUE_BYTES_MAX}")
     return bytes((facet, len(value))) + value

@@ -126,22 +126,23 @@ def parse_entry(payload: bytes) -> ParsedEntry:
         raise MalformedContent("envelope.prev", f"{len(envelope.prev)} bytes, not {HASH_BYTES}")
     if len(envelope.endorsements) > ENDORSEMENTS_MAX:
         raise MalformedContent("envelope.endorsements", f"more than {ENDORSEMENTS_MAX}")
-    content = parse_content(envelope.content)
+    content_bytes = envelope.content
+    content = parse_content(content_bytes)
     alternative = content.WhichOneof("body")
     assert alternative is not None, "parse_content let a content without a body through"
     kind = KIND_NAMES[alternative]
     body = getattr(content, alternative)
-    has_period = content.HasField("period")
+    period = content.period if content.HasField("period") else None
     return ParsedEntry(
         seq=envelope.seq,
         prev=envelope.prev,
         endorsements=tuple(envelope.endorsements),
-        content_hash=hashlib.sha256(envelope.content).digest(),
+        content_hash=hashlib.sha256(content_bytes).digest(),
         ledger=content.ledger,
         author=content.author,
         kind=kind,
         refs=tuple(content.refs),
-        period=(content.period.start, content.period.end) if has_period else None,
+        period=None if period is None else (period.start, period.end),
         confidentiality=content.confidentiality,
         body=body,
         subject=_subject(kind, body, content.author),
