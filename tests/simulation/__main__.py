@@ -82,7 +82,9 @@ def _many(seeds: Iterable[int]) -> int:
     )
     if worst is not None:
         deltas = worst.recovery_ms / worst.delta_ms
-        print(f"longest from healing until all had committed again: {deltas:.1f} deltas")
+        print(
+            f"longest from healing until all had committed again: {deltas:.1f} deltas, seed {worst.seed:#x}"
+        )
     return 1 if failed else 0
 
 

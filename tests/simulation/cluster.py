@@ -69,6 +69,7 @@ def shipping_core(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
+    seed: int
     commits: int
     highest_round: int
     steps: int  # events that cores took
@@ -207,7 +208,7 @@ class Cluster:
             node.crash_point = None
             if not node.up:
                 self._start(node)
-            if node.index not in self.regime.submitters:
+            if node.index in self.regime.healed_submitters:
                 self._submit_on(node, 4 * self.regime.parameters.min_round_delay_ms, node.index)
         for source in self.nodes:
             for target in range(self.regime.size):
@@ -234,6 +235,7 @@ class Cluster:
         for index in self.nodes:
             self._look_at_tables(index)
         return Outcome(
+            seed=self.regime.seed,
             commits=len(self.history.commits),
             highest_round=max(self.mint.rounds),
             steps=self.steps,

@@ -50,6 +50,9 @@ class Regime:
     crashes: tuple[Crash, ...]
     submitters: tuple[int, ...]  # who has entries to order while it storms
     submit_every_ms: int
+    healed_submitters: tuple[
+        int, ...
+    ]  # who else has, afterwards: at least one, or there is nothing to commit
 
     @property
     def honest(self) -> tuple[int, ...]:
@@ -65,6 +68,15 @@ class Regime:
             f"loss {self.weather.loss}/1000, {len(self.cuts)} cuts, {len(self.crashes)} crashes, "
             f"storm {self.storm_ms} ms"
         )
+
+
+# How many rounds a storm would last without faults. A round costs n**3 messages, as everybody pushes everything to everybody.
+ROUNDS: Final = {4: (60, 300), 7: (20, 70)}
+
+
+def _round_ms(parameters: Parameters, weather: Weather) -> int:
+    """About how long a round takes when nothing is lost."""
+    return max(parameters.min_round_delay_ms, weather.delay_max_ms) + weather.delay_min_ms + 5
 
 
 def strategy_of(name: str, parameters: Parameters) -> Strategy:
@@ -93,7 +105,8 @@ def draw(seed: int) -> Regime:
     byzantine = tuple(sorted(rng.sample(range(size), rng.choice((0, faults, faults, faults)))))
     strategies = tuple(rng.choice(STRATEGIES) for _ in byzantine)
     parameters = _parameters(rng)
-    storm_ms = parameters.min_round_delay_ms * 20 + parameters.delta_ms * rng.randint(20, 100)
+    weather = _weather(rng, parameters)
+    storm_ms = _round_ms(parameters, weather) * rng.randint(*ROUNDS[size])
     honest = [index for index in range(size) if index not in byzantine]
     return Regime(
         seed=seed,
@@ -104,7 +117,7 @@ def draw(seed: int) -> Regime:
         parameters=parameters,
         gc_depth=rng.choice((8, 12, 24, GC_DEPTH)),
         machinery=tuple(_machinery(rng, parameters) for _ in range(size)),
-        weather=_weather(rng, parameters),
+        weather=weather,
         healed=Weather(
             delay_min_ms=0,
             delay_max_ms=rng.choice((5, parameters.delta_ms // 5, parameters.delta_ms)),
@@ -114,6 +127,7 @@ def draw(seed: int) -> Regime:
         crashes=_crashes(rng, honest, storm_ms),
         submitters=tuple(sorted(rng.sample(honest, rng.choice((0, 1, len(honest)))))),
         submit_every_ms=parameters.min_round_delay_ms * rng.choice((1, 5, 40)),
+        healed_submitters=tuple(sorted(rng.sample(honest, rng.choice((1, len(honest)))))),
     )
 
 
@@ -187,7 +201,7 @@ def _crashes(rng: Random, honest: list[int], storm_ms: int) -> tuple[Crash, ...]
     for turn in range(count):
         at = moment if together else rng.randrange(storm_ms)
         node = honest[turn % len(honest)] if together else rng.choice(honest)
-        down = rng.choice((0, rng.randint(0, storm_ms // 8), rng.randint(0, storm_ms)))
+        down = rng.choice((0, rng.randint(0, storm_ms // 10), rng.randint(0, storm_ms // 3)))
         point = None if together else rng.choice((None, *CrashPoint))
         crashes.append(Crash(node=node, at_ms=at, down_ms=down, point=point))
     return tuple(crashes)

@@ -1,7 +1,7 @@
 """Hand-written schedules: real cores at seats 1 to 3 of four, a liar's hand at seat 0, and links that one script rules.
 
-Every message arrives one millisecond after it was sent, unless the script holds a push; `release` lets go what is held. Nothing
-is lost: the schedules here stay within partial synchrony. The leader of round r is seat r mod 4.
+Every message arrives one millisecond after it was sent, unless the script holds a push; `release` lets go what is held, and all
+stays within partial synchrony; `discard` loses it. The leader of round r is seat r mod 4.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,6 +63,10 @@ class ScriptedNode(HonestNode):
     def release(self, peer: int) -> None:
         for event in self._held.pop(peer):
             self._send(peer, event)
+
+    def discard(self, peer: int) -> None:
+        """What was held is lost; from now on pushes go out."""
+        del self._held[peer]
 
     def _send(self, peer: int, event: Event) -> None:
         if peer in self._held:

@@ -26,7 +26,7 @@ def trace_of(seed: int, hash_seed: str) -> bytes:
     return run.stdout
 
 
-@pytest.mark.parametrize("seed", [3, 11, 29])
+@pytest.mark.parametrize("seed", [11, 13, 17])
 def test_two_hash_seeds_give_one_trace(seed: int) -> None:
     one, other = trace_of(seed, "1"), trace_of(seed, "4242")
     assert one.count(b"\n") > 1_000
@@ -36,4 +36,4 @@ def test_two_hash_seeds_give_one_trace(seed: int) -> None:
 
 def test_another_seed_gives_another_trace() -> None:
     """Else the comparison above would compare nothing."""
-    assert trace_of(3, "1") != trace_of(11, "1")
+    assert trace_of(13, "1") != trace_of(11, "1")
