@@ -13,6 +13,7 @@ Nothing here sees a clock, a disk, a socket or a key, and of the standard librar
     waiting         blocks whose parents are missing, bounded
     admission       a block's way in: limits, variants, acceptance
     parents         what a new block refers to
+    own_slot        our newest block, what peers hold of ours, whether we may sign
     votes           what others say they committed
     requests        questions to peers not answered yet
     fetching        missing blocks, and what decided a commit where they are gone

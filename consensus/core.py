@@ -18,8 +18,9 @@ from consensus.dag import Dag
 from consensus.dissemination import Dissemination
 from consensus.fetching import Fetcher
 from consensus.linearizer import Linearizer
+from consensus.own_slot import OwnSlot, named
 from consensus.pacemaker import Pacemaker
-from consensus.parents import choose_parents, included_by
+from consensus.parents import choose_parents
 from consensus.range_sync import RangeSync
 from consensus.requests import Question, Requests
 from consensus.types import (
@@ -104,19 +105,12 @@ class Core:
         self._fetcher = Fetcher(self.room, self._requests, parameters, own)
         self._sync = RangeSync(self.dag, self._requests, parameters, own)
         self._spread = Dissemination(self.dag, own, parameters)
+        self._mine = OwnSlot(self.dag, self.pacemaker, self._admission, own)
         # What was decided, and what waits to be
         self._next_slot = Round(GENESIS_ROUND + 1)
         self._skip_deciders: dict[Ref, None] = {}  # of slots skipped since the last commit
         self._unordered: dict[Ref, None] = {}  # accepted, uncommitted, with payload (P5)
-        # Our own blocks
-        self._own_newest: Block | None = None
-        self._included: dict[ValidatorIndex, Round] = {}
-        self._outstanding: Round | None = None  # of the Propose that is not answered yet
-        self._observing = False  # signs nothing until a restart: see Trouble
         self._forked = False
-        # Start: who told us what they hold of ours
-        self._answers_needed = min(committee.validity, committee.size - 1)
-        self._newest_answers = 0  # mask
         self._ask_newest_at = Millis(0)
         # What the driver told us
         self._payload_pending = False
@@ -132,7 +126,7 @@ class Core:
     @property
     def is_ready(self) -> bool:
         """True once enough peers said what they hold of our own blocks (SPEC 10): from then on we may sign."""
-        return self._newest_answers.bit_count() >= self._answers_needed
+        return self._mine.is_ready
 
     # --- the two ways in -------------------------------------------------------------------------
 
@@ -148,12 +142,10 @@ class Core:
         if commits:
             self._next_slot = Round(commits[-1].leader.round + 1)
             self.dag.raise_floor(self.linearizer.floor)
-        self._own_newest = own
-        self._included = included_by(own.header if own is not None else None)
-        self.pacemaker.last_signed = own.ref.round if own is not None else GENESIS_ROUND
+        self._mine.restore(recovered)
         stored = [*recovered.blocks, *([recovered.own] if recovered.own is not None else [])]
         self._admission.take(stored, None, asked_for=True, deciders=True)
-        self._compare_with_store(recovered)
+        self._alarm(self._mine.compare_with_store(recovered))
         if own is not None and all(block.block.ref != own.ref for block in recovered.blocks):
             self._out.append(PersistOwnBlock(own))  # signed, and then the store was lost or cut off
         # The others are in the store already; and our round is entered anew, however long it lasted before.
@@ -162,17 +154,6 @@ class Core:
         self.pacemaker.committed()
         self._recovered = Recovered()
         return self._settle(moved=True)
-
-    def _compare_with_store(self, recovered: Recovered) -> None:
-        """The sign state is written before the store: a store that knows more shows that it was lost or put back."""
-        mine = [block.block for block in recovered.blocks if block.block.ref.author == self.own]
-        newest = max(mine, key=lambda block: block.ref, default=None)
-        if newest is None or newest.ref.round <= self.pacemaker.last_signed:
-            return
-        if self._own_newest is None:
-            self._trouble(Trouble.SIGN_STATE_LOST, f"the store holds {_name(newest.ref)}")
-        else:
-            self._adopt(newest, "our store holds")
 
     def step(self, now: Millis, event: Event) -> list[Effect]:
         """Apply one event; returns what the driver must do, in this order."""
@@ -223,7 +204,7 @@ class Core:
         for verified in listed:
             block = verified.block
             if block.ref.author == self.own:
-                self._look_at_own(verified, sender)
+                self._alarm(self._mine.look_at(verified, sender))
             if not self.dag.has(block.ref):
                 self._note_votes(block)
             elif self.dag.node(block.ref) is not None:
@@ -238,66 +219,17 @@ class Core:
             self._contradicted(author, vote.index)
 
     def _contradicted(self, author: ValidatorIndex, index: CommitIndex) -> None:
-        self._alarm(
-            Trouble.VOTE_CONTRADICTS, f"validator {author} has another commit {index} than we"
-        )
+        detail = f"validator {author} has another commit {index} than we"
+        self._alarm(Alarm(trouble=Trouble.VOTE_CONTRADICTS, detail=detail))
         if self.votes.contradicting.bit_count() > self.committee.faults:
             self._fork(f"validators {self.votes.contradicting:#x} contradict our commits")
 
-    def _look_at_own(self, verified: VerifiedBlock, peer: ValidatorIndex) -> None:
-        """A peer shows a block signed with our key: one that we know of, or not (SPEC 10)."""
-        ref = verified.block.ref
-        if not self._admission.is_new(ref):
-            return
-        slot = self.dag.slot(ref.round, self.own)
-        if slot or self._is_another_newest(ref):
-            self._trouble(
-                Trouble.OWN_SLOT_TWICE, f"peer {peer} shows {_name(ref)}, we have another"
-            )
-        elif ref.round > self.pacemaker.last_signed:
-            self._ahead_of_us(verified.block, peer)
-
-    def _is_another_newest(self, ref: Ref) -> bool:
-        newest = self._own_newest
-        return newest is not None and newest.ref.round == ref.round and newest.ref != ref
-
-    def _ahead_of_us(self, block: Block, peer: ValidatorIndex) -> None:
-        ref = block.ref
-        if self._outstanding is not None or self.is_ready:
-            self._trouble(
-                Trouble.OWN_SLOT_TWICE,
-                f"peer {peer} shows {_name(ref)}, above {self.pacemaker.last_signed}, the last we signed",
-            )
-        elif self._own_newest is None:
-            self._trouble(Trouble.SIGN_STATE_LOST, f"peer {peer} shows {_name(ref)}")
-        else:
-            self._adopt(block, f"peer {peer} shows")
-
-    def _adopt(self, block: Block, who: str) -> None:
-        """Our sign state was rolled back: this block of ours is newer."""
-        signed = self.pacemaker.last_signed
-        self._alarm(
-            Trouble.ROLLED_BACK,
-            f"{who} {_name(block.ref)}, our sign state ends at round {signed}: adopted",
-        )
-        self._own_newest = block
-        self._included = included_by(block.header)
-        self.pacemaker.last_signed = block.ref.round
-
     def _on_proposed(self, verified: VerifiedBlock) -> None:
         block = verified.block
-        assert block.ref.round == self._outstanding, (
-            f"proposed {_name(block.ref)}, asked for round {self._outstanding}"
-        )
-        assert block.ref.author == self.own, f"proposed {_name(block.ref)}, we are {self.own}"
-        self._outstanding = None
-        self.pacemaker.last_signed = block.ref.round
-        self._own_newest = block
-        for parent in block.header.parents:
-            self._included[parent.author] = parent.round
+        self._mine.made(block)
         self._out.append(PersistOwnBlock(block))
         self._admission.take((verified,), None)
-        assert self.dag.node(block.ref) is not None, f"own block not accepted: {_name(block.ref)}"
+        assert self.dag.node(block.ref) is not None, f"own block not accepted: {named(block.ref)}"
 
     def _on_connected(self, peer: ValidatorIndex) -> None:
         self._spread.connect(peer, self._now)
@@ -373,11 +305,11 @@ class Core:
     def _on_newest(self, event: NewestAnswered) -> None:
         block = event.block
         if block is not None and block.block.ref.author != self.own:
-            self._reject(event.peer, Fault.UNREQUESTED, f"{_name(block.block.ref)}: not ours")
+            self._reject(event.peer, Fault.UNREQUESTED, f"{named(block.block.ref)}: not ours")
             return
         if block is not None:
             self._take((block,), event.peer, asked_for=True)
-        self._newest_answers |= 1 << event.peer
+        self._mine.answered(event.peer)
 
     def _failed(self, question: Question) -> None:
         match question:
@@ -464,7 +396,7 @@ class Core:
         blocks: list[Block] = []
         for ref in commit.blocks:
             block = self.dag.block(ref)
-            assert block is not None, f"commit {commit.index}: the payload of {_name(ref)} is gone"
+            assert block is not None, f"commit {commit.index}: the payload of {named(ref)} is gone"
             blocks.append(block)
             self.dag.release(ref)
             self._unordered.pop(ref, None)
@@ -501,25 +433,22 @@ class Core:
 
     @property
     def _may_sign(self) -> bool:
-        if self._observing or self._forked or not self.is_ready or self._sync.active:
-            return False
-        newest = self._own_newest
-        return newest is None or self.dag.has(newest.ref)
+        return self._mine.may_sign and not self._forked and not self._sync.active
 
     def _propose(self) -> None:
-        if self._outstanding is not None or not self._may_sign:
+        if self._mine.outstanding is not None or not self._may_sign:
             return
         if self.pacemaker.rule(self.dag, self._now, may_idle=self._may_idle) is None:
             return
         round_ = self.pacemaker.round
-        newest = self._own_newest
-        own_last = newest.ref if newest is not None else self.committee.genesis[self.own]
-        self._outstanding = round_
+        mine = self._mine
+        mine.outstanding = round_
+        before = mine.newest.header.time_ms if mine.newest is not None else Millis(0)
         self._out.append(
             Propose(
                 round=round_,
-                parents=choose_parents(self.dag, own_last, self._included, round_, self._gc_depth),
-                time_ms=max(self._now, newest.header.time_ms if newest is not None else Millis(0)),
+                parents=choose_parents(self.dag, mine.last, mine.included, round_, self._gc_depth),
+                time_ms=max(self._now, before),
                 flags=0,
                 commit_votes=self.votes.for_next_block(),
             )
@@ -564,7 +493,7 @@ class Core:
             self._wake_at = Millis(now + self.pacemaker.timeout_ms)
 
     def _push(self, peer: ValidatorIndex, *, always: bool) -> None:
-        newest = self._own_newest
+        newest = self._mine.newest
         with_block = newest.ref if always and newest is not None else None
         refs = self._spread.bundle(peer, self._now, with_block=with_block)
         if refs:
@@ -587,7 +516,7 @@ class Core:
         if self.is_ready:
             return
         for peer in self._spread.peers:
-            if self._newest_answers >> peer & 1 or self._requests.is_open(SendNewest, peer):
+            if self._mine.has_answered(peer) or self._requests.is_open(SendNewest, peer):
                 continue
             self._out.append(self._requests.ask(self._newest_of(peer), self._timeout_at()))
 
@@ -612,7 +541,7 @@ class Core:
             self._sync.next_at(now),
             None if self.is_ready else self._ask_newest_at,
         ]
-        if self._outstanding is None and self._may_sign:
+        if self._mine.outstanding is None and self._may_sign:
             candidates += self.pacemaker.deadlines()
         coming = [at for at in candidates if at is not None and at > now]
         at = min(coming, default=None)
@@ -625,20 +554,11 @@ class Core:
     def _reject(self, peer: ValidatorIndex, fault: Fault, detail: str) -> None:
         self._out.append(Reject(peer=peer, fault=fault, detail=detail))
 
-    def _alarm(self, trouble: Trouble, detail: str) -> None:
-        self._out.append(Alarm(trouble=trouble, detail=detail))
-
-    def _trouble(self, trouble: Trouble, detail: str) -> None:
-        """An alarm after which nothing more is signed until a restart."""
-        if not self._observing:
-            self._observing = True
-            self._alarm(trouble, detail)
+    def _alarm(self, alarm: Alarm | None) -> None:
+        if alarm is not None:
+            self._out.append(alarm)
 
     def _fork(self, detail: str) -> None:
         if not self._forked:
             self._forked = True
-            self._alarm(Trouble.FORK, detail)
-
-
-def _name(ref: Ref) -> str:
-    return f"block {ref.round}/{ref.author}/{ref.digest.hex()[:16]}"
+            self._alarm(Alarm(trouble=Trouble.FORK, detail=detail))
