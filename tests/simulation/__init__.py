@@ -16,6 +16,7 @@ Reading order:
     checkers      what must hold, computed again without the core's code
     cluster       all of it together: a storm, then healing, then everybody commits again
     trace         one line per event and effect
+    script        hand-written schedules: real cores, a liar's hand, pushes held or lost
 
 To grow it: a new adversary is a class in `adversaries` and a name in `regime.STRATEGIES`; a new fault of machines or links is a
 field of the regime; a new promise is a check in `checkers`, called from `cluster`.
