@@ -117,7 +117,6 @@ class NodesAccess:
         for client in self._nodes.clients:
             try:
                 progress = await client.progress(digest)
-                answers += 1
                 if progress.state == pb.ENTRY_STATE_FINAL:
                     index = await self._proven(client, entry)
                     self._given_at.pop(digest, None)
@@ -125,6 +124,7 @@ class NodesAccess:
             except ClientError as err:
                 failure = err
                 continue
+            answers += 1
             if progress.state == pb.ENTRY_STATE_DROPPED:
                 dropped = progress.code
             if not everyone:
