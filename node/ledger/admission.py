@@ -181,7 +181,9 @@ class Admission:
             if known is None:
                 self._mempool.check_room(entry.parsed.author, len(raw))
         except (Refused, Overloaded) as err:
-            return err
+            return err.with_traceback(
+                None
+            )  # an answer must not hold the frames that hold the entry
         return entry if known is None else known
 
     def _parsed(self, raw: bytes) -> ReadEntry:
@@ -240,7 +242,7 @@ class Admission:
                 try:
                     taken.append(self._add(one) if refused is None else refused)
                 except (Refused, Overloaded) as err:
-                    taken.append(err)
+                    taken.append(err.with_traceback(None))  # as in `_look`
         return taken
 
     def _add(self, entry: ReadEntry) -> "Pending | _Logged":

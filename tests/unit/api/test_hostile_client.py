@@ -1,6 +1,7 @@
 """A hostile client: whatever it sends gets a clear refusal; nothing crashes, nothing grows (fault of the client, never ours)."""
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from grpc import StatusCode
 
 from foedus.v1 import client_pb2 as pb
 from foedus.v1 import client_pb2_grpc as rpc
+from node.ledger.errors import Refused
 from node.settings import LimitSettings
 from tests.unit.api.serving import Serving, refusal_of
 from tests.unit.ledger.founding import Author
@@ -200,3 +202,37 @@ async def test_a_flood_leaves_nothing_behind(serving: Serving) -> None:
     assert serving.metrics.registry.get_sample_value("foedus_client_calls_open") == 0
     assert serving.fatal == []
     assert (await stub.GetStatus(pb.GetStatusRequest(), timeout=20)).log_size == running.ledger.size
+
+
+@pytest.mark.parametrize("method", ["Submit", "SubmitMany", "GetEntryState", "Watch"])
+async def test_a_refused_request_is_let_go_at_once(serving: Serving, method: str) -> None:
+    """Not when Python next looks for cycles: by then a flood would have filled the memory."""
+    requests: dict[str, Message] = {
+        "Submit": pb.SubmitRequest(entry=bytes(200_000)),
+        "SubmitMany": pb.SubmitManyRequest(entries=[bytes(300)] * 513),
+        "GetEntryState": pb.GetEntryStateRequest(entry_hash=bytes(200_000)),
+        "Watch": pb.WatchRequest(kinds=["x" * 5_000] * 40),
+    }
+    request = requests.pop(method)
+    data, kind = request.SerializeToString(), type(request)
+    del request, requests
+    before = held(kind)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            assert await error_of(raw_call(serving, method, data)) is not None
+        await asyncio.sleep(0.05)
+        assert held(kind) <= before
+    finally:
+        gc.enable()
+
+
+async def test_refusals_within_an_answer_hold_no_frames(serving: Serving) -> None:
+    answers = await serving.running.admission.submit_many([b"", bytes(70_000), b"\xd2"])
+    assert [isinstance(answer, Refused) for answer in answers] == [True, True, True]
+    assert all(answer.__traceback__ is None for answer in answers if isinstance(answer, Refused))
+
+
+def held(kind: type[Message]) -> int:
+    return sum(type(thing) is kind for thing in gc.get_objects())
