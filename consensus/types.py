@@ -1,7 +1,7 @@
 """Every value, event and effect of the core, and what its driver promises.
 
 The core is one function of its history: `Core.step(now, event) -> list[Effect]`. It sees no clock, disk, socket or key. A
-*driver* (node/engine in production, tests/simulation in tests) turns the world into events and carries the effects out.
+*driver* (node/engine in production, consensus/simulate in simulations) turns the world into events and carries the effects out.
 
 A story, four validators, no fault. The timer fires; the core answers `Propose(round=7, ...)`. The driver takes transactions
 from its mempool, builds and signs the block, and says `BlockProposed`. The core accepts it as it would anybody's and

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.regime import BASE_SEED_VARIABLE, base_seed
+from consensus.simulate.regime import BASE_SEED_VARIABLE, base_seed
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,8 +7,8 @@ the new ones is printed with the results and can be given by FOEDUS_SIMULATION_B
 
 import pytest
 
-from tests.simulation.cluster import Cluster
-from tests.simulation.regime import draw, fixed, fresh
+from consensus.simulate.cluster import Cluster
+from consensus.simulate.regime import draw, fixed, fresh
 
 FIXED = 150
 FRESH = 50

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from consensus.simulate.script import HONEST, LIAR, Passes, ScriptedNode, Stage
 from consensus.types import (
     BelowAnswered,
     BlocksReceived,
@@ -21,7 +22,6 @@ from consensus.types import (
     Round,
     ValidatorIndex,
 )
-from tests.simulation.script import HONEST, LIAR, Passes, ScriptedNode, Stage
 
 GC_DEPTH: Final = 8
 DELTA_MS: Final = 100

@@ -15,6 +15,10 @@ from consensus.committee import Committee
 from consensus.core import Core
 from consensus.dag import Dag
 from consensus.linearizer import Linearizer
+from consensus.simulate.cluster import Cluster, MakeCore, shipping_core
+from consensus.simulate.network import Weather
+from consensus.simulate.node import CrashPoint, HonestNode, Machine, Machinery
+from consensus.simulate.regime import Crash, Cut, Regime, draw
 from consensus.types import (
     Alarm,
     Block,
@@ -26,10 +30,6 @@ from consensus.types import (
     TimerFired,
     ValidatorIndex,
 )
-from tests.simulation.cluster import Cluster, MakeCore, shipping_core
-from tests.simulation.network import Weather
-from tests.simulation.node import CrashPoint, HonestNode, Machine, Machinery
-from tests.simulation.regime import Crash, Cut, Regime, draw
 
 SEEDS: Final = range(8)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+from consensus.simulate.clock import VirtualClock
+from consensus.simulate.network import Network, Weather
+from consensus.simulate.store import SimulatedStore
 from consensus.types import Digest, Ref, Round, ValidatorIndex
-from tests.simulation.clock import VirtualClock
-from tests.simulation.network import Network, Weather
-from tests.simulation.store import SimulatedStore
 
 
 def ref(round_: int, author: int) -> Ref:

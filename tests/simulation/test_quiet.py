@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.script import HONEST, Stage
+from consensus.simulate.script import HONEST, Stage
 from tests.simulation.test_breaks import DELTA_MS, H1, H2, PACE, A
 
 

@@ -114,7 +114,7 @@ IMPURE_CALLS: Final = frozenset(
     {"__import__", "breakpoint", "eval", "exec", "float", "hash", "id", "input", "open", "print"}
 )
 # Entry scripts of the pure rooms read files, print, and bring the signing that their room may not
-# know; nobody imports them (RULINGS R70).
+# know; nobody imports them (RULINGS R70). One may be a package, whose modules import one another.
 ENTRY_SCRIPTS: Final = ("conformance", "scenario", "simulate")
 ENTRY_MAY_IMPORT: Final = (*EDGE, *PURE, STUBS)
 
@@ -165,8 +165,15 @@ def room_of(module: str) -> str:
     return f"{head}.{rest[0]}" if head == "node" and rest else head
 
 
+def entry_script_of(module: str) -> str | None:
+    """`consensus.simulate` of itself and of `consensus.simulate.clock`; None of a module of no entry script."""
+    room = room_of(module)
+    name = module.removeprefix(room).lstrip(".").partition(".")[0]
+    return f"{room}.{name}" if room in PURE and name in ENTRY_SCRIPTS else None
+
+
 def is_entry_script(module: str) -> bool:
-    return room_of(module) in PURE and module.rsplit(".", 1)[-1] in ENTRY_SCRIPTS
+    return entry_script_of(module) is not None
 
 
 def _sources(root: Path) -> Iterator[Source]:
@@ -223,7 +230,8 @@ def _arrow(found: Import) -> Iterator[str]:
     where = f"{found.module}:{found.line} imports {found.target}"
     room, target_room = room_of(found.module), room_of(found.target)
     library = found.target.split(".")[0]
-    if is_entry_script(found.target):
+    script = entry_script_of(found.target)
+    if script is not None and script != entry_script_of(found.module):
         yield f"{where}: an entry script, imported by nobody"
     if found.target in OTHER_ROOTS:
         yield f"{where}: a program of its own, imported by nobody"
@@ -323,6 +331,9 @@ def test_a_right_tree_is_accepted(tmp_path: Path) -> None:
             "consensus/core.py": "import hashlib\nfrom consensus.types import Round\n",
             "consensus/types.py": "from dataclasses import dataclass\nHALF = 7 // 2\n",
             "consensus/conformance.py": "import json, sys\nfrom pathlib import Path\nprint(1 / 2)\n",
+            "consensus/simulate/__init__.py": "",
+            "consensus/simulate/clock.py": "import random, os\nprint(1 / 2)\n",
+            "consensus/simulate/veto.py": "from consensus.simulate import clock\nfrom .clock import x\n",
             "node/log/conformance.py": "import sys\nfrom node.signing.verify import x\n",
             "node/signing/verify.py": "import nacl\nfrom node.log import cbor\n",
             "node/treaty/law.py": "from foedus.v1 import content_pb2\nfrom . import codes\n",
@@ -386,6 +397,10 @@ WRONG_ARROWS = [
     ("node/log/cose.py", "import cbor2", "only node.log.cbor may"),
     ("node/api/a.py", "import aiomqtt", "only node.intake may"),
     ("node/ledger/a.py", "from consensus.conformance import x", "imported by nobody"),
+    ("node/cli/a.py", "from consensus.simulate.veto import x", "imported by nobody"),
+    ("consensus/core.py", "import consensus.simulate", "imported by nobody"),
+    ("consensus/simulate/a.py", "from consensus.conformance import x", "imported by nobody"),
+    ("consensus/simulate/a.py", "from node.ledger import x", "no arrow from consensus"),
     ("node/log/conformance.py", "from node.api import x", "no arrow from node.log to node.api"),
     ("node/cli/a.py", "from bench import localnet", "not part of what is installed"),
     ("node/helpers/a.py", "import os", "no such room"),

@@ -14,6 +14,11 @@ from random import Random
 from typing import Final, Protocol
 
 from consensus.codec import encode_commit_record
+from consensus.simulate.clock import VirtualClock
+from consensus.simulate.desk import Desk, Request
+from consensus.simulate.mint import Mint
+from consensus.simulate.network import Carrier
+from consensus.simulate.store import SimulatedStore
 from consensus.types import (
     Accuse,
     Alarm,
@@ -40,11 +45,6 @@ from consensus.types import (
     ValidatorIndex,
     WakeReceived,
 )
-from tests.simulation.clock import VirtualClock
-from tests.simulation.desk import Desk, Request
-from tests.simulation.mint import Mint
-from tests.simulation.network import Carrier
-from tests.simulation.store import SimulatedStore
 
 TRANSACTIONS_PER_BLOCK: Final = 8
 NEVER: Final = 1 << 62

@@ -6,6 +6,8 @@ On the way back an answer's bytes become the event that a driver would decode fr
 from collections.abc import Iterable
 
 from consensus import serving
+from consensus.simulate.mint import Mint
+from consensus.simulate.store import SimulatedStore
 from consensus.types import (
     BelowAnswered,
     CommitIndex,
@@ -21,8 +23,6 @@ from consensus.types import (
     ValidatorIndex,
     VerifiedBlock,
 )
-from tests.simulation.mint import Mint
-from tests.simulation.store import SimulatedStore
 
 Request = SendFetch | SendRange | SendBelow | SendNewest
 

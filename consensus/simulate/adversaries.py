@@ -13,6 +13,10 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
+from consensus.simulate.clock import VirtualClock
+from consensus.simulate.mint import Mint
+from consensus.simulate.network import Carrier
+from consensus.simulate.store import SimulatedStore
 from consensus.types import (
     Block,
     BlocksReceived,
@@ -26,10 +30,6 @@ from consensus.types import (
     ValidatorIndex,
     VerifiedBlock,
 )
-from tests.simulation.clock import VirtualClock
-from tests.simulation.mint import Mint
-from tests.simulation.network import Carrier
-from tests.simulation.store import SimulatedStore
 
 Variants = dict[int, list[Ref]]  # author -> its blocks of one round, in order of appearance
 

@@ -11,6 +11,11 @@ from typing import Any, Final
 
 from consensus.committee import Committee
 from consensus.core import Core
+from consensus.simulate.checkers import Conduct, Facts, History
+from consensus.simulate.clock import Action, VirtualClock
+from consensus.simulate.desk import Request
+from consensus.simulate.mint import Mint
+from consensus.simulate.node import HonestNode, Machine, Machinery
 from consensus.types import (
     Accuse,
     Alarm,
@@ -31,11 +36,6 @@ from consensus.types import (
     ValidatorIndex,
     VerifiedBlock,
 )
-from tests.simulation.checkers import Conduct, Facts, History
-from tests.simulation.clock import Action, VirtualClock
-from tests.simulation.desk import Request
-from tests.simulation.mint import Mint
-from tests.simulation.node import HonestNode, Machine, Machinery
 
 GENESIS_MS: Final = 1_790_000_000_000
 START_MS: Final = GENESIS_MS + 60_000

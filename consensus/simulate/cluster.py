@@ -15,6 +15,22 @@ from typing import Final
 
 from consensus.committee import Committee
 from consensus.core import Core
+from consensus.simulate.adversaries import Mind, Puppet
+from consensus.simulate.checkers import (
+    Conduct,
+    Facts,
+    History,
+    Violation,
+    leader_order,
+    table_sizes,
+)
+from consensus.simulate.clock import VirtualClock
+from consensus.simulate.desk import Desk, Request
+from consensus.simulate.mint import Mint
+from consensus.simulate.network import Network
+from consensus.simulate.node import HonestNode, Machine, Peer
+from consensus.simulate.regime import Crash, Cut, Regime, strategy_of
+from consensus.simulate.trace import Trace
 from consensus.types import (
     Accuse,
     Alarm,
@@ -31,22 +47,6 @@ from consensus.types import (
     Reject,
     ValidatorIndex,
 )
-from tests.simulation.adversaries import Mind, Puppet
-from tests.simulation.checkers import (
-    Conduct,
-    Facts,
-    History,
-    Violation,
-    leader_order,
-    table_sizes,
-)
-from tests.simulation.clock import VirtualClock
-from tests.simulation.desk import Desk, Request
-from tests.simulation.mint import Mint
-from tests.simulation.network import Network
-from tests.simulation.node import HonestNode, Machine, Peer
-from tests.simulation.regime import Crash, Cut, Regime, strategy_of
-from tests.simulation.trace import Trace
 
 GENESIS_MS: Final = 1_790_000_000_000
 START_MS: Final = GENESIS_MS + 60_000  # virtual time 0

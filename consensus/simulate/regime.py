@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from consensus.simulate.adversaries import Mix, Silent, Strategy, TwoChains, Withhold
+from consensus.simulate.network import Weather
+from consensus.simulate.node import CrashPoint, Machinery
 from consensus.types import GC_DEPTH, Parameters
-from tests.simulation.adversaries import Mix, Silent, Strategy, TwoChains, Withhold
-from tests.simulation.network import Weather
-from tests.simulation.node import CrashPoint, Machinery
 
 BASE_SEED_VARIABLE: Final = "FOEDUS_SIMULATION_BASE_SEED"
 

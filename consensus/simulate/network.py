@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from tests.simulation.clock import Action, VirtualClock
+from consensus.simulate.clock import Action, VirtualClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

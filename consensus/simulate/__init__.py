@@ -1,0 +1,23 @@
+"""A deterministic simulator of the consensus core: one seed, one history.
+
+    python -m tests.simulation --seeds 200       many runs
+    python -m tests.simulation --seed 0x2a --trace
+
+Reading order:
+
+    regime        what a seed draws: sizes, liars, links, cuts, crashes, machines, load
+    clock         virtual time
+    mint          every block of a run, with fake signatures (the core verifies none)
+    store         a disk that forgets at a crash what was not synced
+    network       links that lose, double, delay, reorder and are cut, also one way
+    desk          peers' requests, answered by `consensus.serving` from the simulated store
+    node          the driver of one core, with the seven promises of `consensus.types` and crash points
+    adversaries   Byzantine seats: small strategies that see everything
+    checkers      what must hold, computed again without the core's code
+    cluster       all of it together: a storm, then healing, then everybody commits again
+    trace         one line per event and effect
+    script        hand-written schedules: real cores, a liar's hand, pushes held or lost
+
+To grow it: a new adversary is a class in `adversaries` and a name in `regime.STRATEGIES`; a new fault of machines or links is a
+field of the regime; a new promise is a check in `checkers`, called from `cluster`.
+"""
