@@ -1,4 +1,6 @@
-"""`python -m tests.simulation`, or `python -m consensus.simulate` where the tests are not installed: run seeds, show progress, and say how to see a failure again.
+"""Run seeds, show progress, and say how to see a failure again.
+
+`python -m tests.simulation`, or `python -m consensus.simulate` where the tests are not installed.
 
     --seeds N      N seeds upward from --first (0); or N fresh ones with --fresh
     --seed S       one seed; with --trace every event and effect goes to standard output
