@@ -27,6 +27,10 @@ _CHUNK_CHECKS = (
     64  # about 4 ms of work: the loop gets its answers soon, the hand-over costs under 1%
 )
 
+_CHUNK_CHECKS_MIN = (
+    16  # about 1 ms: handing over costs 0.1 ms, so less is not worth a second thread
+)
+
 
 def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """True if the signature is good by libsodium's rule. Never raises: strangers choose all three."""
@@ -138,7 +142,7 @@ class VerifyPool:
     ) -> list[list[tuple[int, SignatureCheck]]]:
         """Pieces small enough that every thread has work, large enough that handing over costs little."""
         share = -(-len(open_checks) // self._threads)
-        step = max(1, min(_CHUNK_CHECKS, share))
+        step = max(_CHUNK_CHECKS_MIN, min(_CHUNK_CHECKS, share))
         return [open_checks[start : start + step] for start in range(0, len(open_checks), step)]
 
     def _keep(
