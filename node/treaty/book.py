@@ -74,6 +74,11 @@ class Book:
         self.groups_of: dict[str, list[str]] = {}  # run -> the keys of its groups
         self.component: dict[str, Group] = {}  # run -> its lineage group, shared by all its runs
 
+    @property
+    def is_first_law(self) -> bool:
+        """Whether this ledger lives under law 1: then what later laws brought stays silent (record 0120)."""
+        return self.genesis.law_version == 1
+
     def value(self, param: str) -> int:
         """The present value of a policy parameter."""
         return self.policy.value(param, self.now)

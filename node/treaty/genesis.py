@@ -4,7 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-LAW_VERSION: Final = 1  # which rules are in force (RULINGS R67); a genesis names it
+# Which rules are in force (RULINGS R67): a genesis names its law for good, and every law named here is kept
+# (decision record 0120).
+LAW_VERSIONS: Final = (1, 2)
+LAW_VERSION: Final = LAW_VERSIONS[-1]  # what a new genesis names
+# All that anybody could say under law 1; its rows and records keep their fields under every later law.
+LAW_1_KINDS: Final = frozenset(
+    [
+        *("identity", "instrument", "facility", "usage", "energy", "run", "note", "vote"),
+        *("TRAIN", "BREACH", "APPOINT", "CLASSIFY"),
+    ]
+)
+
+
+def is_in_force(kind: str, law_version: int) -> bool:
+    """Whether that law has rules for entries of this kind."""
+    return law_version > 1 or kind in LAW_1_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

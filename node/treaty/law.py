@@ -31,7 +31,7 @@ from node.treaty.book import (
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
 from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
-from node.treaty.genesis import LAW_VERSION, GenesisFacts
+from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
 from node.treaty.state import NEVER, Chain
 from node.treaty.veto import veto_check
 
@@ -45,7 +45,7 @@ _STATEMENTS: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
     "note": notes.take_note,
     "vote": ballots.cast_vote,
 }
-_KINDS_IN_FORCE: Final = _STATEMENTS | motions.FILERS
+_RULES: Final = _STATEMENTS | motions.FILERS
 
 
 class RegisteredKey(NamedTuple):
@@ -75,6 +75,10 @@ class Law:
 
     def __init__(self, book: Book) -> None:
         self._book = book
+        law_version = book.genesis.law_version
+        self._rules = {
+            kind: rule for kind, rule in _RULES.items() if is_in_force(kind, law_version)
+        }
 
     @classmethod
     def at_genesis(cls, genesis: GenesisFacts, index: EntryIndex) -> "Law":
@@ -82,8 +86,8 @@ class Law:
 
         Raises InvalidPolicy, or ValueError naming what is wrong with the members or parties.
         """
-        if genesis.law_version != LAW_VERSION:
-            raise ValueError(f"law_version={genesis.law_version}: this is law {LAW_VERSION}")
+        if genesis.law_version not in LAW_VERSIONS:
+            raise ValueError(f"law_version={genesis.law_version}: known are laws {LAW_VERSIONS}")
         unlisted = [
             member.state for member in genesis.members if member.state not in genesis.states
         ]
@@ -174,14 +178,15 @@ class Law:
             return Outcome(code=code, why=why, facts=None, derived=())
         accepted: Accepted | None = None
         try:
-            rule = _KINDS_IN_FORCE.get(parsed.kind)
-            if parsed.kind not in motions.FILERS:  # those resolve their refs themselves
+            rule = self._rules.get(parsed.kind)
+            if rule is None or parsed.kind not in motions.FILERS:  # filers resolve refs themselves
                 for ref in parsed.refs:
                     book.referred(ref)
             if rule is None:
                 # The schema knows the kind, so old and new software agree on its form; no role may
                 # write it yet. It stays on the log, which shows that somebody tried.
-                raise Refused(Code.FILER, f"{parsed.kind} is not in force under law {LAW_VERSION}")
+                why = f"{parsed.kind} is not in force under law {book.genesis.law_version}"
+                raise Refused(Code.FILER, why)
             accepted = rule(book, entry, parsed.body)
         except Refused as refusal:
             code, why = refusal.code, refusal.why

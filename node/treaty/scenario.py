@@ -257,7 +257,7 @@ def genesis_of(form: dict[str, Any]) -> GenesisFacts:
         chain_id=CHAIN_ID,
         time_s=0,
         drill=False,
-        law_version=LAW_VERSION,
+        law_version=form.get("law_version", LAW_VERSION),
         states=(*form["members"], *form.get("states", ())),
         members=members,
         parties=(*_parties(form), *_outsiders(form)),

@@ -56,6 +56,7 @@ from node.settings import (
 from node.signing.keys import AgencyKeys, NodeKeys, generate_agency_keys, generate_node_keys
 from node.signing.keystore import KdfCost, write_node_keys
 from node.signing.transport import server_name
+from node.treaty.genesis import LAW_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 FIVE_STATES = ("US", "CN", "GB", "KE", "BR")
@@ -344,7 +345,7 @@ def found_cluster(
         publication=publication,
         protocol={"inclusion_s": 60, **(protocol or {})},
         policy=dict(policy or {}),
-        law_version=1,
+        law_version=LAW_VERSION,
         states=tuple(sorted(codes)),
         members=tuple(_member(home) for home in homes.values()),
         parties=tuple(

@@ -7,7 +7,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.codes import Code
 from node.treaty.derived import Derived
 from node.treaty.entries import Entry, parse_entry
-from node.treaty.genesis import FoundingMember, FoundingParty, GenesisFacts
+from node.treaty.genesis import LAW_VERSION, FoundingMember, FoundingParty, GenesisFacts
 from node.treaty.law import Law, Outcome
 from node.treaty.memory_index import MemoryIndex
 from node.treaty.register import kid_of
@@ -39,7 +39,7 @@ def genesis_of(
         "chain_id": CHAIN_ID,
         "time_s": START,
         "drill": True,
-        "law_version": 1,
+        "law_version": LAW_VERSION,
         "states": (*states, "FR"),
         "members": tuple(
             FoundingMember(
