@@ -157,7 +157,7 @@ class Cluster:
         """Start one node's process; `wait_ready` waits for it."""
         home = self.homes[state]
         assert home.process is None, f"{state} runs already"
-        command = [sys.executable, "-m", self.module, "--home", str(home.folder), *arguments]
+        command = [*self.command(state), "--home", str(home.folder), *arguments]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FOEDUS_")},
             "PYTHONPATH": PYTHON_PATH,
@@ -170,6 +170,11 @@ class Cluster:
             home.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def command(self, state: str) -> list[str]:
+        """How this member's process is started, before its arguments."""
+        del state
+        return [sys.executable, "-m", self.module]
 
     def start_all(self) -> None:
         for state in self.homes:
@@ -330,11 +335,15 @@ def found_cluster(
     policy: Mapping[str, int] | None = None,
     pace: str = "drill",
     origin: str = "ledger.test/main",
+    addresses: Iterable[str] = (),
 ) -> Cluster:
-    """Keys, a genesis signed by all, and a home folder for each state. Nothing runs yet."""
+    """Keys, a genesis signed by all, and a home folder for each state. Nothing runs yet.
+
+    `addresses`: for each state those of peers, clients, HTTP and metrics; else free ones of this machine.
+    """
     codes = tuple(states)
-    ports = iter(free_ports(4 * len(codes)))
-    homes = {code: _home(folder / code, code, ports) for code in codes}
+    given = iter(tuple(addresses) or _free_addresses(4 * len(codes)))
+    homes = {code: _home(folder / code, code, given) for code in codes}
     parties = tuple(
         generate_agency_keys(f"op{number}", with_vote=False) for number in range(operators)
     )
@@ -383,8 +392,12 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def _home(folder: Path, state: str, ports: Iterator[int]) -> Home:
-    peer, client, http, metrics = (f"127.0.0.1:{port}" for port in itertools.islice(ports, 4))
+def _free_addresses(count: int) -> tuple[str, ...]:
+    return tuple(f"127.0.0.1:{port}" for port in free_ports(count))
+
+
+def _home(folder: Path, state: str, addresses: Iterator[str]) -> Home:
+    peer, client, http, metrics = itertools.islice(addresses, 4)
     return Home(
         state=state,
         folder=folder,
