@@ -206,7 +206,7 @@ LOCAL_PACE: Final = Parameters(
     # feel every block sent twice, so history comes later: decision 0004.
     delta_ms=100,
     timeout_deltas=8,
-    history_delay_ms=300,
+    history_delay_ms=1_000,
     min_round_delay_ms=50,
     idle_delay_ms=5_000,
 )
