@@ -5,7 +5,10 @@ invented far ahead, parents that do not exist, many blocks for one slot. The lim
 
     far ahead      a pushed block more than 2 * gc_depth rounds above all accepted is dropped: range sync brings it in time
     variants       from its author itself, the first block of a slot only; from others, as many as there are validators. Never
-                   refused: one that a block of another author needs, one that certifies a leader, one served as a decider
+                   refused: one that a block of another author needs, one with a certificate that its author has not given here
+                   yet, one served as a decider
+    the accused    (SPEC 12) what an author with a proof against it pushes itself is taken in on demand alone: needed as above,
+                   asked for, its block as a leader, or while its round has no quorum, no settled vote or too few certificates
     waiting        see waiting.py
 
 Commit votes and the highest round an author signed are noted before any limit, or a validator that was long away would
@@ -16,11 +19,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consensus.dag import Dag
+from consensus.evidence import Evidence
+from consensus.pacemaker import has_votes
 from consensus.types import (
     GENESIS_ROUND,
     Block,
     EquivocationProof,
     Ref,
+    Round,
     ValidatorIndex,
     VerifiedBlock,
 )
@@ -39,14 +45,13 @@ class Admitted:
 class Admission:
     """Takes blocks in; the DAG and the waiting room grow by nothing else."""
 
-    def __init__(self, dag: Dag, room: WaitingRoom, own: ValidatorIndex, gc_depth: int) -> None:
+    def __init__(self, dag: Dag, room: WaitingRoom, evidence: Evidence, gc_depth: int) -> None:
         self.shown = [GENESIS_ROUND] * dag.committee.size  # highest round each author signed
         self.admitted = Admitted()
         self._dag = dag
         self._room = room
-        self._own = own
+        self._evidence = evidence
         self._gc_depth = gc_depth
-        self._accused = 0  # mask
 
     def is_new(self, ref: Ref) -> bool:
         """True of a block that is neither here nor void."""
@@ -79,25 +84,47 @@ class Admission:
                 continue
             if not asked_for and ref.round > self._dag.highest_round + 2 * self._gc_depth:
                 continue
-            if deciders or ref in needed or self._is_allowed(verified.block, sender):
+            pushed = sender == ref.author and not asked_for
+            if deciders or ref in needed or self._is_allowed(verified.block, sender, pushed=pushed):
                 self._admit(verified, sender)
 
-    def _is_allowed(self, block: Block, sender: ValidatorIndex | None) -> bool:
+    def _is_allowed(self, block: Block, sender: ValidatorIndex | None, *, pushed: bool) -> bool:
         ref = block.ref
         variants = len(self._dag.slot(ref.round, ref.author))
         variants += self._room.variants(ref.round, ref.author)
-        if variants == 0 or self._room.needed_by_another(ref) or self._certifies(block):
+        if self._room.needed_by_another(ref):
             return True
-        return sender != ref.author and variants < self._dag.committee.size
+        certified = self._certified_by(block)
+        if variants:
+            # Certificates are counted by author, so one for each leader is all that a variant can add (P1). To refuse none
+            # would let its author fill the DAG with copies that differ in their payload.
+            if certified is not None and not self._dag.certifiers(certified) >> ref.author & 1:
+                return True
+            return sender != ref.author and variants < self._dag.committee.size
+        if not pushed or not self._evidence.is_accused(ref.author):
+            return True
+        return self._is_wanted(ref, certified)
 
-    def _certifies(self, block: Block) -> bool:
-        """True if by its parents, as far as they are here, it certifies a leader."""
+    def _is_wanted(self, ref: Ref, certified: Ref | None) -> bool:
+        """True of an accused author's block without which things might not go on here. It certifies `certified`."""
+        dag = self._dag
+        quorum = dag.committee.quorum
+        if ref.author == dag.committee.leader(ref.round):
+            return True  # L1 waits for it
+        if certified is not None and dag.certifiers(certified).bit_count() < quorum:
+            return True
+        others = dag.authors(ref.round) & ~self._evidence.accused
+        return others.bit_count() < quorum or not has_votes(dag, Round(ref.round + 1))
+
+    def _certified_by(self, block: Block) -> Ref | None:
+        """The leader's block that it certifies by its parents, as far as they are here."""
         support: dict[Ref, int] = {}
         for parent in block.header.parents:
             node = self._dag.node(parent) if parent.round == block.ref.round - 1 else None
             if node is not None and node.vote is not None:
                 support[node.vote] = support.get(node.vote, 0) + 1
-        return max(support.values(), default=0) >= self._dag.committee.quorum
+        quorum = self._dag.committee.quorum
+        return next((leader for leader, count in support.items() if count >= quorum), None)
 
     def _admit(self, verified: VerifiedBlock, sender: ValidatorIndex | None) -> None:
         block = verified.block
@@ -135,21 +162,20 @@ class Admission:
         """Keep one proof per author: two signed blocks in one slot."""
         ref = block.ref
         first = next(iter(self._dag.slot(ref.round, ref.author)), None)
-        if first is None or self._accused >> ref.author & 1:
+        if first is None or self._evidence.is_accused(ref.author):
             return
-        self._accused |= 1 << ref.author
         node = self._dag.node(first)
         assert node is not None, f"listed but not held: {first}"
         halves = sorted(((first.digest, node.signature), (ref.digest, block.signature)))
         (digest1, signature1), (digest2, signature2) = halves
-        self.admitted.proofs.append(
-            EquivocationProof(
-                epoch=self._dag.committee.epoch,
-                round=ref.round,
-                author=ref.author,
-                digest1=digest1,
-                signature1=signature1,
-                digest2=digest2,
-                signature2=signature2,
-            )
+        proof = EquivocationProof(
+            epoch=self._dag.committee.epoch,
+            round=ref.round,
+            author=ref.author,
+            digest1=digest1,
+            signature1=signature1,
+            digest2=digest2,
+            signature2=signature2,
         )
+        self._evidence.take(proof)
+        self.admitted.proofs.append(proof)

@@ -90,6 +90,14 @@ def block_signing_bytes(chain_id: Digest, epoch: int, ref: Ref) -> bytes:
     return labelled_hash("sign/block/1", chain_id + place + ref.digest)
 
 
+def proof_signing_bytes(chain_id: Digest, proof: EquivocationProof) -> tuple[bytes, bytes]:
+    """What the accused author's block key signed, by `signature1` and by `signature2`, if the proof is good."""
+    return (
+        block_signing_bytes(chain_id, proof.epoch, Ref(proof.round, proof.author, proof.digest1)),
+        block_signing_bytes(chain_id, proof.epoch, Ref(proof.round, proof.author, proof.digest2)),
+    )
+
+
 def payload_root(transactions: Sequence[bytes]) -> Digest:
     """RFC 6962 root (section 2.1) over the transactions; of none, SHA-256 of the empty string."""
     sha256 = hashlib.sha256
@@ -160,20 +168,22 @@ def encode_header(header: Header) -> bytes:
         _U16.pack(len(header.commit_votes)),
         *[_VOTE.pack(vote.index, vote.digest) for vote in header.commit_votes],
         _U16.pack(len(header.evidence)),
-        *[
-            _PROOF.pack(
-                proof.epoch,
-                proof.round,
-                proof.author,
-                proof.digest1,
-                proof.signature1,
-                proof.digest2,
-                proof.signature2,
-            )
-            for proof in header.evidence
-        ],
+        *map(encode_proof, header.evidence),
     ]
     return b"".join(parts)
+
+
+def encode_proof(proof: EquivocationProof) -> bytes:
+    """202 bytes: as in a header, and as kept beside the blocks."""
+    return _PROOF.pack(
+        proof.epoch,
+        proof.round,
+        proof.author,
+        proof.digest1,
+        proof.signature1,
+        proof.digest2,
+        proof.signature2,
+    )
 
 
 def encode_block(block: Block) -> bytes:
@@ -349,6 +359,13 @@ def _proof(fields: tuple[int, int, int, bytes, bytes, bytes, bytes]) -> Equivoca
         digest2=Digest(digest2),
         signature2=signature2,
     )
+
+
+def decode_proof(data: bytes) -> EquivocationProof:
+    """What `encode_proof` wrote; its signatures are not verified. Raises MalformedBlock."""
+    if len(data) != _PROOF.size:
+        raise MalformedBlock(f"proof={len(data)} bytes: {_PROOF.size}")
+    return _proof(_PROOF.unpack(data))
 
 
 def _read_payload(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:

@@ -16,6 +16,7 @@ from consensus.commit_rule import Decision, Forked, Status, decide, deciders
 from consensus.committee import Committee
 from consensus.dag import Dag
 from consensus.dissemination import Dissemination
+from consensus.evidence import Evidence
 from consensus.fetching import Fetcher
 from consensus.linearizer import Linearizer
 from consensus.own_slot import OwnSlot, named
@@ -37,6 +38,7 @@ from consensus.types import (
     CommitIndex,
     CommitRecord,
     Effect,
+    EquivocationProof,
     Event,
     Fault,
     FetchAnswered,
@@ -93,6 +95,7 @@ class Core:
         self.own = own
         self._parameters = parameters
         self._recovered = recovered
+        self._started = False
         self._gc_depth = gc_depth
         # The rooms of the core, each with one subject
         self.dag = Dag(committee)
@@ -101,7 +104,8 @@ class Core:
         self.votes = CommitVotes(committee)
         self.room = WaitingRoom(self.dag, payload_bytes_max=parameters.suspended_bytes_max)
         self._requests = Requests()
-        self._admission = Admission(self.dag, self.room, own, gc_depth)
+        self.evidence = Evidence(committee)
+        self._admission = Admission(self.dag, self.room, self.evidence, gc_depth)
         self._fetcher = Fetcher(self.room, self._requests, parameters, own)
         self._sync = RangeSync(self.dag, self._requests, parameters, own)
         self._spread = Dissemination(self.dag, own, parameters)
@@ -143,6 +147,8 @@ class Core:
             self._next_slot = Round(commits[-1].leader.round + 1)
             self.dag.raise_floor(self.linearizer.floor)
         self._mine.restore(recovered)
+        for proof in self.evidence.restore(recovered, self.own, self.linearizer.is_committed):
+            self._accuse(proof)
         stored = [*recovered.blocks, *([recovered.own] if recovered.own is not None else [])]
         self._admission.take(stored, None, asked_for=True, deciders=True)
         self._alarm(self._mine.compare_with_store(recovered))
@@ -153,6 +159,7 @@ class Core:
         self.pacemaker.enter(Round(self.pacemaker.last_signed or 1), now)
         self.pacemaker.committed()
         self._recovered = Recovered()
+        self._started = True
         return self._settle(moved=True)
 
     def step(self, now: Millis, event: Event) -> list[Effect]:
@@ -207,6 +214,7 @@ class Core:
                 self._alarm(self._mine.look_at(verified, sender))
             if not self.dag.has(block.ref):
                 self._note_votes(block)
+                self._note_evidence(block)
             elif self.dag.node(block.ref) is not None:
                 self._spread.shown(sender, block.ref)
         self._admission.take(listed, sender, asked_for=asked_for, deciders=deciders)
@@ -218,6 +226,17 @@ class Core:
         if vote is not None and self.votes.contradicting != before:
             self._contradicted(author, vote.index)
 
+    def _note_evidence(self, block: Block) -> None:
+        """Whatever becomes of the block, as its votes: it was verified with the proofs in it."""
+        for proof in block.header.evidence:
+            if self.evidence.take(proof):
+                self._accuse(proof)
+
+    def _accuse(self, proof: EquivocationProof) -> None:
+        self._out.append(Accuse(proof))
+        if proof.author == self.own and self._started:
+            self._alarm(self._mine.proven_twice(proof))
+
     def _contradicted(self, author: ValidatorIndex, index: CommitIndex) -> None:
         detail = f"validator {author} has another commit {index} than we"
         self._alarm(Alarm(trouble=Trouble.VOTE_CONTRADICTS, detail=detail))
@@ -227,6 +246,7 @@ class Core:
     def _on_proposed(self, verified: VerifiedBlock) -> None:
         block = verified.block
         self._mine.made(block)
+        self.evidence.carried(block.ref, block.header.evidence)
         self._out.append(PersistOwnBlock(block))
         self._admission.take((verified,), None)
         assert self.dag.node(block.ref) is not None, f"own block not accepted: {named(block.ref)}"
@@ -364,7 +384,7 @@ class Core:
             self._fetcher.want(ref, holder, deep=False)
         admitted.missing.clear()
         for proof in admitted.proofs:
-            self._out.append(Accuse(proof))
+            self._accuse(proof)
         admitted.proofs.clear()
 
     def _commit(self) -> bool:
@@ -398,6 +418,7 @@ class Core:
             block = self.dag.block(ref)
             assert block is not None, f"commit {commit.index}: the payload of {named(ref)} is gone"
             blocks.append(block)
+            self.evidence.committed(block.header.evidence)
             self.dag.release(ref)
             self._unordered.pop(ref, None)
         record = CommitRecord(
@@ -421,6 +442,7 @@ class Core:
                 self._out.append(OwnBlockVoid(ref))
         self.dag.raise_floor(floor)
         self._spread.raise_floor(floor)
+        self.evidence.raise_floor(floor)
         self._admission.floor_raised()
 
     # --- our own block ---------------------------------------------------------------------------
@@ -447,10 +469,18 @@ class Core:
         self._out.append(
             Propose(
                 round=round_,
-                parents=choose_parents(self.dag, mine.last, mine.included, round_, self._gc_depth),
+                parents=choose_parents(
+                    self.dag,
+                    mine.last,
+                    mine.included,
+                    round_,
+                    self._gc_depth,
+                    accused=self.evidence.accused,
+                ),
                 time_ms=max(self._now, before),
                 flags=0,
                 commit_votes=self.votes.for_next_block(),
+                evidence=self.evidence.for_next_block(),
             )
         )
 

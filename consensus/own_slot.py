@@ -18,6 +18,7 @@ from consensus.types import (
     GENESIS_ROUND,
     Alarm,
     Block,
+    EquivocationProof,
     Recovered,
     Ref,
     Round,
@@ -117,6 +118,12 @@ class OwnSlot:
         if self.newest is None:
             return self._observe(Trouble.SIGN_STATE_LOST, shows)
         return self._adopt(verified.block, shows)
+
+    def proven_twice(self, proof: EquivocationProof) -> Alarm | None:
+        """Somebody's block proves that our key signed two blocks of one round. Learnt while we run: the key may be used now."""
+        return self._observe(
+            Trouble.OWN_SLOT_TWICE, f"proven by a peer's block, for round {proof.round}"
+        )
 
     def _is_another_newest(self, ref: Ref) -> bool:
         newest = self.newest

@@ -18,6 +18,7 @@ from consensus.types import (
     RANGE_ROUNDS_MAX,
     CommitIndex,
     CommitRecord,
+    EquivocationProof,
     Recovered,
     Ref,
     Round,
@@ -189,10 +190,11 @@ def recover(
     reader: BlockReader,
     own: VerifiedBlock | None,
     *,
+    evidence: tuple[EquivocationProof, ...] = (),
     gc_depth: int = GC_DEPTH,
     bytes_max: int = 1 << 40,
 ) -> Recovered:
-    """What the core of this store starts from. `own`: the block in the sign state.
+    """What the core of this store starts from. `own`: the block in the sign state. `evidence`: the proofs kept.
 
     Blocks were verified before they were stored, so they are trusted as read. Raises MalformedBlock: the store is damaged.
     """
@@ -210,6 +212,7 @@ def recover(
         own=own,
         blocks=tuple([VerifiedBlock(decode_block(data)) for _, data in blocks]),
         records=tuple(records),
+        evidence=evidence,
     )
 
 

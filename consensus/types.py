@@ -87,7 +87,7 @@ class CommitVote:
 class EquivocationProof:
     """Two blocks signed by one author for one round: needs neither header. Canonical: `digest1 < digest2`.
 
-    Collected and reported (`Accuse`); carried in blocks and judged from the next protocol step on (SPEC 12).
+    Collected and reported (`Accuse`), carried in blocks, and verified where a block that carries it is (`evidence`, SPEC 12).
     """
 
     epoch: int
@@ -220,11 +220,13 @@ class Recovered:
     records       the newest commit records, ascending and contiguous, back to the first whose leader round is at or below that
                   floor (or to commit 1): they name what is already committed above it
     own           the block in the sign state file: the newest this node ever signed, whether the store has it or not
+    evidence      the proofs of all `Accuse` of this epoch
     """
 
     own: VerifiedBlock | None = None
     blocks: tuple[VerifiedBlock, ...] = ()
     records: tuple[CommitRecord, ...] = ()
+    evidence: tuple[EquivocationProof, ...] = ()
 
 
 # --- events: what the world tells the core -------------------------------------------------------
@@ -467,7 +469,10 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Accuse:
-    """An author signed two blocks for one round. Once per author; what follows from it is SPEC 12."""
+    """An author signed two blocks for one round: seen by us, or proven by somebody's block. Once per author and epoch.
+
+    To be kept, and given back in `Recovered`: its blocks are gone below the floor, and the author stays accused.
+    """
 
     proof: EquivocationProof
 

@@ -1,7 +1,8 @@
 """Is a block valid? A function of its bytes and the committee, never of anybody's DAG, clock or floor (SPEC 3).
 
 Were it a function of more, two honest validators could judge one block differently, and the one that refused it would
-refuse everything built on it. The signature is judged in node/signing; form and sizes by the codec.
+refuse everything built on it. Signatures, the block's own and those in the proofs it carries, are judged in node/signing;
+form and sizes by the codec.
 """
 
 import itertools
@@ -27,6 +28,7 @@ class Flaw(Enum):
     ANCESTOR_TOO_OLD = "ancestor-too-old"
     PAYLOAD_TOO_LARGE = "payload-too-large"
     COMMIT_VOTE_ORDER = "commit-vote-order"
+    BAD_EVIDENCE = "bad-evidence"
 
 
 class InvalidBlock(ValueError):
@@ -67,6 +69,23 @@ def check_header(header: Header, committee: Committee, *, gc_depth: int = GC_DEP
     indexes = [vote.index for vote in header.commit_votes]
     if any(later <= earlier for earlier, later in itertools.pairwise(indexes)):
         raise InvalidBlock(Flaw.COMMIT_VOTE_ORDER, f"commit_votes={indexes}: must ascend")
+    _check_evidence(header, committee)
+
+
+def _check_evidence(header: Header, committee: Committee) -> None:
+    """Proofs speak of slots of this committee, each author once and ascending: one spelling (decision 0010)."""
+    before = -1
+    for position, proof in enumerate(header.evidence):
+        where = f"evidence[{position}]={proof.epoch}/{proof.round}/{proof.author}"
+        if proof.epoch != committee.epoch:
+            raise InvalidBlock(Flaw.BAD_EVIDENCE, f"{where}: this is epoch {committee.epoch}")
+        if proof.round <= GENESIS_ROUND or proof.author >= committee.size:
+            raise InvalidBlock(Flaw.BAD_EVIDENCE, f"{where}: no such slot")
+        if proof.author <= before:
+            raise InvalidBlock(Flaw.BAD_EVIDENCE, f"{where}: after author {before}, must ascend")
+        if proof.digest1 >= proof.digest2:
+            raise InvalidBlock(Flaw.BAD_EVIDENCE, f"{where}: digest1 must be below digest2")
+        before = proof.author
 
 
 def _check_parents(header: Header, committee: Committee, gc_depth: int) -> None:

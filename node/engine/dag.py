@@ -61,6 +61,7 @@ from consensus.types import (
     VerifiedBlock,
     WakeReceived,
 )
+from node.engine.accusations import Accusations
 from node.engine.applying import Applier
 from node.engine.asking import Asker
 from node.engine.clock import SlewedClock
@@ -171,6 +172,7 @@ class DagEngine:
         self._is_pending = False
         self._next_due: int | None = None
         self._alarms: dict[str, str] = {}
+        self._accusations = Accusations(parts.store, genesis.members, EPOCH, parts.metrics)
         self._measure(parts.metrics)
 
     # The engine as the node sees it
@@ -225,7 +227,7 @@ class DagEngine:
 
     def alarms(self) -> Sequence[str]:
         """What an operator must look at, one sentence each."""
-        return list(self._alarms.values())
+        return [*self._alarms.values(), *self._accusations.sentences()]
 
     # What peers send (node.network.hosting.Heard)
 
@@ -318,7 +320,7 @@ class DagEngine:
                     why = f"{effect.fault.value}: {effect.detail}"
                     self._network.charge(effect.peer, why, REJECT_POINTS)
                 case Accuse():
-                    self._accuse(effect)
+                    self._accusations.add(effect.proof)
                 case Alarm():
                     self._raise_alarm(effect)
                 case _:
@@ -386,23 +388,6 @@ class DagEngine:
             return
         self._inbox.tell(("timer", 0), TimerFired())
 
-    def _accuse(self, effect: Accuse) -> None:
-        proof = effect.proof
-        state = self._parts.genesis.members[proof.author].state
-        self._accused.labels(state).inc()
-        event(
-            _log,
-            "two blocks signed for one round",
-            level=logging.ERROR,
-            peer=state,
-            epoch=proof.epoch,
-            round=proof.round,
-            digest1=proof.digest1,
-            signature1=proof.signature1,
-            digest2=proof.digest2,
-            signature2=proof.signature2,
-        )
-
     def _raise_alarm(self, effect: Alarm) -> None:
         name = effect.trouble.name
         self._alarms[name] = f"{effect.trouble.value}: {effect.detail}"
@@ -416,7 +401,7 @@ class DagEngine:
         signed = parts.sign_state.block()
         own = None if signed is None else self._own_block(signed)
         try:
-            recovered = serving.recover(parts.store, own)
+            recovered = serving.recover(parts.store, own, evidence=self._accusations.restore())
         except MalformedBlock as err:
             raise StoreDamaged(f"{parts.store.path}: {err}") from err
         stored = [verified.block for verified in recovered.blocks]
@@ -454,9 +439,6 @@ class DagEngine:
 
     def _measure(self, metrics: Metrics) -> None:
         self._step_seconds = metrics.counter("foedus_core_seconds", "Time spent in the core.")
-        self._accused = metrics.counter(
-            "foedus_equivocations", "Authors seen to sign two blocks for one round.", ("state",)
-        )
         show = metrics.read_at_scrape
         show("foedus_inbox_events", "Events that wait for the core.", lambda: len(self._inbox))
         show("foedus_commits_waiting", "Commits that wait for the law.", lambda: len(self._applier))

@@ -3,16 +3,25 @@
     check = BlockVerifier(committee, block_keys, pool)
     for verdict in await check.verify(blocks): VerifiedBlock, or Refused with whose fault it is
 
+The proofs of equivocation that a block carries are verified with it: whoever signs a block with a proof that proves nothing
+has made an invalid block (SPEC 12).
+
 A verdict on a block is never remembered by its digest: the digest does not cover the signature, so a relay could spoil a good
 block for everybody by sending it first with a bad one (SPEC 3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from consensus.codec import assemble_block, block_signing_bytes, encode_header, header_digest
+from consensus.codec import (
+    assemble_block,
+    block_signing_bytes,
+    encode_header,
+    header_digest,
+    proof_signing_bytes,
+)
 from consensus.committee import Committee
-from consensus.types import Block, Header, Ref, VerifiedBlock
+from consensus.types import Block, EquivocationProof, Header, Ref, VerifiedBlock
 from consensus.validity import InvalidBlock, check_block
 from node.signing.keys import Role, SigningKey
 from node.signing.verify import SignatureCheck, VerifyPool
@@ -44,10 +53,10 @@ class BlockVerifier:
             refused = self._before_signature(block)
             verdicts.append(refused)
             if refused is None:
-                checks.append(self._check(block))
+                checks += self._checks(block)
         results = iter(await self._pool.verify_many(checks))
         return [
-            self._judged(block, good=next(results)) if verdict is None else verdict
+            self._judged(block, results) if verdict is None else verdict
             for block, verdict in zip(blocks, verdicts, strict=True)
         ]
 
@@ -62,21 +71,43 @@ class BlockVerifier:
             return None
         return Refused(block.ref, why, by_author=False)
 
-    def _check(self, block: Block) -> SignatureCheck:
+    def _checks(self, block: Block) -> list[SignatureCheck]:
+        """The block's signature, then two for each proof that it carries against a member (`_judged` takes as many)."""
         header = block.header
-        return SignatureCheck(
+        own = SignatureCheck(
             self._block_keys[header.author],
             block_signing_bytes(header.chain_id, header.epoch, block.ref),
             block.signature,
         )
+        return [own, *[check for proof in self._open(header) for check in self._halves(proof)]]
 
-    def _judged(self, block: Block, *, good: bool) -> VerifiedBlock | Refused:
+    def _open(self, header: Header) -> list[EquivocationProof]:
+        return [proof for proof in header.evidence if proof.author < self._committee.size]
+
+    def _halves(self, proof: EquivocationProof) -> list[SignatureCheck]:
+        key = self._block_keys[proof.author]
+        first, second = proof_signing_bytes(self._committee.chain_id, proof)
+        return [
+            SignatureCheck(key, first, proof.signature1),
+            SignatureCheck(key, second, proof.signature2),
+        ]
+
+    def _judged(self, block: Block, results: Iterator[bool]) -> VerifiedBlock | Refused:
+        """Takes the block's verdicts from `results`, all of them, whatever the first says."""
+        good = next(results)
+        unproven = [
+            proof for proof in self._open(block.header) if not (next(results) & next(results))
+        ]
         if not good:
             return Refused(block.ref, "signature: not its author's", by_author=False)
         try:
             check_block(block, self._committee)
         except InvalidBlock as err:
             return Refused(block.ref, str(err), by_author=True)
+        if unproven:
+            proof = unproven[0]
+            why = f"evidence against {proof.author} in round {proof.round}: not signed by it"
+            return Refused(block.ref, why, by_author=True)
         return VerifiedBlock(block)
 
 

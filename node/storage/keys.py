@@ -45,6 +45,7 @@ META_FINAL: Final = b"final"  # u64 size of the newest checkpoint known to be fi
 META_REBUILD: Final = (
     b"rebuild"  # u64: the size cosigned before this store was started anew from peers
 )
+META_EQUIVOCATION: Final = b"equivocation/"  # u32 epoch | u16 author: the proof kept against it
 STORE_FORMAT: Final = b"1"
 
 FACET_VALUE_BYTES_MAX: Final = 255
@@ -90,6 +91,11 @@ def facet_prefix(facet: Facet, value: bytes) -> bytes:
     if len(value) > FACET_VALUE_BYTES_MAX:
         raise ValueError(f"facet value has {len(value)} bytes, at most {FACET_VALUE_BYTES_MAX}")
     return bytes((facet, len(value))) + value
+
+
+def equivocation(epoch: int, author: int) -> bytes:
+    """The name of a `meta` row."""
+    return META_EQUIVOCATION + epoch.to_bytes(4, "big") + author.to_bytes(2, "big")
 
 
 def cosignature(size: int, member: int) -> bytes:

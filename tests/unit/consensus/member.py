@@ -109,6 +109,7 @@ def answer_to(wanted: Propose, payload: tuple[bytes, ...] = (b"entry",)) -> Bloc
         payload=payload,
         time_ms=wanted.time_ms,
         commit_votes=wanted.commit_votes,
+        evidence=wanted.evidence,
     )
 
 

@@ -5,12 +5,12 @@ from hashlib import sha256
 
 from consensus.admission import Admission
 from consensus.dag import Dag
+from consensus.evidence import Evidence
 from consensus.types import GC_DEPTH, Block, Ref, Round, ValidatorIndex, VerifiedBlock
 from consensus.waiting import WaitingRoom
-from tests.unit.consensus.blocks import History, block, committee_of, ref
+from tests.unit.consensus.blocks import History, block, committee_of, proof, ref
 
 FOUR = committee_of(4)
-OWN = ValidatorIndex(0)
 
 
 class Desk:
@@ -20,7 +20,8 @@ class Desk:
         self.committee = committee_of(size)
         self.dag = Dag(self.committee)
         self.room = WaitingRoom(self.dag, payload_bytes_max=1_000_000)
-        self.admission = Admission(self.dag, self.room, OWN, GC_DEPTH)
+        self.evidence = Evidence(self.committee)
+        self.admission = Admission(self.dag, self.room, self.evidence, GC_DEPTH)
 
     def take(
         self,
@@ -219,6 +220,18 @@ def test_p1_a_variant_that_certifies_a_leader_is_always_admitted() -> None:
     assert desk.take(other, sender=3) == []
 
 
+def test_one_certifying_variant_is_enough() -> None:
+    """Its author could make any number of them: each pushed on by everybody, none adding anything to a count of authors."""
+    history, _, certifying = certificates()
+    desk = Desk()
+    desk.take(*history.blocks[:-2])
+    assert desk.take(certifying, sender=3) == [certifying.ref]
+    for number in range(50):
+        parents = certifying.header.parents
+        copy = block(FOUR, 3, 3, parents, payload=(b"copy %d" % number,))
+        assert desk.take(copy, sender=3) == []
+
+
 def replace_payload(made: Block) -> Block:
     return block(FOUR, made.ref.author, made.ref.round, made.header.parents, payload=(b"other",))
 
@@ -268,3 +281,85 @@ def test_a_raised_floor_lets_in_what_waited() -> None:
     desk.admission.floor_raised()
     accepted = {made.ref for made, _ in desk.admission.admitted.blocks}
     assert accepted == {made.ref for made in history.blocks[8:]}
+
+
+# --- the accused (SPEC 12): what they push themselves, on demand only -----------------------------
+
+
+def accusing(desk: Desk, author: int = 1) -> None:
+    assert desk.evidence.take(proof(author, 1))
+
+
+def settled_round_3(desk: Desk) -> tuple[History, Block]:
+    """Rounds 1 to 3 of four; validator 1 leads round 1 and is accused; its block of round 3 is still to come."""
+    history = full(3)
+    late = next(made for made in history.blocks if (made.ref.round, made.ref.author) == (3, 1))
+    desk.take(*[made for made in history.blocks if made is not late], sender=2)
+    accusing(desk)
+    return history, late
+
+
+def test_an_accused_authors_push_that_no_quorum_needs_is_not_taken_in() -> None:
+    desk = Desk()
+    _, late = settled_round_3(desk)
+    assert desk.take(late, sender=1) == []
+    assert late.ref not in desk.room
+    assert not desk.dag.slot(late.ref.round, late.ref.author)
+    assert desk.admission.shown[1] == 3  # noted all the same
+
+
+def test_from_another_peer_or_asked_for_it_is() -> None:
+    for how in ({"sender": 2}, {"sender": 1, "asked_for": True}, {"sender": 1, "deciders": True}):
+        desk = Desk()
+        _, late = settled_round_3(desk)
+        assert desk.take(late, **how) == [late.ref]  # type: ignore[arg-type]
+
+
+def test_a_push_that_somebodys_block_needs_is_taken_in() -> None:
+    desk = Desk()
+    history, late = settled_round_3(desk)
+    child = history.draw(2, 4)
+    desk.take(child, sender=2)
+    assert desk.take(late, sender=1) == [late.ref, child.ref]
+    other = Desk()
+    history, late = settled_round_3(other)
+    assert other.take(late, history.draw(2, 4), sender=1)[0] == late.ref
+
+
+def test_while_the_round_has_no_quorum_without_it_it_is_taken_in() -> None:
+    history = full(3)
+    desk = Desk()
+    desk.take(*history.blocks[:8], sender=2)
+    accusing(desk)
+    mine = {int(made.ref.author): made for made in history.blocks if made.ref.round == 3}
+    desk.take(mine[0], mine[2], sender=2)
+    assert desk.take(mine[1], sender=1) == [mine[1].ref]
+    assert desk.take(replace_payload(mine[1]), sender=1) == []  # one, as from anybody
+
+
+def test_its_block_as_a_leader_is_taken_in() -> None:
+    """L1 waits for it: refused, each of its turns would cost everybody a timeout."""
+    history = full(5)
+    late = next(made for made in history.blocks if (made.ref.round, made.ref.author) == (5, 1))
+    desk = Desk()
+    desk.take(*[made for made in history.blocks if made is not late], sender=2)
+    accusing(desk)
+    assert desk.committee.leader(late.ref.round) == 1
+    assert desk.take(late, sender=1) == [late.ref]
+
+
+def test_while_the_vote_before_is_open_it_is_taken_in() -> None:
+    """Its vote may be the one that a certificate lacks (P7)."""
+    history = full(2)
+    leader = history.blocks[6].ref
+    links = history.round_before(3)
+    voting = history.draw(1, 3, links)
+    rest = [
+        history.draw(0, 3, links),
+        history.draw(2, 3, links),
+        history.draw(3, 3, [link for link in links if link != leader]),
+    ]
+    desk = Desk()
+    desk.take(*history.blocks[:8], *rest, sender=2)
+    accusing(desk)
+    assert desk.take(voting, sender=1) == [voting.ref]

@@ -24,11 +24,14 @@ def choose(
     included: dict[ValidatorIndex, Round] | None = None,
     dag: Dag | None = None,
     gc_depth: int = GC_DEPTH,
+    accused: int = 0,
 ) -> tuple[Ref, ...]:
     """Of validator `own`, and a block with them must be valid."""
     own_last = history.latest(own, round_)
     known = fed(history) if dag is None else dag
-    parents = choose_parents(known, own_last, included or {}, Round(round_), gc_depth)
+    parents = choose_parents(
+        known, own_last, included or {}, Round(round_), gc_depth, accused=accused
+    )
     check_block(
         block(history.committee, own, round_, parents), history.committee, gc_depth=gc_depth
     )
@@ -136,3 +139,61 @@ def test_after_a_restart_the_last_block_says_what_is_included() -> None:
     header = history.blocks[-1].header
     assert included_by(header) == dict.fromkeys(map(ValidatorIndex, (3, 0, 1, 2)), Round(2))
     assert included_by(None) == {}
+
+
+# --- the accused (SPEC 12) -----------------------------------------------------------------------
+
+
+def test_the_accused_are_left_out_also_with_their_late_blocks() -> None:
+    history = History(committee=FOUR)
+    history.rounds(1, 3)
+    assert slots(choose(history, 4, accused=0b1000)) == [(3, 0), (3, 1), (3, 2)]
+    history.rounds(4, 4, (0, 1, 2))
+    assert slots(choose(history, 5, accused=0b1000)) == [(4, 0), (4, 1), (4, 2)]
+    assert slots(choose(history, 5)) == [(4, 0), (4, 1), (4, 2), (3, 3)]
+
+
+def test_as_many_accused_as_a_quorum_of_parents_needs() -> None:
+    history = History(committee=FOUR)
+    history.rounds(1, 2)
+    history.round(3, (0, 1, 3))
+    assert slots(choose(history, 4, accused=0b1000)) == [(3, 0), (3, 1), (2, 2), (3, 3)]
+    # All of the others accused: two are needed, the lowest, and no third.
+    full = History(committee=FOUR)
+    full.rounds(1, 3)
+    assert slots(choose(full, 4, accused=0b1110)) == [(3, 0), (3, 1), (3, 2)]
+
+
+def test_an_accused_chooser_counts_itself() -> None:
+    history = History(committee=FOUR)
+    history.rounds(1, 3)
+    assert slots(choose(history, 4, accused=0b1001)) == [(3, 0), (3, 1), (3, 2)]
+
+
+def test_p7_the_accused_whose_vote_completes_a_certificate_stay() -> None:
+    """Three honest-looking blocks are a quorum of parents, but only two vote; the accused one's vote makes it a certificate."""
+    history = History(committee=FOUR)
+    history.rounds(1, 2)
+    leader = history.blocks[6].ref
+    links = history.round_before(3)
+    history.draw(0, 3, links)
+    history.draw(1, 3, links)
+    history.draw(2, 3, [ref for ref in links if ref != leader], own=leader)
+    history.blocks.pop()
+    blaming = block(FOUR, 1, 3, [history.blocks[5].ref, *[r for r in links if r.author in (0, 3)]])
+    without = History(committee=FOUR)
+    without.blocks += [
+        made for made in history.blocks if (made.ref.round, made.ref.author) != (3, 1)
+    ]
+    without.blocks.append(blaming)
+    without.draw(2, 3, links)
+    without.draw(3, 3, links)
+    parents = choose(without, 4, accused=0b1000)
+    assert slots(parents) == [(3, 0), (3, 1), (3, 2), (3, 3)]
+    dag = fed(without)
+    certifying = dag.accept(block(FOUR, 0, 4, parents))
+    assert certifying.certifies == leader
+    # With the votes of the others alone it is not needed.
+    voting = History(committee=FOUR)
+    voting.rounds(1, 3)
+    assert (3, 3) not in slots(choose(voting, 4, accused=0b1000))

@@ -200,10 +200,34 @@ def test_no_header_within_the_other_caps_is_over_its_own(size: int) -> None:
         9,
         [ref(8, author) for author in range(size)],
         commit_votes=tuple(map(commit_vote, range(1, COMMIT_VOTES_MAX + 1))),
-        evidence=(proof(),) * EVIDENCE_MAX,
+        evidence=tuple(map(proof, range(min(size, EVIDENCE_MAX)))),
     )
     check_block(widest, committee)
     assert len(encode_header(widest.header)) <= 80 * size + 4096
+
+
+# 8. Evidence: its place and its one spelling; its signatures are node/signing's.
+
+
+def test_proofs_against_several_authors_ascend() -> None:
+    check_block(made(evidence=(proof(1), proof(3))), FOUR)
+    check_block(made(evidence=(proof(2),)), FOUR)  # against its own author: harmless
+    assert flaw_of(made(evidence=(proof(3), proof(1)))) is Flaw.BAD_EVIDENCE
+    assert flaw_of(made(evidence=(proof(1, 3), proof(1, 4)))) is Flaw.BAD_EVIDENCE
+
+
+def test_a_proof_is_of_a_slot_of_this_committee_and_epoch() -> None:
+    assert flaw_of(made(evidence=(proof(4),))) is Flaw.BAD_EVIDENCE
+    assert flaw_of(made(evidence=(proof(1, 0),))) is Flaw.BAD_EVIDENCE
+    assert flaw_of(made(evidence=(proof(epoch=1),))) is Flaw.BAD_EVIDENCE
+    check_block(made(evidence=(proof(1, 2**32 - 1),)), FOUR)  # of any round: it was signed
+
+
+def test_a_proof_names_two_blocks_the_lower_first() -> None:
+    good = proof()
+    turned = replace(good, digest1=good.digest2, digest2=good.digest1)
+    assert flaw_of(made(evidence=(turned,))) is Flaw.BAD_EVIDENCE
+    assert flaw_of(made(evidence=(replace(good, digest2=good.digest1),))) is Flaw.BAD_EVIDENCE
 
 
 # And what validity must not be about.

@@ -13,6 +13,7 @@ from consensus.types import (
     LOCAL_PACE,
     Block,
     Digest,
+    EquivocationProof,
     Millis,
     Propose,
     Ref,
@@ -170,6 +171,7 @@ def block_of(
     key: SigningKey | None = None,
     chain_id: bytes | None = None,
     named: int | None = None,
+    evidence: tuple[EquivocationProof, ...] = (),
 ) -> VerifiedBlock:
     """A block that this member signs: by default valid, on the genesis blocks."""
     genesis = committee(founding).genesis
@@ -182,6 +184,7 @@ def block_of(
         time_ms=Millis(founding.genesis.time_ms + round_),
         flags=0,
         commit_votes=(),
+        evidence=evidence,
     )
     header = make_header(
         chain_id=Digest(founding.chain_id if chain_id is None else chain_id),
@@ -191,6 +194,24 @@ def block_of(
         payload=payload,
     )
     return sign_block(key or founding.nodes[author].block, header, payload)
+
+
+def proof_against(founding: Founding, author: int, *, round_: int = 1) -> EquivocationProof:
+    """Two blocks that this member signed for one round."""
+    halves = [
+        block_of(founding, author, round_=round_, payload=(payload,)).block
+        for payload in (b"one", b"two")
+    ]
+    first, second = sorted(halves, key=lambda half: half.ref)
+    return EquivocationProof(
+        epoch=0,
+        round=Round(round_),
+        author=ValidatorIndex(author),
+        digest1=first.ref.digest,
+        signature1=first.signature,
+        digest2=second.ref.digest,
+        signature2=second.signature,
+    )
 
 
 def data_of(block: VerifiedBlock | Block) -> bytes:

@@ -15,7 +15,14 @@ from node.storage.sign_state import SignState
 from node.storage.store import Store
 from node.telemetry import resident_bytes
 from tests.e2e.cluster import free_ports
-from tests.unit.engine.nodes import Node, block_of, data_of, engine_node, founded
+from tests.unit.engine.nodes import (
+    Node,
+    block_of,
+    data_of,
+    engine_node,
+    founded,
+    proof_against,
+)
 from tests.unit.ledger.founding import Founding
 from tests.unit.network.members import hostile_server, until
 
@@ -235,6 +242,34 @@ async def test_two_blocks_of_one_round_are_reported(tmp_path: Path) -> None:
         state = founding.nodes[1].state
         await until(lambda: node.counted("foedus_equivocations", state=state) == 1, "accused")
         assert not node.task.done()
+        said = node.engine.alarms()
+        assert said == [
+            f"{state} signed two different blocks for round 1: proof kept and passed on"
+        ]
+    # Nobody shows the blocks again: what was kept is enough.
+    async with engine_node(founding, tmp_path) as node:
+        assert node.engine.alarms() == said
+        assert node.counted("foedus_equivocations", state=state) == 1
+
+
+async def test_a_proof_in_a_block_is_believed_and_one_that_proves_nothing_is_charged(
+    tmp_path: Path,
+) -> None:
+    founding, port = hostile_setting()
+    proof = proof_against(founding, 3)
+    frames = [
+        wire.bundle_frame(
+            [data_of(block_of(founding, 1, evidence=(replace(proof, signature1=bytes(64)),)))]
+        ),
+        wire.bundle_frame([data_of(block_of(founding, 1, evidence=(proof,)))]),
+    ]
+    liar, accused = founding.nodes[1].state, founding.nodes[3].state
+    async with (
+        hostile_server(port, frames, identity=founding.nodes[1].transport),
+        engine_node(founding, tmp_path) as node,
+    ):
+        await until(lambda: node.counted("foedus_equivocations", state=accused) == 1, "accused")
+        assert node.counted("foedus_peer_charged", state=liar) == 1
 
 
 async def test_rounds_invented_far_ahead_are_neither_stored_nor_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from node.engine.recent import RecentBlocks
 from node.network.hosting import Rejected
 from node.signing.blocks import BlockVerifier
 from node.signing.verify import VerifyPool
-from tests.unit.engine.nodes import block_of, committee, data_of
+from tests.unit.engine.nodes import block_of, committee, data_of, proof_against
 from tests.unit.ledger.founding import Founding, found
 
 
@@ -121,3 +121,54 @@ async def test_a_key_of_another_role_signs_no_block(founding: Founding, receiver
         disguised = replace(key, role=node.block.role)
         with pytest.raises(Rejected):
             await receiver.open([data_of(block_of(founding, 1, key=disguised))])
+
+
+# --- evidence (SPEC 12) --------------------------------------------------------------------------
+
+
+async def test_a_block_with_good_proofs_is_verified(founding: Founding, receiver: Receiver) -> None:
+    good = block_of(
+        founding, 2, evidence=(proof_against(founding, 1), proof_against(founding, 3, round_=9))
+    )
+    assert await receiver.open([data_of(good)]) == (good,)
+
+
+@pytest.mark.parametrize(
+    "half", ["signature1", "signature2", "digest2", "round", "author", "epoch"]
+)
+async def test_a_proof_that_proves_nothing_makes_its_block_the_authors_fault(
+    founding: Founding, receiver: Receiver, half: str
+) -> None:
+    proof = proof_against(founding, 1)
+    changed: dict[str, object] = {
+        "signature1": proof.signature2,
+        "signature2": bytes(64),
+        "digest2": b"\xff" * 32,
+        "round": 2,
+        "author": 3,
+        "epoch": 1,
+    }
+    forged = replace(proof, **{half: changed[half]})  # type: ignore[arg-type]
+    good = block_of(founding, 3)
+    bad = block_of(founding, 2, evidence=(forged,))
+    with pytest.raises(Rejected) as rejected:
+        await receiver.open([data_of(bad), data_of(good)])
+    assert rejected.value.points == INVALID_POINTS
+    assert await receiver.open([data_of(good)]) == (good,)
+
+
+async def test_verdicts_stay_with_their_blocks_whatever_proofs_are_among_them(
+    founding: Founding, receiver: Receiver
+) -> None:
+    """Signatures of several blocks and proofs are judged together; each verdict must find its block."""
+    nobodys = replace(proof_against(founding, 1), author=ValidatorIndex(9))
+    for bad_at in range(3):
+        blocks = [
+            block_of(founding, author, evidence=(proof_against(founding, 0),))
+            for author in (1, 2, 3)
+        ]
+        assert await receiver.open([data_of(block) for block in blocks]) == tuple(blocks)
+        blocks[bad_at] = block_of(founding, bad_at + 1, round_=2, evidence=(nobodys,))
+        with pytest.raises(Rejected, match=f"2/{bad_at + 1}/") as rejected:
+            await receiver.open([data_of(block) for block in blocks])
+        assert rejected.value.points == INVALID_POINTS
