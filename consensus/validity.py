@@ -73,7 +73,7 @@ def check_header(header: Header, committee: Committee, *, gc_depth: int = GC_DEP
 
 
 def _check_evidence(header: Header, committee: Committee) -> None:
-    """Proofs speak of slots of this committee, each author once and ascending: one spelling (decision 0010)."""
+    """Proofs speak of slots of this committee, each author once and ascending: one spelling (decision 0015)."""
     before = -1
     for position, proof in enumerate(header.evidence):
         where = f"evidence[{position}]={proof.epoch}/{proof.round}/{proof.author}"
