@@ -24,6 +24,7 @@ from node.signing.transport import TransportIdentity
 from node.telemetry import event
 
 CONNECT_S: Final = 10.0
+HANDSHAKE_MS: Final = 5_000
 REQUEST_S: Final = 5.0
 REQUESTS_MAX: Final = 16  # under way to one peer; the core asks again for what is refused here
 PAUSE_FIRST_S: Final = 0.1
@@ -187,7 +188,8 @@ _OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Despite its name the time that TCP and TLS together may take: three or four round trips, between far states and with loss.
+    ("grpc.min_reconnect_backoff_ms", HANDSHAKE_MS),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
