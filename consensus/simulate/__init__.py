@@ -2,6 +2,7 @@
 
     python -m tests.simulation --seeds 200       many runs
     python -m tests.simulation --seed 0x2a --trace
+    foedus simulate veto                         is any member needed?
 
 Reading order:
 
@@ -17,6 +18,11 @@ Reading order:
     cluster       all of it together: a storm, then healing, then everybody commits again
     trace         one line per event and effect
     script        hand-written schedules: real cores, a liar's hand, pushes held or lost
+    seeds         many drawn runs, from the command line
+    entries       a cluster that is handed entries and watches each
+    veto          the no-veto gate: sets of members that are silent, lie or are cut off
+    censorship    f colluders who never refer to a victim
+    gate          both of these as one command, with its tables
 
 To grow it: a new adversary is a class in `adversaries` and a name in `regime.STRATEGIES`; a new fault of machines or links is a
 field of the regime; a new promise is a check in `checkers`, called from `cluster`.

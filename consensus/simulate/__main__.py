@@ -1,8 +1,31 @@
-"""`python -m consensus.simulate`: run seeds, as `consensus.simulate.seeds` describes."""
+"""`python -m consensus.simulate`: `veto` is the no-veto gate, anything else is for `consensus.simulate.seeds`.
 
+Exit status: 0 what was looked for was not found; 1 a promise broke; 2 could not be run.
+"""
+
+import json
 import sys
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from consensus.simulate.seeds import main
+from consensus.simulate import gate, seeds
+from consensus.simulate.console import BadArguments
+
+COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"veto": gate.main}
+
+
+def main(arguments: Sequence[str]) -> int:
+    command = COMMANDS.get(arguments[0]) if arguments else None
+    if command is None:
+        return seeds.main(list(arguments))
+    try:
+        return command(arguments[1:])
+    except BadArguments as err:
+        print(f"error: {err}", file=sys.stderr)
+        if "--json" in arguments:
+            print(json.dumps({"error": str(err)}))
+        return 2
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

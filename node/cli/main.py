@@ -25,6 +25,7 @@ from node.cli.law_command import (
 from node.cli.log_command import log_app
 from node.cli.node_command import node_app, status_command
 from node.cli.receipt_command import receipt_app
+from node.cli.simulate_command import simulate_app
 from node.cli.submit_command import endorse_command, submit_command, vote_command
 from node.reporting import EXIT_HELP
 
@@ -70,6 +71,7 @@ def _register(app: typer.Typer) -> None:
     register_audit(app)
     app.add_typer(intake_app(), name="intake")
     app.add_typer(bench_app(), name="bench")
+    app.add_typer(simulate_app(), name="simulate")
     app.command("demo")(demo_command)
 
 
