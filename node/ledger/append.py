@@ -32,6 +32,7 @@ from node.treaty.derived import (
     Derived,
     Finding,
     MotionOpened,
+    PolicyStep,
     Rejected,
     RunStep,
     Uncountersigned,
@@ -183,6 +184,8 @@ def _derived_facets(derived: Derived) -> list[tuple[Facet, bytes]]:
             case = derived.case
         case RunStep():
             subjects = [derived.run]
+        case PolicyStep():
+            subjects = [derived.motion, derived.param]
         case VetoCheck():
             pass
     found = [(Facet.KIND, TYPE_OF[type(derived)].encode())]

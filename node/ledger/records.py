@@ -19,6 +19,7 @@ from node.treaty.derived import (
     Derived,
     Finding,
     MotionOpened,
+    PolicyStep,
     Rejected,
     RunStep,
     Uncountersigned,
@@ -38,6 +39,7 @@ TYPE_OF: Final[dict[type[Any], str]] = {
     Finding: "finding",
     CaseStep: "case",
     RunStep: "run",
+    PolicyStep: "policy",
     VetoCheck: "veto_check",
 }
 _FIELDS: Final = {kind: tuple(item.name for item in fields(kind)) for kind in TYPE_OF}

@@ -19,29 +19,13 @@ from node.treaty.rules import (
     is_settled,
     k_of,
     one_state_could_change,
-    threshold_of,
+    result,
     trigger_of,
-    yes_wins,
 )
 from node.treaty.state import Closed, Motion
 
-# kind -> (the outcome when nobody acts, the outcome that yes-votes lead to)
-OUTCOMES: Final = {
-    "TRAIN": ("not_approved", "approved"),
-    "BREACH": ("not_upheld", "upheld"),
-    "BREACH_ON_FINDING": ("upheld", "set_aside"),
-    "HALT": ("stays", "lifted"),  # that of a Finding of severity 4; others are not in force
-    "APPOINT": ("no_change", "appointed"),
-    "CLASSIFY": ("released", "restricted"),
-}
 _CHOICES: Final = {pb.CHOICE_YES: "yes", pb.CHOICE_NO: "no", pb.CHOICE_ABSTAIN: "abstain"}
 CASE_OPEN_TO_CLOSE: Final = frozenset({"REPLIED", "SILENT"})
-
-
-def outcomes_of(motion_id: str, motion: Motion) -> tuple[str, str]:
-    """(default, won). A BREACH on a Finding stands unless it is set aside; one without must be won."""
-    on_finding = motion.kind == "BREACH" and motion.case != motion_id
-    return OUTCOMES["BREACH_ON_FINDING" if on_finding else motion.kind]
 
 
 def open_motion(
@@ -52,6 +36,7 @@ def open_motion(
     about: str,
     subjects: tuple[str, ...],
     rule: str,
+    default: str,
     closes_after_s: int,
     case: str = "",
     tier: int = 0,
@@ -59,7 +44,10 @@ def open_motion(
     inspectors: tuple[str, ...] = (),
     mandate: bool = False,
 ) -> None:
-    """File a motion now. PANEL draws its seats, or sits as a plenary without a beacon (LAW K52)."""
+    """File a motion now; `default` is its outcome if nobody acts.
+
+    PANEL draws its seats, or sits as a plenary without a beacon (LAW K52).
+    """
     eligible = tuple(state for state in book.standing() if state not in subjects)
     panel: tuple[str, ...] = ()
     early_from = book.now
@@ -78,7 +66,7 @@ def open_motion(
         about=about,
         subjects=subjects,
         rule=rule,
-        threshold=threshold_of(rule, len(panel) if rule == "PANEL" else len(eligible), k),
+        threshold=book.threshold(rule, len(panel) if rule == "PANEL" else len(eligible), k),
         k=k,
         eligible=eligible,
         panel=panel,
@@ -108,7 +96,7 @@ def open_motion(
             threshold=motion.threshold,
             eligible=eligible,
             panel=panel,
-            default=outcomes_of(motion_id, motion)[0],
+            default=default,
             closes_at=motion.closes_at,
             at=book.now,
         )
@@ -147,7 +135,7 @@ def call_up(book: Book, motion_id: str, motion: Motion, states: set[str]) -> Non
     if set(callers).intersection(motion.subjects) or len(callers) >= motion.trigger:
         motion = motion._replace(
             rule="SUP",
-            threshold=threshold_of("SUP", len(motion.eligible), motion.k),
+            threshold=book.threshold("SUP", len(motion.eligible), motion.k),
             panel=(),
             early_from=book.now,
         )
@@ -219,26 +207,43 @@ def may_close_early(book: Book, motion: Motion) -> bool:
         return False
     if motion.case and book.state.cases[motion.case].status not in CASE_OPEN_TO_CLOSE:
         return False  # right of reply (I11)
-    return is_settled(motion.rule, motion.threshold, counts_of(motion), motion.k)
+    return is_settled(
+        motion.rule, motion.threshold, counts_of(motion), motion.k, lift_of(book, motion)
+    )
 
 
-def _in_force_at(book: Book, motion: Motion, *, wins: bool) -> int | None:
-    """A halt acts from its opening, other outcomes that were won from now on, a BREACH never (LAW section 3)."""
-    if motion.kind == "HALT":
-        return motion.filed_at
-    return book.now if wins and motion.kind != "BREACH" else None
+def lift_of(book: Book, motion: Motion) -> int:
+    """The no-votes that end a filed halt at once (LAW K8), 0 for every other motion."""
+    if motion.kind != "HALT" or motion.rule != "MAJ":
+        return 0
+    return book.threshold("SUP", len(motion.eligible), motion.k)
 
 
-def close_motion(book: Book, motion_id: str, motion: Motion, barrier: str, until: int) -> str:
-    """Close now and record the Decision; returns the outcome.
+def result_of(book: Book, motion: Motion) -> int:
+    """How the present tally ends: rules.DEFAULT, WON or LIFTED."""
+    counts = counts_of(motion)
+    return result(motion.rule, motion.threshold, counts.yes, counts.no, lift_of(book, motion))
 
-    `barrier` names a condition that fails at the close, so that the default stands whatever the
-    votes (LAW K41); `until` ends an approval, 0 if the outcome has no end.
+
+def close_motion(
+    book: Book,
+    motion_id: str,
+    motion: Motion,
+    outcome: str,
+    *,
+    in_force_at: int | None,
+    until: int | None,
+    barrier: str,
+) -> None:
+    """Close now and record the Decision.
+
+    `barrier` names a condition that fails at the close, so that the default stands whatever the votes
+    (LAW K41); `until` ends what was decided, None if it has no end.
     """
     counts = counts_of(motion)
-    default, won = outcomes_of(motion_id, motion)
-    wins = yes_wins(motion.rule, motion.threshold, counts.yes, counts.no) and not barrier
-    outcome = won if wins else default
+    changeable = not barrier and one_state_could_change(
+        motion.rule, motion.threshold, counts, lift_of(book, motion)
+    )
     book.emit(
         Decision(
             motion=motion_id,
@@ -257,14 +262,11 @@ def close_motion(book: Book, motion_id: str, motion: Motion, barrier: str, until
             subjects=motion.subjects,
             filed_at=motion.filed_at,
             closed_at=book.now,
-            in_force_at=_in_force_at(book, motion, wins=wins),
-            until=until if wins and until else None,
-            one_state_could_change=int(
-                not barrier and one_state_could_change(motion.rule, motion.threshold, counts)
-            ),
+            in_force_at=in_force_at,
+            until=until,
+            one_state_could_change=int(changeable),
             reason=barrier,
         )
     )
     book.state.motions.drop(motion_id)
     book.state.closed.put(motion_id, Closed(motion.kind, outcome, book.now))
-    return outcome

@@ -4,6 +4,7 @@ Protobuf has checked types and closed enums; here stands the rest of LAW section
 `Form` per kind. What a value means is judged later, against the register (`node/treaty/law.py`).
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ INTEGER_LIMIT: Final = 1 << 53  # MODEL 2: exact in JSON readers
 LIST_LIMIT: Final = 64  # items in any list of one body: as many as MODEL 2 allows refs
 HASH_BYTES: Final = 32
 BASIS_POINTS: Final = 10_000
+GENERATOR_EVERY_MIN_S: Final = 86_400  # LAW section 5
+_GENERATOR_FIELDS: Final = ("t0", "v0", "step", "mul_ppm", "every_s", "clamp_lo", "clamp_hi")
 
 # Names stand inside derived ids (C15:US:lineage:acme/base), so they hold neither ':' nor '#'.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -169,9 +172,31 @@ def _amend_shape(body: Any) -> None:
     values = [part for part in ("value", "generator", "rule") if body.HasField(part)]
     if len(values) + bool(body.schedule) != 1:
         raise MalformedContent("AMEND", "needs one of value, schedule, generator, rule")
+    if body.HasField("rule"):
+        if body.HasField("param") or not body.num or not body.den:
+            raise MalformedContent("AMEND.rule", "goes with num and den from 1, without param")
+    elif not body.HasField("param") or body.HasField("num") or body.HasField("den"):
+        raise MalformedContent("AMEND.param", "missing, or with num and den, which a rule has")
     for point in body.schedule:
         if point.t_from >= INTEGER_LIMIT or point.value >= INTEGER_LIMIT:
             raise MalformedContent("AMEND.schedule", "not below 2^53")
+    times = [point.t_from for point in body.schedule]
+    if any(one >= other for one, other in itertools.pairwise(times)):
+        raise MalformedContent("AMEND.schedule", "t_from does not rise")
+    if body.HasField("generator"):
+        _amend_generator(body.generator)
+
+
+def _amend_generator(form: Any) -> None:
+    numbers = (form.t0, form.v0, abs(form.step), form.mul_ppm, form.every_s, form.clamp_hi)
+    if any(number >= INTEGER_LIMIT for number in numbers):
+        raise MalformedContent("AMEND.generator", "not below 2^53")
+    if any(not form.HasField(name) for name in _GENERATOR_FIELDS):
+        raise MalformedContent("AMEND.generator", f"needs {', '.join(_GENERATOR_FIELDS)}")
+    if form.every_s < GENERATOR_EVERY_MIN_S:
+        raise MalformedContent("AMEND.generator", f"every_s below {GENERATOR_EVERY_MIN_S} s")
+    if form.clamp_lo > form.clamp_hi:
+        raise MalformedContent("AMEND.generator", "its clamp is empty")
 
 
 def _eval_capabilities(body: Any) -> None:
@@ -267,7 +292,6 @@ FORMS: Final[dict[str, Form]] = {
     "HALT": Form(),
     "INSPECT": Form(),
     "AMEND": Form(
-        required=("param",),
         integers=("value", "num", "den"),
         texts=("param", "rule"),
         hashes=("safety_standard_ref", "democratic_control_ref"),

@@ -14,6 +14,7 @@ from node.treaty.derived import Derived
 from node.treaty.entries import EntryFacts, EntryIndex
 from node.treaty.genesis import GenesisFacts
 from node.treaty.policy import Policy, parse_policy
+from node.treaty.rules import threshold_of
 from node.treaty.state import Case, Counter, Plan, State
 
 # Order of clock effects within one second (LAW K1).
@@ -22,6 +23,7 @@ RANK_MOTION: Final = 1
 RANK_LAPSE: Final = 2
 RANK_SILENT: Final = 3
 RANK_DUTY: Final = 4
+VETO_CHECK_DUE: Final = "veto_check_due"  # counter: a veto check is pending since then
 
 
 class Accepted(NamedTuple):
@@ -60,15 +62,18 @@ class Book:
 
     def __init__(self, genesis: GenesisFacts, index: EntryIndex) -> None:
         self.genesis = genesis
-        self.policy: Policy = parse_policy(genesis.policy, drill=genesis.drill)
+        self.founding_policy: Final = parse_policy(genesis.policy, drill=genesis.drill)
+        self.policy: Policy = self.founding_policy  # as motions left it
         self.index = index
         self.state = State()
         self.now = genesis.time_s
         self.derived: list[Derived] = []
+        self.case_moved = False  # a case entered a status: what waits for it may look again
         self.to_judge: dict[str, None] = {}  # motions whose early close may have come
         self.due: list[tuple[int, int, int, str, str]] = []
         self.pending: dict[tuple[str, str], int] = {}
         self.by_ref: dict[bytes, str] = {}  # derived_ref -> case id
+        self.runs_at: dict[str, list[str]] = {}  # facility -> runs that list it among their sites
         self.children: dict[str, list[str]] = {}  # run -> runs that name it as parent
         self.groups: dict[str, Group] = {}  # C15 group by its key
         self.groups_of: dict[str, list[str]] = {}  # run -> the keys of its groups
@@ -82,6 +87,20 @@ class Book:
     def value(self, param: str) -> int:
         """The present value of a policy parameter."""
         return self.policy.value(param, self.now)
+
+    def threshold(self, rule: str, voters: int, k: int) -> int:
+        """The yes-votes that a rule asks now, amendments of the rule table included."""
+        share = self.state.shares.get(rule)
+        return threshold_of(rule, voters, k, (share.num, share.den) if share else None)
+
+    def shares(self) -> dict[str, tuple[int, int]]:
+        """The amended rows of the rule table."""
+        return {rule: (row.num, row.den) for rule, row in self.state.shares.items()}
+
+    def ask_veto_check(self) -> None:
+        """Membership or rule table changed: what one state can block is computed anew (MODEL 7)."""
+        self.state.counters.put(VETO_CHECK_DUE, Counter(self.now))
+        self.schedule(self.now, RANK_VETO_CHECK, "veto", "")
 
     def emit(self, value: Derived) -> None:
         self.derived.append(value)
@@ -134,6 +153,8 @@ class Book:
         """Enter a run into the indexes of lineage and of C15's groups."""
         for parent in plan.parents:
             self.children.setdefault(parent, []).append(run)
+        for site in plan.sites:
+            self.runs_at.setdefault(site, []).append(run)
         merged = self.component.setdefault(run, Group(run))
         merged.done += done
         for parent in plan.joined:  # in any order: a restored book reads plans by name

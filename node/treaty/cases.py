@@ -135,6 +135,7 @@ def open_breach(book: Book, motion: str, case: str, subject: str, *, rule: str) 
         about=case,
         subjects=(subject,),
         rule=rule,
+        default="not_upheld" if case == motion else "upheld",
         closes_after_s=book.value("breach_close"),
         case=case,
     )
@@ -183,8 +184,14 @@ def decide(book: Book, name: str, outcome: str) -> None:
     _step(book, name, book.state.cases[name]._replace(status=result, result=result), b"")
 
 
+def enter(book: Book, name: str, case: Case, entry_hash: bytes = b"") -> None:
+    """A decided case enters another status: appealed, or final."""
+    _step(book, name, case, entry_hash)
+
+
 def _step(book: Book, name: str, case: Case, entry_hash: bytes) -> None:
     book.put_case(name, case)
+    book.case_moved = True
     emit_step(book, name, case, entry_hash)
     if case.motion:
         book.to_judge[case.motion] = None

@@ -115,6 +115,19 @@ class RunStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStep:
+    """A motion's hold on a policy parameter, or on a row of the rule table, began or ended."""
+
+    motion: str
+    param: str  # or rule/NAME
+    event: str  # IN_FORCE, WAITING, DROPPED, KEPT, LAPSED, ENDED
+    value: int  # the parameter's value now; of a rule the numerator of its share
+    per: int  # 1; of a rule the denominator
+    reason: str  # why it waits or was dropped, else empty
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VetoCheck:
     """What one state can block with this membership (MODEL 7). Recorded at genesis and on change.
 
@@ -140,5 +153,13 @@ class VetoCheck:
 
 
 Derived: TypeAlias = (
-    Rejected | Uncountersigned | MotionOpened | Decision | Finding | CaseStep | RunStep | VetoCheck
+    Rejected
+    | Uncountersigned
+    | MotionOpened
+    | Decision
+    | Finding
+    | CaseStep
+    | RunStep
+    | PolicyStep
+    | VetoCheck
 )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from node.treaty import ballots, cases, lives, motions, notes, register, reports, runs
+from node.treaty import amendments, ballots, cases, lives, motions, notes, register, reports, runs
 from node.treaty.book import (
     RANK_DUTY,
     RANK_LAPSE,
@@ -150,7 +150,7 @@ class Law:
             case "veto":
                 register.show_veto_check(book)
             case _:
-                raise AssertionError(f"no clock effect {what}")
+                motions.CLOCK[what](book, name)
 
     def _settle(self) -> None:
         """Close every motion whose outcome nothing can change any more (LAW K5)."""
@@ -161,6 +161,9 @@ class Law:
             motion = book.state.motions.get(name)
             if motion is not None and ballots.may_close_early(book, motion):
                 motions.close(book, name, motion)
+            if book.case_moved and not book.to_judge:
+                book.case_moved = False
+                amendments.reconsider(book)
 
     def _derived(self) -> tuple[Derived, ...]:
         derived = tuple(self._book.derived)
@@ -301,7 +304,7 @@ class Law:
 
     def veto_check(self) -> VetoCheck:
         """MODEL 7 for the present membership."""
-        return veto_check(self._book.membership(), self._book.now)
+        return veto_check(self._book.membership(), self._book.now, self._book.shares())
 
     def in_force_since(self) -> int | None:
         """The second since which the treaty is in force; None while it is provisional (MODEL 7)."""
@@ -313,8 +316,8 @@ class Law:
         return self._book
 
     def policy_value(self, param: str, at_s: int) -> int:
-        """The value of a parameter at a ledger second. Raises KeyError."""
-        return self._book.policy.value(param, at_s)
+        """The value of a parameter at a ledger second, as far as it is known now. Raises KeyError."""
+        return amendments.foreseen(self._book, param, at_s)
 
     def members(self) -> Mapping[str, str]:
         """State -> MEMBER, SUSPENDED, WITHDRAWING or LEFT, in ascending order."""
@@ -343,6 +346,7 @@ def _reindex(book: Book) -> None:
         book.index_plan(run, plan, runs.done_of(state.lives[run]))
     for name in state.cases:
         book.by_ref[derived_ref(name)] = name
+    motions.reschedule(book)
     register.schedule_veto_check(book)
     register.schedule_slow_door(book)
     for name, motion in state.motions.items():
@@ -359,6 +363,10 @@ def _reindex(book: Book) -> None:
     for state_code, member in state.members.items():
         if member.status == "WITHDRAWING":
             due = member.since + register.WITHDRAWAL_S
+            book.schedule(due, RANK_LAPSE, "leave", state_code)
+    for state_code, suspended in state.suspensions.items():
+        if suspended.status == "WITHDRAWING":
+            due = suspended.since + register.WITHDRAWAL_S
             book.schedule(due, RANK_LAPSE, "leave", state_code)
     for name, facility in state.facilities.items():
         if facility.slot:

@@ -11,7 +11,7 @@ from typing import Final
 from node.treaty.ballots import open_motion
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.derived import RunStep
-from node.treaty.state import NEVER, Life
+from node.treaty.state import NEVER, Life, Named
 
 TIER_WITH_OVERSIGHT: Final = 2  # progress reports and oversight compute are duties from here on
 HALT_SEVERITY: Final = 4
@@ -50,6 +50,7 @@ def halt(book: Book, finding: str, runs: Iterable[str], *, one_run: bool) -> Non
     """
     subject = book.state.cases[finding].subject
     for run in sorted(runs):
+        _name(book, finding, run)
         life = book.state.lives[run]
         motion = f"HALT:{finding}" if one_run else f"HALT:{finding}:{run}"
         known = motion in book.state.motions or motion in book.state.closed
@@ -62,6 +63,7 @@ def halt(book: Book, finding: str, runs: Iterable[str], *, one_run: bool) -> Non
             about=run,
             subjects=(subject,),
             rule="SUP",
+            default="stays",
             closes_after_s=book.value("halt_close"),
         )
         life = life._replace(halts=tuple(sorted((*life.halts, motion))))
@@ -69,6 +71,31 @@ def halt(book: Book, finding: str, runs: Iterable[str], *, one_run: bool) -> Non
             enter(book, run, life._replace(status="HALTED", halted_done=-1))
         else:
             book.state.lives.put(run, life)
+
+
+def hold(book: Book, run: str, motion: str) -> None:
+    """A filed HALT in effect holds this run, whatever its status: one not yet started may not start."""
+    life = book.state.lives[run]
+    life = life._replace(halts=tuple(sorted((*life.halts, motion))))
+    if life.status == "RUNNING":
+        enter(book, run, life._replace(status="HALTED", halted_done=-1))
+    else:
+        book.state.lives.put(run, life)
+
+
+def halts_at(book: Book, sites: Iterable[str]) -> tuple[str, ...]:
+    """The filed HALTs in effect on these facilities, sorted: they hold a run planned there as well."""
+    return tuple(
+        sorted(motion for motion, row in book.state.halts.items() if row.facility in set(sites))
+    )
+
+
+def _name(book: Book, finding: str, run: str) -> None:
+    """Remember that a case of severity 4 names a run: it bars deployment and loosening (LAW K39, K50)."""
+    row = book.state.named.get(run)
+    if not book.is_first_law and (row is None or finding not in row.cases):
+        cases = tuple(sorted((*(row.cases if row else ()), finding)))
+        book.state.named.put(run, Named(cases))
 
 
 def lift(book: Book, run: str, motion: str) -> None:

@@ -7,8 +7,8 @@ the schedule with t_from <= t, or what a generator yields. Integers only; durati
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
 
 INTEGER_MAX: Final = (1 << 53) - 1
 DAY: Final = 86_400
@@ -56,11 +56,25 @@ class Generator:
         return value
 
 
-Schedule: TypeAlias = "tuple[tuple[int, int], ...] | Generator"
+# From each second on what follows, up to the next: a number, or a generator. Before the first, the default.
+Schedule: TypeAlias = "tuple[tuple[int, int | Generator], ...]"
+
+
+class Window(NamedTuple):
+    """A TIGHTEN_NOW in effect on [start, end): the safer of `value` and the schedule holds (LAW K9)."""
+
+    start: int
+    end: int
+    value: int
 
 
 def _lower(name: str, unit: str, default: int, **limits: int) -> Param:
     return Param(name=name, unit=unit, safe_dir="lower", default=default, **limits)
+
+
+def _fixed(name: str, default: int, *, safe_dir: str = "lower") -> Param:
+    """A time that the treaty fixes: no motion moves it, only a drill shortens it (RULINGS R69)."""
+    return _duration(name, default, default, safe_dir=safe_dir, hard_max=default)
 
 
 def _higher(name: str, unit: str, default: int, **limits: int) -> Param:
@@ -125,34 +139,70 @@ PARAMS: Final[dict[str, Param]] = {
         _duration("callup", 7 * DAY, DAY, safe_dir="higher"),
         _duration("offer_wait", 3 * DAY, 3_600),
         _duration("progress", DAY, 300),
+        # Times that MODEL 4 sets for what states file: what must lapse does, whoever has a majority
+        _fixed("amend_close", 14 * DAY),
+        _fixed("amend_wait", 7 * DAY),
+        _fixed("loosen_close", 60 * DAY),
+        _fixed("loosen_wait", 90 * DAY, safe_dir="higher"),
+        _fixed("loosen_patience", 180 * DAY),
+        _fixed("tighten_now_close", 30 * DAY),
+        _fixed("halt_vote", 3 * DAY),
+        _fixed("halt_kept", 30 * DAY),
+        _fixed("emergency_rest", 30 * DAY, safe_dir="higher"),
+        _fixed("inspect_close", DAY // 2),
+        _fixed("appeal_file", 30 * DAY, safe_dir="higher"),
+        _fixed("appeal_close", 30 * DAY),
+        _fixed("suspend_close", 30 * DAY),
+        _fixed("suspend_valid", 180 * DAY),
+        _fixed("exempt_close", 30 * DAY),
+        _fixed("exempt_valid", 365 * DAY),
+        _fixed("chiptype_close", 30 * DAY),
+        _fixed("deploy_close", 30 * DAY),
     )
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """All parameters' schedules. Only what a genesis overrides is held; the rest are defaults."""
+    """All parameters' schedules. Only what genesis or a motion set is held; the rest are defaults."""
 
     schedules: Mapping[str, Schedule]
+    windows: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
 
     def value(self, name: str, at_s: int) -> int:
         """The value of parameter `name` at ledger second `at_s`. Raises KeyError: no such parameter."""
-        schedule = self.schedules.get(name)
-        if schedule is None:
-            return PARAMS[name].default
-        if isinstance(schedule, Generator):
-            return schedule.value(at_s)
-        value = PARAMS[name].default  # a schedule speaks from its first t_from (LAW K10)
-        for t_from, element in schedule:
+        value = self.scheduled(name, at_s)
+        for window in self.windows.get(name, ()):
+            if window.start <= at_s < window.end:
+                value = safer(name, value, window.value)
+        return value
+
+    def scheduled(self, name: str, at_s: int) -> int:
+        """The value that the schedule alone gives. Raises KeyError."""
+        value: int | Generator = PARAMS[name].default  # it speaks from its first t_from (LAW K10)
+        for t_from, element in self.schedules.get(name, ()):
             if t_from > at_s:
                 break
             value = element
-        return value
+        return value if isinstance(value, int) else value.value(at_s)
 
 
 def safer(name: str, one: int, other: int) -> int:
     """The safer of two values of parameter `name`."""
     return min(one, other) if PARAMS[name].safe_dir == "lower" else max(one, other)
+
+
+def beyond_limits(param: Param, schedule: Schedule, *, drill: bool) -> str | None:
+    """Which value of a schedule lies beyond the hard limits: "=value: must be ...", or None.
+
+    Of a generator the clamp counts, the limits that it can never leave.
+    """
+    low = param.drill_min if drill else param.hard_min
+    for _, element in schedule:
+        for value in element.clamp if isinstance(element, Generator) else (element,):
+            if not low <= value <= param.hard_max:
+                return f"={value}: must be from {low} to {param.hard_max} {param.unit}"
+    return None
 
 
 def parse_policy(overrides: Mapping[str, object], *, drill: bool) -> Policy:
@@ -167,16 +217,9 @@ def parse_policy(overrides: Mapping[str, object], *, drill: bool) -> Policy:
         if param is None:
             raise InvalidPolicy(f"policy.{name}: no such parameter")
         schedule = _schedule(name, overrides[name])
-        low = param.drill_min if drill else param.hard_min
-        if isinstance(schedule, Generator):
-            values: tuple[int, ...] = schedule.clamp
-        else:
-            values = tuple(value for _, value in schedule)
-        for value in values:
-            if not low <= value <= param.hard_max:
-                raise InvalidPolicy(
-                    f"policy.{name}={value}: must be from {low} to {param.hard_max} {param.unit}"
-                )
+        beyond = beyond_limits(param, schedule, drill=drill)
+        if beyond is not None:
+            raise InvalidPolicy(f"policy.{name}{beyond}")
         schedules[name] = schedule
     return Policy(schedules=schedules)
 
@@ -194,7 +237,7 @@ def _schedule(name: str, form: object) -> Schedule:
             raise InvalidPolicy(f"policy.{name}: an empty schedule, or t_from does not rise")
         return tuple(points)
     if isinstance(form, Mapping):
-        return _generator(name, form)
+        return ((0, _generator(name, form)),)
     raise InvalidPolicy(f"policy.{name}: {form!r} is no integer, schedule or generator")
 
 

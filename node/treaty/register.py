@@ -12,7 +12,14 @@ from typing import Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.bodies import HASH_BYTES, is_name
-from node.treaty.book import RANK_LAPSE, RANK_VETO_CHECK, Accepted, Book, Refused
+from node.treaty.book import (
+    RANK_LAPSE,
+    RANK_VETO_CHECK,
+    VETO_CHECK_DUE,
+    Accepted,
+    Book,
+    Refused,
+)
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import is_filing_state, require_past
@@ -28,7 +35,6 @@ EIF_NAMED: Final = ("CN", "US")
 EIF_SLOW_S: Final = 180 * 86_400
 EIF_CAPACITY_BP: Final = 5_000
 EIF_FAB_BP: Final = 6_667
-VETO_CHECK_DUE: Final = "veto_check_due"
 FIVE_SINCE: Final = "eif_five_since"
 IN_FORCE_SINCE: Final = "eif_in_force_since"
 AUTHOR: Final = "author"
@@ -76,8 +82,7 @@ def found(book: Book) -> None:
 
 def _membership_changed(book: Book) -> None:
     """What one state can block is computed anew and recorded (MODEL 7), by the clock's next look."""
-    book.state.counters.put(VETO_CHECK_DUE, Counter(book.now))
-    schedule_veto_check(book)
+    book.ask_veto_check()
     counters = book.state.counters
     if book.membership() >= EIF_MEMBERS and FIVE_SINCE not in counters:
         counters.put(FIVE_SINCE, Counter(book.now))
@@ -135,7 +140,7 @@ def schedule_veto_check(book: Book) -> None:
 
 def show_veto_check(book: Book) -> None:
     book.state.counters.drop(VETO_CHECK_DUE)
-    book.emit(veto_check(book.membership(), book.now))
+    book.emit(veto_check(book.membership(), book.now, book.shares()))
 
 
 def _found_party(book: Book, name: str, row: Party) -> None:
@@ -259,10 +264,16 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
         book.state.members.put(state, Member("MEMBER", book.now))
         _membership_changed(book)
     elif body.type == pb.INSTRUMENT_TYPE_WITHDRAW:
-        if member is None or member.status != "MEMBER":
+        suspended = book.state.suspensions.get(state)
+        status = suspended.status if suspended else member.status if member else ""
+        if status != "MEMBER":
             raise Refused(Code.INSTRUMENT, f"{state} has no instrument to withdraw")
         require_past(book, entry)
-        book.state.members.put(state, Member("WITHDRAWING", book.now))
+        if suspended:
+            row = suspended._replace(status="WITHDRAWING", since=book.now)
+            book.state.suspensions.put(state, row)
+        else:
+            book.state.members.put(state, Member("WITHDRAWING", book.now))
         book.schedule(book.now + WITHDRAWAL_S, RANK_LAPSE, "leave", state)
     else:
         require_past(book, entry)
@@ -271,7 +282,10 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
 
 def leave(book: Book, state: str) -> None:
     """A year after its notice a withdrawing state has left."""
-    member = book.state.members[state]
+    suspended = book.state.suspensions.get(state)
+    member = Member(suspended.status, suspended.since) if suspended else book.state.members[state]
     if member.status == "WITHDRAWING" and book.now >= member.since + WITHDRAWAL_S:
+        if suspended:
+            book.state.suspensions.drop(state)
         book.state.members.put(state, Member("LEFT", book.now))
         _membership_changed(book)

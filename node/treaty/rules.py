@@ -16,6 +16,9 @@ from typing import Final, NamedTuple
 
 PANEL_SEATS_MAX: Final = 15
 CHOICES: Final = ("yes", "no", "abstain")
+# The treaty's own shares (MODEL 4): num / den of the voters must say yes.
+SHARES: Final = {"MAJ": (1, 3), "SUP": (2, 3), "HIGH": (3, 4), "STOP": (3, 4), "PANEL": (2, 3)}
+DEFAULT, WON, LIFTED = 0, 1, 2  # how a tally ends; LIFTED only where `lift` is given
 
 
 class Counts(NamedTuple):
@@ -48,19 +51,22 @@ def quorum_of(validators: int) -> int:
     return 2 * validators // 3 + 1
 
 
-def threshold_of(rule: str, voters: int, k: int) -> int:
-    """The yes-votes a rule asks of `voters` eligible states (a panel: of its seats)."""
-    match rule:
-        case "MAJ":
-            return max(1, k + 1, -(-voters // 3))
-        case "SUP":
-            return max(1, k + 1, -(-2 * voters // 3))
-        case "HIGH" | "STOP":
-            return max(1, k + 1, -(-3 * voters // 4))
-        case "PANEL":
-            return max(1, -(-2 * voters // 3))
-        case _:
-            raise AssertionError(f"no rule {rule}")
+def share_of(rule: str, voters: int, share: tuple[int, int] | None = None) -> int:
+    """The rule's share of `voters`, rounded up; `share` stands in the place of the treaty's own."""
+    num, den = share or SHARES[rule]
+    return -(-num * voters // den)
+
+
+def threshold_of(rule: str, voters: int, k: int, share: tuple[int, int] | None = None) -> int:
+    """The yes-votes a rule asks of `voters` eligible states (a panel: of its seats).
+
+    `share` is what an amendment set for this rule. Where it would let a single voter block, which it
+    did not when it was adopted (LAW K10) but may after states have left, the treaty's own holds.
+    """
+    floor = 1 if rule == "PANEL" else max(1, k + 1)  # LAW K31
+    own = share_of(rule, voters)
+    asked = share_of(rule, voters, share) if share else own
+    return max(floor, asked if asked < voters else own)
 
 
 def yes_wins(rule: str, threshold: int, yes: int, no: int) -> bool:
@@ -68,11 +74,19 @@ def yes_wins(rule: str, threshold: int, yes: int, no: int) -> bool:
     return yes >= threshold and (rule != "MAJ" or yes > no)
 
 
-def is_settled(rule: str, threshold: int, counts: Counts, k: int) -> bool:
+def result(rule: str, threshold: int, yes: int, no: int, lift: int = 0) -> int:
+    """DEFAULT, WON or LIFTED. `lift`: as many no-votes end a halt at once (LAW K8); 0 = none do."""
+    if lift and no >= lift:
+        return LIFTED
+    return WON if yes_wins(rule, threshold, yes, no) else DEFAULT
+
+
+def is_settled(rule: str, threshold: int, counts: Counts, k: int, lift: int = 0) -> bool:
     """Whether the outcome is the same however the silent vote and up to k voters change (LAW K5).
 
     Only the two extremes need a look, since both conditions of every rule are monotone: all silent
-    states and the k most useful changers for yes, or all against it.
+    states and the k most useful changers for yes, or all against it. What may be lifted never ends
+    early by default: silence lets it stand to its last second.
     """
     yes, no, abstain, silent, _ = counts
     turned = min(k, yes)  # first yes -> no, which moves both counts, then abstain -> no
@@ -80,15 +94,17 @@ def is_settled(rule: str, threshold: int, counts: Counts, k: int) -> bool:
     if worst:
         return True
     gained = min(k, no)
+    if lift:
+        return no - gained >= lift
     best = yes_wins(rule, threshold, yes + silent + gained + min(k - gained, abstain), no - gained)
     return not best
 
 
-def one_state_could_change(rule: str, threshold: int, counts: Counts) -> bool:
+def one_state_could_change(rule: str, threshold: int, counts: Counts, lift: int = 0) -> bool:
     """Whether replacing one eligible state's vote, or absence, gives another outcome (LAW section 3)."""
     tally = {"yes": counts.yes, "no": counts.no, "abstain": counts.abstain}
     tally["absent"] = counts.silent + counts.barred
-    outcome = yes_wins(rule, threshold, counts.yes, counts.no)
+    outcome = result(rule, threshold, counts.yes, counts.no, lift)
     for held, number in tally.items():
         if not number:
             continue
@@ -96,6 +112,6 @@ def one_state_could_change(rule: str, threshold: int, counts: Counts) -> bool:
             changed = dict(tally)
             changed[held] -= 1
             changed[other] += 1
-            if yes_wins(rule, threshold, changed["yes"], changed["no"]) != outcome:
+            if result(rule, threshold, changed["yes"], changed["no"], lift) != outcome:
                 return True
     return False

@@ -18,6 +18,7 @@ from node.treaty.lives import (
     emit_step,
     enter,
     halt,
+    halts_at,
     watch_progress,
 )
 from node.treaty.state import NEVER, Life, Model, Plan
@@ -115,7 +116,7 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
         ended_at=NEVER,
         refused_at=NEVER,
         halted_done=-1,
-        halts=(),
+        halts=halts_at(book, sites),
     )
     state.lives.put(run, life)
     weigh(book, run)
@@ -125,8 +126,8 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
 def _start(book: Book, entry: Entry, run: str, plan: Plan) -> None:
     weigh(book, run)  # schedules of the policy may have moved a gate since the plan
     life = book.state.lives[run]
-    if life.status not in _UNTIL_APPROVED:
-        raise Refused(Code.RUN_STATE, f"{run} is {life.status}")
+    if life.status not in _UNTIL_APPROVED or life.halts:
+        raise Refused(Code.RUN_STATE, f"{run} is {life.status}, halted by {len(life.halts)}")
     if life.tier > 0 and (life.status != "APPROVED" or life.approved < life.tier):
         raise Refused(Code.NOT_APPROVED, f"{run} is tier {life.tier} and {life.status}")
     require_past(book, entry)

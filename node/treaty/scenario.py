@@ -16,7 +16,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty import ballots
 from node.treaty.cases import UNDECIDED
 from node.treaty.codes import Code
-from node.treaty.derived import Decision, Finding
+from node.treaty.derived import Decision, Finding, PolicyStep
 from node.treaty.entries import NO_PREVIOUS, Entry, parse_entry
 from node.treaty.errors import MalformedContent
 from node.treaty.genesis import LAW_VERSION, FoundingMember, FoundingParty, GenesisFacts
@@ -24,6 +24,7 @@ from node.treaty.law import Law
 from node.treaty.memory_index import MemoryIndex
 from node.treaty.register import kid_of
 from node.treaty.rules import one_state_could_change
+from node.treaty.state import Motion
 from node.treaty.veto import veto_check
 
 CHAIN_ID: Final = hashlib.sha256(b"scenario").digest()
@@ -138,6 +139,7 @@ class Scenario:
         self.law = Law.at_genesis(genesis_of(form), self.index)
         self.decided: dict[str, Decision] = {}
         self.findings: dict[str, Finding] = {}
+        self.policy_steps: dict[str, PolicyStep] = {}
         self.codes: dict[str, Code | None] = {}
         self.uncountersigned: dict[str, bool] = {}
         self.leaf = 0
@@ -160,6 +162,8 @@ class Scenario:
                     self.decided[value.motion] = value
                 case Finding():
                     self.findings[value.finding] = value
+                case PolicyStep():
+                    self.policy_steps[value.motion] = value
                 case _:
                     pass
 
@@ -311,13 +315,13 @@ def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
     if stands is None:
         return {}
     seen: dict[str, Any] = {
+        "direction": _direction(stands),
         "rule": stands.rule,
         "threshold": stands.threshold,
         "eligible": list(stands.eligible),
         "panel": list(stands.panel),
     }
     if decision is not None:
-        ended = decision.until is not None and run.law.book.now >= decision.until
         return seen | {
             "state": "CLOSED",
             "outcome": decision.outcome,
@@ -327,9 +331,7 @@ def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
             "absent": decision.absent,
             "closed_at": decision.closed_at,
             "in_force_at": decision.in_force_at,
-            "effective": _halts(run, name)
-            if decision.kind == "HALT"
-            else decision.in_force_at is not None and not ended,
+            "effective": _is_effective(run, decision),
             "one_state_could_change": bool(decision.one_state_could_change),
         }
     assert row is not None, f"motion {name} is neither open nor decided"
@@ -340,14 +342,43 @@ def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
         "no": counts.no,
         "abstain": counts.abstain,
         "absent": counts.silent + counts.barred,
-        "in_force_at": row.filed_at if row.kind == "HALT" else None,
-        "effective": _halts(run, name),
-        "one_state_could_change": one_state_could_change(row.rule, row.threshold, counts),
+        "in_force_at": row.filed_at if row.kind in _ACT_WHEN_FILED else None,
+        "effective": _acts_since_filing(run, name),
+        "one_state_could_change": one_state_could_change(
+            row.rule, row.threshold, counts, ballots.lift_of(run.law.book, row)
+        ),
     }
 
 
-def _halts(run: Scenario, motion: str) -> bool:
-    return any(motion in life.halts for _, life in run.law.book.state.lives.items())
+_ACT_WHEN_FILED: Final = frozenset({"HALT", "TIGHTEN_NOW"})
+
+
+def _direction(motion: Decision | Motion) -> str | None:
+    """Of an AMEND, which its rule tells."""
+    if motion.kind != "AMEND":
+        return None
+    return "loosen" if motion.rule == "HIGH" else "tighten"
+
+
+def _acts_since_filing(run: Scenario, motion: str) -> bool:
+    """Whether a halt or a TIGHTEN_NOW is in effect, decided or not."""
+    state = run.law.book.state
+    held = any(motion in life.halts for life in state.lives.values())
+    return held or motion in state.halts or motion in state.tightenings
+
+
+def _is_effective(run: Scenario, decision: Decision) -> bool:
+    """Whether a decided motion acts at this second (LAW section 3)."""
+    now, name = run.law.book.now, decision.motion
+    match decision.kind:
+        case "HALT" | "TIGHTEN_NOW":
+            return _acts_since_filing(run, name)
+        case "AMEND":
+            step = run.policy_steps.get(name)
+            return step is not None and step.event == "IN_FORCE"
+        case _:
+            ended = decision.until is not None and now >= decision.until
+            return decision.in_force_at is not None and not ended
 
 
 def _entry(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:

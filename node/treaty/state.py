@@ -9,7 +9,7 @@ also holds its votes, a closed one only its outcome. Entries, votes of the past,
 leave no row: the log keeps them. The book's other fields (`node/treaty/book.py`) follow from rows.
 """
 
-from collections.abc import ItemsView, Iterable, Iterator
+from collections.abc import ItemsView, Iterable, Iterator, ValuesView
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from node.treaty.codec import DamagedRow, Value, decode, encode
@@ -182,6 +182,89 @@ class Appointment(NamedTuple):
     motion: str  # empty: by genesis
 
 
+class Course(NamedTuple):
+    """Key: parameter. Its schedule once an AMEND entered force, as pairs (second, value or generator's numbers)."""
+
+    segments: tuple[tuple[int, Value], ...]
+
+
+class Share(NamedTuple):
+    """Key: rule. What an AMEND of the rule table made of its share of yes-votes."""
+
+    num: int
+    den: int
+
+
+class Amendment(NamedTuple):
+    """Key: motion id. An AMEND that is open, or adopted and not yet in force."""
+
+    order: int
+    param: str  # or rule/NAME
+    loosens: int
+    shape: tuple[tuple[int, Value], ...]  # as Course.segments; of a rule ((num, den),)
+    filed_at: int
+    in_force_at: int  # NEVER while it is open
+    waits: int  # 1: a case of severity 4 keeps it from entering force
+
+
+class Tightening(NamedTuple):
+    """Key: motion id. A TIGHTEN_NOW in effect."""
+
+    param: str
+    value: int
+    filed_at: int
+    until: int  # NEVER: kept, until an AMEND filed after `closed_at` enters force
+    closed_at: int  # NEVER while it is open
+
+
+class Halting(NamedTuple):
+    """Key: motion id. A filed HALT in effect."""
+
+    run: str  # or empty
+    facility: str  # or empty: then it halts all runs there
+    until: int
+
+
+class Standard(NamedTuple):
+    """Key: id of the APPOINT motion that adopted it, as criteria for the horizon name it (LAW K42)."""
+
+    name: str
+
+
+class Rest(NamedTuple):
+    """Key: kind/what. The last such act ended without success: another must wait (LAW K49, K52)."""
+
+    since: int
+
+
+class Inspection(NamedTuple):
+    """Key: motion id. An INSPECT that was filed, for the quotas and for C28."""
+
+    requester: str
+    subject: str
+    site: str  # facility, or the hash in hex of an evidence note
+    filed_at: int
+    free: int  # 1: counts for no quota
+    closed_at: int  # NEVER while it is open
+    stopped: int
+    cited: tuple[str, ...]  # cases of which an inspection under it is evidence
+
+
+class Suspension(NamedTuple):
+    """Key: state. What it returns to when its suspension ends."""
+
+    motion: str
+    until: int
+    status: str
+    since: int
+
+
+class Named(NamedTuple):
+    """Key: run. Cases of severity 4 that name it."""
+
+    cases: tuple[str, ...]
+
+
 class Offer(NamedTuple):
     """Key: author/content hash in hex. When the author offered it for countersignature."""
 
@@ -228,6 +311,9 @@ class Table(Generic[Row]):
     def items(self) -> ItemsView[str, Row]:
         return self._rows.items()
 
+    def values(self) -> ValuesView[Row]:
+        return self._rows.values()
+
     def put(self, key: str, row: Row) -> None:
         self._rows[key] = row
         self._changed[self.name, key] = None
@@ -262,6 +348,16 @@ class State:
         self.motions = Table("motion", Motion, changed)
         self.closed = Table("closed", Closed, changed)
         self.appointments = Table("appointment", Appointment, changed)
+        self.courses = Table("course", Course, changed)
+        self.shares = Table("share", Share, changed)
+        self.amendments = Table("amendment", Amendment, changed)
+        self.tightenings = Table("tightening", Tightening, changed)
+        self.halts = Table("halt", Halting, changed)
+        self.standards = Table("standard", Standard, changed)
+        self.rests = Table("rest", Rest, changed)
+        self.inspections = Table("inspect", Inspection, changed)
+        self.suspensions = Table("suspension", Suspension, changed)
+        self.named = Table("named", Named, changed)
         self.offers = Table("offer", Offer, changed)
         self.counters = Table("counter", Counter, changed)
         self._tables = {

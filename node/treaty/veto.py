@@ -4,10 +4,11 @@ A rule is k-veto-free for an outcome if no k eligible states can stop it when al
 two closed forms below are checked against every vote split in the tests.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from node.treaty.derived import VetoCheck
-from node.treaty.rules import f_of, k_of, quorum_of, threshold_of, trigger_of, yes_wins
+from node.treaty.rules import f_of, k_of, quorum_of, share_of, threshold_of, trigger_of, yes_wins
 
 
 class RuleStrength(NamedTuple):
@@ -19,14 +20,66 @@ class RuleStrength(NamedTuple):
     stop: int
 
 
-def strength(eligible: int) -> RuleStrength:
-    """MODEL 7's closed forms: E >= 2k+1, E >= 3k, E >= 4k; a stop needs more than k."""
+def strength(eligible: int, shares: Mapping[str, tuple[int, int]] | None = None) -> RuleStrength:
+    """MODEL 7's closed forms: E >= 2k+1, E >= 3k, E >= 4k; a stop needs more than k.
+
+    Written with the shares, of which amendments may have raised some: others carry their will against
+    b blockers if E - b is at least the share of E (and, where votes are weighed, more than b).
+    """
+    if shares is None:
+        shares = {}
+    most = max(eligible - 1, 0) // 2
     return RuleStrength(
-        maj=max(eligible - 1, 0) // 2,
-        sup=eligible // 3,
-        high=eligible // 4,
-        stop=max(-(-3 * eligible // 4) - 1, 0),
+        maj=min(most, eligible - share_of("MAJ", eligible, shares.get("MAJ"))),
+        sup=eligible - share_of("SUP", eligible, shares.get("SUP")),
+        high=eligible - share_of("HIGH", eligible, shares.get("HIGH")),
+        stop=max(share_of("STOP", eligible, shares.get("STOP")) - 1, 0),
     )
+
+
+class Weakness(NamedTuple):
+    """A rule that some coalition can block, and the smallest such coalition's size."""
+
+    rule: str
+    eligible: int
+    threshold: int
+    blockers: int
+
+    def told(self, states: Sequence[str]) -> str:
+        """For the refusal: the rule, and a smallest coalition by name. `states` are in good standing."""
+        named = ", ".join(states[: self.blockers])
+        return (
+            f"{self.rule} would ask {self.threshold} of {self.eligible} eligible states: {self.blockers} could "
+            f"block it, for example {named}"
+        )
+
+
+def smallest_block(rule: str, eligible: int, threshold: int) -> int:
+    """The size of the smallest coalition that can stop what all others want, in closed form.
+
+    By not voting yes it takes more than E - threshold states; where votes are weighed half of E does
+    too. For STOP, where the others want the safe act to go ahead, it takes `threshold` stops.
+    """
+    if rule == "STOP":
+        return threshold
+    by_absence = max(eligible - threshold + 1, 0)
+    return min(by_absence, -(-eligible // 2)) if rule == "MAJ" else by_absence
+
+
+def first_weakness(
+    eligible: int, k: int, shares: Mapping[str, tuple[int, int]], withstand: int = 1
+) -> Weakness | None:
+    """The weakest rule with this E that does not withstand so many blockers, or None (LAW K10: VETO).
+
+    Panels are not among them: they are veto-free by the right to call them up (MODEL 4).
+    """
+    found = []
+    for rule in ("MAJ", "SUP", "HIGH", "STOP"):
+        threshold = max(1, k + 1, share_of(rule, eligible, shares.get(rule)))
+        blockers = smallest_block(rule, eligible, threshold)
+        if blockers <= withstand:
+            found.append(Weakness(rule, eligible, threshold, blockers))
+    return min(found, key=lambda weakness: weakness.blockers, default=None)
 
 
 def passes_against(rule: str, eligible: int, blockers: int, k: int) -> bool:
@@ -42,21 +95,23 @@ def passes_against(rule: str, eligible: int, blockers: int, k: int) -> bool:
     return yes_wins(rule, threshold, others, blockers)
 
 
-def veto_possible(members: int) -> bool:
+def veto_possible(members: int, shares: Mapping[str, tuple[int, int]] | None = None) -> bool:
     """Whether some rule, with one member recused, gives a single state a veto (members < 5: yes)."""
-    return members < 5 or min(strength(members - 1)) < 1
+    return members < 5 or min(strength(members - 1, shares)) < 1
 
 
-def veto_check(members: int, at_s: int) -> VetoCheck:
+def veto_check(
+    members: int, at_s: int, shares: Mapping[str, tuple[int, int]] | None = None
+) -> VetoCheck:
     """The whole table row for a membership."""
-    everyone, recused = strength(members), strength(max(members - 1, 0))
+    everyone, recused = strength(members, shares), strength(max(members - 1, 0), shares)
     return VetoCheck(
         members=members,
         k=k_of(members),
         f=f_of(members),
         trigger=trigger_of(members),
         quorum=quorum_of(members),
-        veto_possible=int(veto_possible(members)),
+        veto_possible=int(veto_possible(members, shares)),
         all_maj=everyone.maj,
         all_sup=everyone.sup,
         all_high=everyone.high,

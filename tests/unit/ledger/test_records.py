@@ -16,6 +16,7 @@ from node.treaty.derived import (
     Derived,
     Finding,
     MotionOpened,
+    PolicyStep,
     Rejected,
     RunStep,
     Uncountersigned,
@@ -86,6 +87,15 @@ SAMPLES: dict[str, Derived] = {
     "run": RunStep(
         run="acme/r1", status="PLANNED", tier=2, lineage_pflop=10**9, gates=("flop",), at=100
     ),
+    "policy": PolicyStep(
+        motion="ab" * 32,
+        param="frontier_flop",
+        event="IN_FORCE",
+        value=5 * 10**8,
+        per=1,
+        reason="",
+        at=100,
+    ),
     "veto_check": VetoCheck(
         members=5,
         k=1,
@@ -107,6 +117,12 @@ SAMPLES: dict[str, Derived] = {
 
 # The bytes themselves, in hex. Changing one is a new `law_version`.
 GOLDEN: dict[str, bytes] = {
+    "policy": bytes.fromhex(
+        "a962617418646370657201647479706566706f6c696379656576656e7468494e5f464f524345656e6f6e6365"
+        "50000102030405060708090a0b0c0d0e0f65706172616d6d66726f6e746965725f666c6f706576616c75651a"
+        "1dcd6500666d6f74696f6e784061626162616261626162616261626162616261626162616261626162616261"
+        "62616261626162616261626162616261626162616261626162616261626162616266726561736f6e60"
+    ),
     "rejected": bytes.fromhex(
         "a762617418646377687968746f6f206c61746564636f646566504552494f4464747970656872656a65637465"
         "6465656e7472795820656565656565656565656565656565656565656565656565656565656565656565696e"

@@ -1,0 +1,204 @@
+"""AMEND: change a policy parameter, or a share of the rule table.
+
+Tighten: any state or the secretariat; a majority; in force 7 days after the close. Loosen: three states;
+three quarters; in force 90 days after, in steps of at most a tenth per 30 days, never while a case of
+severity 4 that names a run is open. The direction is computed, pointwise over the whole future. A share
+of the rule table may only rise, and only where no single state could then block. What is entrenched no
+motion changes.
+"""
+
+from typing import Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty import amendments
+from node.treaty.ballots import open_motion
+from node.treaty.book import Accepted, Book, Refused
+from node.treaty.codes import Code
+from node.treaty.entries import Entry
+from node.treaty.filing import require_past, require_role
+from node.treaty.motions.kind import (
+    Force,
+    MotionKind,
+    always,
+    require_states,
+    subject_states,
+)
+from node.treaty.policy import PARAMS, Generator, Schedule, beyond_limits
+from node.treaty.rules import SHARES
+from node.treaty.state import NEVER, Amendment, Motion
+
+ENTRENCHED: Final = frozenset({"accession", "append_only", "right_of_reply", "equal_access"})
+LOOSENING_STATES_MIN: Final = 3
+
+
+def _file(book: Book, entry: Entry, body: pb.Amend) -> Accepted:
+    subject_states(book, entry)  # refs must exist; they recuse nobody, or filing would strip votes
+    require_role(book, entry, "state", "secretariat")
+    name = body.param or body.rule
+    require_not_entrenched(name)
+    if body.HasField("rule"):
+        param, row = f"{amendments.RULE_PREFIX}{name}", _rule_change(book, body)
+    else:
+        param, row = name, _value_change(book, body)
+    if row.loosens:
+        require_role(book, entry, "state")
+        require_states(book, entry, LOOSENING_STATES_MIN)
+    if param == name:
+        shape = amendments.unpacked(row.shape)
+        require_within_limits(book, name, shape)
+    else:
+        weak = amendments.weakness_of(book, name, body.num, body.den)
+        if weak is not None:
+            raise Refused(Code.VETO, weak)
+    if row.loosens:
+        _require_loosening(book, body, param, row)
+    require_past(book, entry)
+    open_motion(
+        book,
+        entry.name,
+        "AMEND",
+        about=param,
+        subjects=(),
+        rule="HIGH" if row.loosens else "MAJ",
+        default="unchanged",
+        closes_after_s=book.value("loosen_close" if row.loosens else "amend_close"),
+    )
+    order = book.state.motions[entry.name].order
+    book.state.amendments.put(entry.name, row._replace(param=param, order=order))
+    return Accepted(f"AMEND:{entry.name}")
+
+
+def require_not_entrenched(name: str) -> None:
+    """Refuses ENTRENCHED; SCHEMA for what is neither parameter nor rule."""
+    if name in ENTRENCHED:
+        raise Refused(Code.ENTRENCHED, f"no motion changes {name}: that takes a new treaty")
+
+
+def known_param(name: str) -> None:
+    """Refuses SCHEMA."""
+    if name not in PARAMS:
+        raise Refused(Code.SCHEMA, f"{name[:80]!r} is no parameter")
+
+
+def require_within_limits(book: Book, name: str, shape: Schedule) -> None:
+    """Refuses HARD_LIMIT."""
+    beyond = beyond_limits(PARAMS[name], shape, drill=book.genesis.drill)
+    if beyond is not None:
+        raise Refused(Code.HARD_LIMIT, f"{name}{beyond}")
+
+
+def _rule_change(book: Book, body: pb.Amend) -> Amendment:
+    if body.rule not in SHARES:
+        raise Refused(Code.SCHEMA, f"{body.rule[:80]!r} is no rule: {', '.join(SHARES)}")
+    return _row(book, ((body.num, body.den),), loosens=True)
+
+
+def _value_change(book: Book, body: pb.Amend) -> Amendment:
+    known_param(body.param)
+    shape = _shape(body)
+    packed = amendments.packed(shape)
+    return _row(book, packed, loosens=amendments.loosens(book, body.param, shape))
+
+
+def _row(
+    book: Book, shape: tuple[tuple[int, int | tuple[int, ...]], ...], *, loosens: bool
+) -> Amendment:
+    return Amendment(
+        order=0,
+        param="",
+        loosens=int(loosens),
+        shape=shape,
+        filed_at=book.now,
+        in_force_at=NEVER,
+        waits=0,
+    )
+
+
+def _shape(body: pb.Amend) -> Schedule:
+    if body.HasField("value"):
+        return ((0, body.value),)
+    if body.schedule:
+        return tuple((point.t_from, point.value) for point in body.schedule)
+    form = body.generator
+    generator = Generator(
+        t0=form.t0,
+        v0=form.v0,
+        step=form.step,
+        mul_ppm=form.mul_ppm,
+        every_s=form.every_s,
+        clamp=(form.clamp_lo, form.clamp_hi),
+    )
+    return ((0, generator),)
+
+
+def _require_loosening(book: Book, body: pb.Amend, param: str, row: Amendment) -> None:
+    if param == amendments.WITHOUT_STEPS:
+        _require_criteria(book, body)
+    case = amendments.bars_loosening(book)
+    if case is not None:
+        raise Refused(Code.SEV4_OPEN, f"{case} is not decided for good")
+    leap = _leap(book, param, row)
+    if leap is not None:
+        raise Refused(Code.STEP_LIMIT, leap)
+
+
+def _require_criteria(book: Book, body: pb.Amend) -> None:
+    """LAW K42: two different adopted standards, of safety and of democratic control."""
+    named = {
+        _standard(book, body.safety_standard_ref),
+        _standard(book, body.democratic_control_ref),
+    }
+    if "" in named or len(named) != 2:
+        raise Refused(Code.CRITERIA, "two different adopted standards must be named")
+
+
+def _standard(book: Book, ref: bytes) -> str:
+    """The APPOINT motion that adopted the standard a ref names; empty if there is none."""
+    facts = book.index.get(ref) if ref else None
+    motion = facts.topic.removeprefix("APPOINT:") if facts is not None and not facts.code else ""
+    return motion if motion in book.state.standards else ""
+
+
+def _leap(book: Book, param: str, row: Amendment) -> str | None:
+    if param.startswith(amendments.RULE_PREFIX):
+        return None
+    from_s = book.now + book.value("loosen_wait")
+    return amendments.leap(book, param, from_s, amendments.unpacked(row.shape), row.filed_at)
+
+
+def _barrier(book: Book, motion_id: str, _motion: Motion) -> str:
+    """Judged again with the true date, if it would win."""
+    row = book.state.amendments[motion_id]
+    if not row.loosens:
+        return ""
+    if amendments.bars_loosening(book) is not None:
+        return Code.SEV4_OPEN.value
+    if row.param.startswith(amendments.RULE_PREFIX):
+        num, den = row.shape[0]
+        assert isinstance(den, int), f"a share's denominator {den!r}"
+        weak = amendments.weakness_of(book, row.param.removeprefix("rule/"), num, den)
+        return Code.VETO.value if weak else ""
+    return Code.STEP_LIMIT.value if _leap(book, row.param, row) else ""
+
+
+def _force(book: Book, motion: Motion, outcome: str) -> Force:
+    if outcome != "adopted":
+        return Force(None)
+    return Force(book.now + book.value("amend_wait" if motion.rule == "MAJ" else "loosen_wait"))
+
+
+def _effect(book: Book, motion_id: str, _motion: Motion, outcome: str) -> None:
+    row = book.state.amendments[motion_id]
+    if outcome == "adopted":
+        amendments.adopt(book, motion_id, row)
+    else:
+        book.state.amendments.drop(motion_id)
+
+
+KIND: Final = MotionKind(
+    file=_file,
+    outcomes=always("unchanged", "adopted"),
+    barrier=_barrier,
+    force=_force,
+    effect=_effect,
+)
