@@ -101,7 +101,9 @@ class LimitSettings:
     mempool_entries: int = setting(65_536, "Entries waiting in this node.", low=1)
     mempool_mib: int = setting(64, "MiB of entries waiting in this node.", low=1, high=65_536)
     entries_per_author: int = setting(16_384, "Entries of one author waiting in this node.", low=1)
-    verify_threads: int = setting(2, "Threads that check signatures.", low=1, high=256)
+    verify_threads: int = setting(
+        2, "Threads that check signatures; 0: none, best where processes share cores.", high=256
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

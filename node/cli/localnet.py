@@ -174,11 +174,17 @@ class Localnet:
         with node.log.open("ab") as log:
             node.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 arguments,
-                env={**inherited, **self.environment},
+                env={**inherited, **self._shared_cores(), **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+
+    def _shared_cores(self) -> dict[str, str]:
+        """With a process or more for each core, threads within a process only take turns (`VerifyPool`)."""
+        if len(self.nodes) < len(os.sched_getaffinity(0)):
+            return {}
+        return {f"{ENVIRONMENT_PREFIX}LIMITS_VERIFY_THREADS": "0"}
 
     def start_all(self) -> None:
         for state, node in self.nodes.items():

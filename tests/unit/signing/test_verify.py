@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from hashlib import sha256
 
 import pytest
@@ -27,6 +28,10 @@ async def test_verdicts_come_in_order(count: int) -> None:
         assert await pool.verify_many(checks(count, bad=bad)) == wanted
         assert await pool.verify_many(checks(count, bad=bad)) == wanted
     with VerifyPool(threads=3) as pool:
+        assert pool.verify_now(checks(count, bad=bad)) == wanted
+    with VerifyPool(threads=0) as pool:
+        assert await pool.verify_many(checks(count, bad=bad)) == wanted
+    with VerifyPool(threads=0) as pool:
         assert pool.verify_now(checks(count, bad=bad)) == wanted
 
 
@@ -60,7 +65,8 @@ def test_the_memory_of_results_is_bounded_and_keeps_the_latest_used() -> None:
         assert held == [True, None, None, True, True, True]
 
 
-async def test_the_event_loop_runs_while_signatures_are_checked() -> None:
+@pytest.mark.parametrize("threads", [0, 2])
+async def test_the_event_loop_runs_while_signatures_are_checked(threads: int) -> None:
     ticks = 0
     done = asyncio.Event()
 
@@ -71,11 +77,29 @@ async def test_the_event_loop_runs_while_signatures_are_checked() -> None:
             await asyncio.sleep(0)
 
     ticker = asyncio.create_task(tick())
-    with VerifyPool(threads=2) as pool:
+    with VerifyPool(threads=threads) as pool:
         await asyncio.gather(*(pool.verify_many(checks(128)) for _ in range(4)))
     done.set()
     await ticker
     assert ticks > 10
+
+
+@pytest.mark.parametrize(("threads", "count"), [(0, 40), (2, 4), (2, 5)])
+async def test_who_checks(monkeypatch: pytest.MonkeyPatch, threads: int, count: int) -> None:
+    """Few checks are not handed over; without threads none are."""
+    here = threading.get_ident()
+    seen: list[int] = []
+    real = verify.verify_ed25519
+
+    def noted(*check: bytes) -> bool:
+        seen.append(threading.get_ident())
+        return real(*check)
+
+    monkeypatch.setattr(verify, "verify_ed25519", noted)
+    with VerifyPool(threads=threads) as pool:
+        assert await pool.verify_many(checks(count)) == [True] * count
+    assert len(seen) == count
+    assert {thread == here for thread in seen} == {threads == 0 or count <= 4}
 
 
 async def test_no_more_than_the_bound_waits_in_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
