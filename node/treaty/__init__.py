@@ -13,14 +13,20 @@ No input or output, clock, randomness, logging or float; it imports the standard
     filing, ballots    who may say what; motions opened, voted on, closed
     cases              findings, replies, BREACH
     lives              a run's status, and halts
-    runs, reports      training runs with C14 and C15; facilities and reports with C02 and C07
+    scores, runs       evaluations as rows; training runs with C14 and C15
+    chips, duties      chip types and batches; C28, what is owed and overdue
+    reports            facilities and reports with C02 and C07
+    stocks, custody    counts with C03 and C29; the way of chips with C04
+    inspections        reports of inspectors; who counts as one
+    evaluations        reports of evaluators
     notes, register    short papers; parties, keys and membership
     motions            filing rules and effects of the motions in force
     law                the state machine: start here if you only want to use the room
 
 `scenario` runs published scenarios and is imported by no room; `memory_index` serves it and the tests.
 
-Of the treaty's kinds, law version 1 has in force: identity, instrument, facility, usage, energy, run,
-note; TRAIN, BREACH, APPOINT, CLASSIFY; vote; and HALT where a Finding opens it by itself. The others
-have their form in `content.proto` and are refused as FILER (decision records 0021, 0105).
+A genesis names law 1 or 2 (decision record 0120). Law 1 knows the statements identity, instrument, facility, usage, energy,
+run, note; the motions TRAIN, BREACH, APPOINT, CLASSIFY; vote; and HALT where a Finding opens it by itself. Law 2 adds
+chip_type, chip_batch, custody, inventory, eval, inspection, and the other motions of `motions.FILERS`. A kind not in
+force is refused as FILER (0021).
 """

@@ -216,10 +216,9 @@ FORMS: Final[dict[str, Form]] = {
         texts=("cell",),
     ),
     "usage": Form(
-        required=("facility", "chips_on", "chip_seconds", "pflop_total"),
+        required=("chip_type", "facility", "chips_on", "chip_seconds", "pflop_total"),
         integers=("chips_on", "chip_seconds", "pflop_total"),
-        names=("chip_type",),
-        references=("facility",),
+        references=("chip_type", "facility"),
         lists=("by_class", "runs"),
         extra=(_usage_amounts,),
     ),
@@ -247,24 +246,22 @@ FORMS: Final[dict[str, Form]] = {
         required=("mh", "peak_any"), integers=("mh", "peak_any"), names=("chip_type",)
     ),
     "chip_batch": Form(
-        required=("count", "serial_root"),
+        required=("chip_type", "count", "serial_root"),
         integers=("count",),
-        names=("chip_type",),
+        references=("chip_type",),
         hashes=("serial_root",),
     ),
     "custody": Form(
-        required=("count", "serial_root"),
+        required=("chip_type", "count", "serial_root"),
         enums=("type",),
         integers=("count",),
-        names=("chip_type",),
-        references=("origin", "destination"),
+        references=("chip_type", "origin", "destination"),
         hashes=("serial_root", "notice_of"),
     ),
     "inventory": Form(
-        required=("facility", "count", "serial_root"),
+        required=("chip_type", "facility", "count", "serial_root"),
         integers=("count",),
-        names=("chip_type",),
-        references=("facility",),
+        references=("chip_type", "facility"),
         hashes=("serial_root",),
     ),
     "eval": Form(

@@ -15,7 +15,7 @@ from node.treaty.entries import EntryFacts, EntryIndex
 from node.treaty.genesis import GenesisFacts
 from node.treaty.policy import Policy, parse_policy
 from node.treaty.rules import threshold_of
-from node.treaty.state import Case, Counter, Plan, State
+from node.treaty.state import Case, Counter, Lot, Plan, State
 
 # Order of clock effects within one second (LAW K1).
 RANK_VETO_CHECK: Final = 0
@@ -74,6 +74,9 @@ class Book:
         self.pending: dict[tuple[str, str], int] = {}
         self.by_ref: dict[bytes, str] = {}  # derived_ref -> case id
         self.runs_at: dict[str, list[str]] = {}  # facility -> runs that list it among their sites
+        self.on_way: dict[
+            tuple[bytes, str, str], list[str]
+        ] = {}  # root, ends -> lots, oldest first
         self.children: dict[str, list[str]] = {}  # run -> runs that name it as parent
         self.groups: dict[str, Group] = {}  # C15 group by its key
         self.groups_of: dict[str, list[str]] = {}  # run -> the keys of its groups
@@ -148,6 +151,27 @@ class Book:
         if name not in self.state.cases:
             self.by_ref[derived_ref(name)] = name
         self.state.cases.put(name, row)
+
+    def put_lot(self, name: str, row: Lot) -> None:
+        """A new lot is on its way."""
+        self.state.lots.put(name, row)
+        self.index_lot(name, row)
+
+    def index_lot(self, name: str, row: Lot) -> None:
+        """Enter a lot not arrived into the index by what an `in` says; lots come in the order of the log."""
+        way = row.serial_root, row.origin, row.destination
+        self.on_way.setdefault(way, []).append(name)
+
+    def take_oldest_lot(self, serial_root: bytes, origin: str, destination: str) -> str | None:
+        """The id of the lot that has been on this way the longest; it is so no more."""
+        way = serial_root, origin, destination
+        lots = self.on_way.get(way)
+        if not lots:
+            return None
+        name = lots.pop(0)
+        if not lots:
+            del self.on_way[way]
+        return name
 
     def index_plan(self, run: str, plan: Plan, done: int) -> None:
         """Enter a run into the indexes of lineage and of C15's groups."""

@@ -89,6 +89,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FindingEnded:
+    """A warning (C04w) is over; no other finding ever ends."""
+
+    finding: str
+    entry: bytes  # what ended it
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseStep:
     """A case entered a status."""
 
@@ -158,6 +167,7 @@ Derived: TypeAlias = (
     | MotionOpened
     | Decision
     | Finding
+    | FindingEnded
     | CaseStep
     | RunStep
     | PolicyStep

@@ -17,7 +17,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from node.treaty import amendments, ballots, cases, lives, motions, notes, register, reports, runs
+from node.treaty import (
+    amendments,
+    ballots,
+    cases,
+    chips,
+    custody,
+    duties,
+    evaluations,
+    inspections,
+    lives,
+    motions,
+    notes,
+    register,
+    reports,
+    runs,
+    stocks,
+)
 from node.treaty.book import (
     RANK_DUTY,
     RANK_LAPSE,
@@ -43,6 +59,12 @@ _STATEMENTS: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
     "energy": reports.take_energy,
     "run": runs.take_run,
     "note": notes.take_note,
+    "chip_type": chips.take_chip_type,
+    "chip_batch": chips.take_chip_batch,
+    "custody": custody.take_custody,
+    "inventory": stocks.take_inventory,
+    "eval": evaluations.take_eval,
+    "inspection": inspections.take_inspection,
     "vote": ballots.cast_vote,
 }
 _RULES: Final = _STATEMENTS | motions.FILERS
@@ -145,6 +167,12 @@ class Law:
                 cases.fall_silent(book, name)
             case "slot":
                 reports.slot_due(book, name)
+            case "duty":
+                duties.duty_due(book, name)
+            case "access":
+                duties.access_due(book, name)
+            case "lot":
+                custody.lot_due(book, name)
             case "progress":
                 runs.progress_due(book, name)
             case "veto":
@@ -226,6 +254,8 @@ class Law:
         parsed = entry.parsed
         if parsed.ledger != book.genesis.chain_id:
             return Code.SCHEMA, "signed for another ledger"
+        if book.is_first_law and "/" in getattr(parsed.body, "chip_type", ""):
+            return Code.SCHEMA, "law 1 knows chip types by bare names"
         key = register.key_in_force(book, parsed.author, entry.kid)
         wanted = register.VOTE if parsed.kind == "vote" else register.AUTHOR
         if key is None or key.purpose != wanted:
@@ -372,3 +402,11 @@ def _reindex(book: Book) -> None:
         if facility.slot:
             due = facility.covered_at + facility.due_slot * facility.slot
             book.schedule(due, RANK_DUTY, "slot", name)
+    for what in state.duties:
+        duties.schedule_duty(book, what)
+    for name, access in state.access.items():
+        duties.schedule_access(book, name, access)
+    for name, lot in sorted(state.lots.items(), key=lambda item: item[1].leaf):
+        custody.schedule_lot(book, name, lot)
+        if not lot.arrived:
+            book.index_lot(name, lot)

@@ -7,6 +7,7 @@ from node.treaty.ballots import call_up
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import UNDECIDED, raise_finding, reply
 from node.treaty.codes import Code
+from node.treaty.duties import owe_meeting
 from node.treaty.entries import Entry
 from node.treaty.filing import is_filing_state, require_past, require_role
 from node.treaty.state import Offer
@@ -49,6 +50,7 @@ def take_note(book: Book, entry: Entry, body: pb.Note) -> Accepted:
         case "meeting":
             require_role(book, entry, "secretariat")
             require_past(book, entry)
+            owe_meeting(book)
         case "offer":
             key = f"{entry.parsed.author}/{body.hash.hex()}"
             if key in book.state.offers:

@@ -122,6 +122,8 @@ PARAMS: Final[dict[str, Param]] = {
         _duration("access", DAY, 21_600),
         _duration("meeting", 91 * DAY, 7 * DAY),
         _duration("notice", 14 * DAY, 1, safe_dir="higher", hard_max=90 * DAY),
+        _duration("transit", 14 * DAY, 14 * DAY, hard_max=14 * DAY),  # C04: a lot has arrived
+        _duration("transit_missing", 30 * DAY, 30 * DAY, hard_max=30 * DAY),
         _duration("lineage_window", 47_347_200, 1, safe_dir="higher"),  # 548 d
         _higher("oversight_bp", "bp", 300, hard_max=10_000),
         _higher("challenge_quota_state", "per 365 d", 20),

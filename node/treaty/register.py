@@ -21,6 +21,7 @@ from node.treaty.book import (
     Refused,
 )
 from node.treaty.codes import Code
+from node.treaty.duties import owe_meeting
 from node.treaty.entries import Entry
 from node.treaty.filing import is_filing_state, require_past
 from node.treaty.rules import k_of, trigger_of
@@ -78,6 +79,7 @@ def found(book: Book) -> None:
         if party.role in {"inspector", "evaluator"}:
             book.state.appointments.put(f"{party.role}/{party.party}", Appointment(""))
     _membership_changed(book)
+    owe_meeting(book)
 
 
 def _membership_changed(book: Book) -> None:

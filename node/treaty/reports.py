@@ -5,7 +5,9 @@ from typing import Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty.book import RANK_DUTY, Accepted, Book, Refused
 from node.treaty.cases import raise_finding
+from node.treaty.chips import Chip, approved_chip
 from node.treaty.codes import Code
+from node.treaty.duties import owe_census
 from node.treaty.entries import Entry
 from node.treaty.filing import countersigned, operator_of, require_past, require_role
 from node.treaty.runs import add_usage
@@ -15,13 +17,6 @@ MH_LARGE: Final = 10_000_000  # 10,000 H100-equivalents
 MH_MEDIUM: Final = 1_000_000
 # C07: the share of the best peak rate that no training exceeds, in bp (CHECKS 1: u_max at 8 bit).
 UTILISATION_MAX_BP: Final = 5_000
-# Chip types known at genesis: (mH, best peak rate in GFLOP/s at 8 bit or more). LAW section 2.
-CHIP_TYPES: Final = {
-    "H100": (1_000, 1_979_000),
-    "H200": (1_000, 1_979_000),
-    "A100": (315, 624_000),
-    "B200": (2_275, 4_500_000),
-}
 
 
 def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
@@ -46,7 +41,7 @@ def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
         missed=0,
     )
     book.state.facilities.put(name, row)
-    _cover(book, name, row, body.capacity_mh)
+    cover(book, name, row, body.capacity_mh)
     return Accepted(f"facility:{name}", uncountersigned)
 
 
@@ -68,16 +63,14 @@ def take_usage(book: Book, entry: Entry, body: pb.Usage) -> Accepted:
         plan = book.state.plans[run]
         if plan.operator != parsed.author and name not in plan.sites:
             raise Refused(Code.STANDING, f"{run} is not {parsed.author}'s and does not list {name}")
-    chip = CHIP_TYPES.get(body.chip_type)
-    if chip is None:
-        raise Refused(Code.CHIPTYPE, f"{body.chip_type} is no approved chip type")
+    chip = approved_chip(book, parsed.author, body.chip_type)
     assert parsed.period is not None, "parse_entry let a usage without a period through"
     start, end = parsed.period
     require_past(book, entry)
     if row.slot and end > row.covered_at:
         row = _report_slot(book, name, row, start, end)
-    row = _cover(book, name, row, max(row.capacity_mh, body.chips_on * chip[0]))
-    _check_possible(book, entry, body, row.state, chip[1], end - start)
+    row = cover(book, name, row, max(row.capacity_mh, body.chips_on * chip.mh))
+    _check_possible(book, entry, body, row.state, chip, end - start)
     for run, pflop in runs:
         add_usage(book, run, pflop, start, entry.entry_hash)
     return Accepted(f"usage:{name}")
@@ -99,7 +92,7 @@ def take_energy(book: Book, entry: Entry, body: pb.Energy) -> Accepted:
     return Accepted(f"energy:{name}")
 
 
-def _cover(book: Book, name: str, row: Facility, mh: int) -> Facility:
+def cover(book: Book, name: str, row: Facility, mh: int) -> Facility:
     """Begin the duty to report if the site is or has become large enough (LAW K20, K46)."""
     if row.slot or not (mh > book.value("ccc_mh") or row.mem_gb > book.value("ccc_mem")):
         return row
@@ -112,6 +105,7 @@ def _cover(book: Book, name: str, row: Facility, mh: int) -> Facility:
     )
     book.state.facilities.put(name, row)
     _schedule_slot(book, name, row)
+    owe_census(book, name)
     return row
 
 
@@ -174,18 +168,22 @@ def slot_due(book: Book, name: str) -> None:
 
 
 def _check_possible(
-    book: Book, entry: Entry, body: pb.Usage, state: str, peak_gflops: int, seconds: int
+    book: Book, entry: Entry, body: pb.Usage, state: str, chip: Chip, seconds: int
 ) -> None:
     """C07: no more work and no more seconds than the chips can give, and the classes add up (K23).
 
     A report that breaks this stays on the log and is evidence: a Finding, not a rejection.
-    PFLOP * 10^6 = GFLOP, and bp * 10^4: hence the factor 10^10.
+    PFLOP * 10^6 = GFLOP, and bp * 10^4: hence the factor 10^10. What the last count showed goes before what is said.
     """
-    possible = body.chips_on * peak_gflops * seconds * UTILISATION_MAX_BP
+    stock = book.state.stocks.get(
+        f"{book.qualified(entry.parsed.author, body.facility)}:{chip.name}"
+    )
+    chips = body.chips_on if stock is None else stock.chips
+    possible = chips * chip.peak_any * seconds * UTILISATION_MAX_BP
     by_class = sum(item.amount for item in body.by_class)
     if (
         body.pflop_total * 10**10 <= possible
-        and body.chip_seconds <= body.chips_on * seconds
+        and body.chip_seconds <= chips * seconds
         and by_class == body.pflop_total
     ):
         return
@@ -199,7 +197,7 @@ def _check_possible(
         numbers=(
             ("by_class_pflop", by_class),
             ("chip_seconds", body.chip_seconds),
-            ("chips", body.chips_on),
+            ("chips", chips),
             ("pflop_possible", possible // 10**10),
             ("pflop_total", body.pflop_total),
             ("seconds", seconds),

@@ -21,6 +21,7 @@ from node.treaty.lives import (
     halts_at,
     watch_progress,
 )
+from node.treaty.scores import over_cap_states
 from node.treaty.state import NEVER, Life, Model, Plan
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
@@ -269,13 +270,15 @@ def weigh(book: Book, run: str) -> None:
 
 def _weigh_one(book: Book, run: str, lineage: int) -> None:
     plan, life = book.state.plans[run], book.state.lives[run]
+    gates = _gates(book, plan, life)
     tier = tier_of_run(
-        _gates(book, plan, life),
+        gates,
         params_total=plan.params_total,
         own_pflop=life.own,
         lineage_pflop=lineage,
         has_parents=bool(plan.parents),
         forecast_bp=plan.forecast_bp,
+        measured_over_cap=len(over_cap_states(book, plan.model, gates.bench_cap)) >= 2,
     )
     if (tier.tier, tier.gates, lineage) != (life.tier, life.gates, life.lineage):
         _enter_tier(book, run, plan, life, tier, lineage)

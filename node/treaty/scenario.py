@@ -8,6 +8,7 @@ hash is the SHA-256 of its label, so refs need no table. Nothing imports this sc
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty import ballots
 from node.treaty.cases import UNDECIDED
 from node.treaty.codes import Code
-from node.treaty.derived import Decision, Finding, PolicyStep
+from node.treaty.derived import Decision, Finding, FindingEnded, MotionOpened, PolicyStep
 from node.treaty.entries import NO_PREVIOUS, Entry, parse_entry
 from node.treaty.errors import MalformedContent
 from node.treaty.genesis import LAW_VERSION, FoundingMember, FoundingParty, GenesisFacts
@@ -31,6 +32,8 @@ CHAIN_ID: Final = hashlib.sha256(b"scenario").digest()
 _RENAMED: Final = {"from": "origin", "to": "destination"}
 _ALTERNATIVES: Final = {"CLASS": "class_motion", "CHIPTYPE": "chip_type_motion"}
 # A field that no version of the schema has: how a field unknown to it looks in protobuf.
+_HASH: Final = re.compile("[0-9a-f]{64}")
+_HASHES: Final = frozenset({"serial_root", "code_hash", "doc_root"})
 _UNKNOWN_FIELD: Final = b"\xf8\xff\x07\x01"
 
 
@@ -143,6 +146,9 @@ class Scenario:
         self.codes: dict[str, Code | None] = {}
         self.uncountersigned: dict[str, bool] = {}
         self.leaf = 0
+        self.labels: dict[str, str] = {}  # hashes in hex, as they stand in derived ids -> labels
+        self.ids: dict[str, str] = {}  # derived ids, with labels for hashes -> as the law has them
+        self.ended: set[str] = set()  # findings
 
     def run(self) -> list[str]:
         for number, step in enumerate(_with_offers(self.form["steps"])):
@@ -159,13 +165,40 @@ class Scenario:
         for value in derived:
             match value:
                 case Decision():
-                    self.decided[value.motion] = value
+                    self.decided[self._shown(value.motion)] = value
+                case MotionOpened():
+                    self._shown(value.motion)
                 case Finding():
-                    self.findings[value.finding] = value
+                    self.findings[self._shown(value.finding)] = value
+                case FindingEnded():
+                    self.ended.add(self._shown(value.finding))
                 case PolicyStep():
-                    self.policy_steps[value.motion] = value
+                    self.policy_steps[self._shown(value.motion)] = value
                 case _:
                     pass
+
+    def _shown(self, derived_id: str) -> str:
+        """A derived id as scenarios write it: with labels for the hashes inside."""
+        shown = _HASH.sub(lambda found: self.labels.get(found[0], found[0]), derived_id)
+        self.ids[shown] = derived_id
+        return shown
+
+    def id_of(self, shown: str) -> str:
+        """The other way round."""
+        return self.ids.get(shown, shown)
+
+    def _as_the_law_has_it(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Derived ids in a payload; and its hashes are remembered by their labels."""
+        for name in _HASHES.intersection(payload):
+            if isinstance(payload[name], str):
+                self.labels[label_hash(payload[name]).hex()] = payload[name]
+        named = {
+            name: self.id_of(payload[name])
+            for name in ("motion", "about", "mandate")
+            if isinstance(payload.get(name), str)
+        }
+        refs = payload.get("refs")
+        return payload | named | ({"refs": [self.id_of(ref) for ref in refs]} if refs else {})
 
     def _enter(self, name: str, step: dict[str, Any], payload: dict[str, Any]) -> None:
         code, why = self._submit(name, step, payload)
@@ -184,7 +217,7 @@ class Scenario:
             seq, prev = step["seq"], earlier.entry_hash if earlier else NO_PREVIOUS
         endorsers = sorted({*step.get("with", ()), *payload.get("attested_by", ())})
         try:
-            content = write_content(author, payload)
+            content = write_content(author, self._as_the_law_has_it(payload))
             envelope = pb.Envelope(
                 content=content, seq=seq, prev=prev, endorsements=[b"" for _ in endorsers]
             )
@@ -310,7 +343,7 @@ def _outsiders(form: dict[str, Any]) -> tuple[FoundingParty, ...]:
 
 def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
     decision = run.decided.get(name)
-    row = run.law.book.state.motions.get(name)
+    row = run.law.book.state.motions.get(run.id_of(name))
     stands = decision or row  # a call-up changes what was fixed at filing
     if stands is None:
         return {}
@@ -393,7 +426,7 @@ def _finding(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
         "severity": finding.severity,
         "subject": finding.subject,
         "check": finding.check,
-        "open": True,
+        "open": name not in run.ended,
     }
 
 
@@ -402,7 +435,7 @@ def _findings(run: Scenario, _name: str, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _case(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
-    case = run.law.book.state.cases.get(name)
+    case = run.law.book.state.cases.get(run.id_of(name))
     if case is None:
         return {}
     result = None if case.status in UNDECIDED else case.result

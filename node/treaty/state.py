@@ -5,7 +5,8 @@ escape the list of changed keys. Rows are NamedTuples of the codec's values, bec
 to the store as the tuple it is, and because making one costs a third of making a dataclass.
 
 What grows: rows of parties, facilities, runs, models, cases and motions, one each; an open motion
-also holds its votes, a closed one only its outcome. Entries, votes of the past, reports and records
+also holds its votes, a closed one only its outcome; one row per kind of chip at a site, per lot on its
+way, per model evaluated. Entries, votes of the past, reports and records
 leave no row: the log keeps them. The book's other fields (`node/treaty/book.py`) follow from rows.
 """
 
@@ -65,6 +66,83 @@ class Facility(NamedTuple):
     due_slot: int  # the earliest slot not yet judged
     reported: tuple[int, ...]  # slots from due_slot on that have a usage
     missed: int  # consecutive missed slots up to due_slot
+
+
+class ChipType(NamedTuple):
+    """Key: author/name. A chip type that somebody described; those known at genesis have no row."""
+
+    entry: bytes
+    author: str
+    mh: int
+    peak_any: int  # GFLOP/s
+    approved: int  # 0 or 1
+
+
+class Stock(NamedTuple):
+    """Key: facility id, ':', chip type. The last count there, and what has moved since (C03)."""
+
+    entry: bytes
+    chips: int
+    serial_root: bytes
+    came: int
+    went: int
+    destroyed: int
+    found: int
+    lost: int
+    moves: tuple[bytes, ...]  # custody entries since: what a finding shows as its inputs
+
+
+class Serial(NamedTuple):
+    """Key: serial root in hex. Where the last count shows this root, in the order of declaration (C29)."""
+
+    holders: tuple[tuple[str, bytes], ...]  # (key of the stock, its inventory)
+
+
+class Notice(NamedTuple):
+    """Key: entry hash in hex. Chips that a custody notice says will leave a site."""
+
+    facility: str
+    chip_type: str
+    left: int  # not yet covered by an `out`
+    at: int
+
+
+class Lot(NamedTuple):
+    """Key: entry id of a custody `out` whose chips have not all arrived (C04)."""
+
+    entry: bytes
+    leaf: int
+    origin: str
+    destination: str
+    serial_root: bytes
+    mh: int  # of one chip
+    missing: int  # chips; below 0 if more arrived than left
+    arrived: int  # 0 or 1: an `in` has matched, be it short
+    emergency: str  # the id of the open C04w; empty if there is none
+    at: int
+
+
+class Duty(NamedTuple):
+    """Key: what is owed, as "count:acme/dc1" or "meeting" (C28)."""
+
+    due: int  # fulfilled in time up to and including this second
+
+
+class Access(NamedTuple):
+    """Key: motion id. An inspection that goes ahead (C28)."""
+
+    site: str
+    subject: str
+    due: int
+    granted: int  # 0 or 1
+    judged: int  # 0 or 1: the time is over and nobody was let in
+    denied: tuple[bytes, ...]  # inspection entries that say so
+
+
+class Evaluations(NamedTuple):
+    """Key: model id. The last evaluation of each evaluator, sorted by evaluator."""
+
+    rows: tuple[tuple[Value, ...], ...]  # evaluations.Evaluation each
 
 
 class Plan(NamedTuple):
@@ -339,6 +417,14 @@ class State:
         self.key_owners = Table("kid", KeyOwner, changed)
         self.members = Table("member", Member, changed)
         self.facilities = Table("facility", Facility, changed)
+        self.chip_types = Table("chip_type", ChipType, changed)
+        self.stocks = Table("stock", Stock, changed)
+        self.serials = Table("serial", Serial, changed)
+        self.notices = Table("notice", Notice, changed)
+        self.lots = Table("lot", Lot, changed)
+        self.duties = Table("duty", Duty, changed)
+        self.access = Table("access", Access, changed)
+        self.evaluations = Table("evaluation", Evaluations, changed)
         self.plans = Table("plan", Plan, changed)
         self.lives = Table("life", Life, changed)
         self.models = Table("model", Model, changed)

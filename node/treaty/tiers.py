@@ -52,8 +52,9 @@ def tier_of_run(
     lineage_pflop: int,
     has_parents: bool,
     forecast_bp: int,
+    measured_over_cap: bool = False,
 ) -> Tier:
-    """The tier of a declared run.
+    """The tier of a declared run. `measured_over_cap`: evaluators of two states found its model over the cap (K47).
 
     `lineage_pflop` holds the run's own work and that of all distinct ancestors. It decides the gates of
     Tier 2 and 3; that of Tier 1 reads the run's own work, as MODEL 8 words it.
@@ -64,7 +65,7 @@ def tier_of_run(
             {
                 "params": params_total > gates.param_cap,
                 "flop": lineage_pflop > gates.horizon_flop,
-                "bench": forecast_bp > gates.bench_cap,
+                "bench": measured_over_cap or forecast_bp > gates.bench_cap,
             },
         )
         or _passed(

@@ -10,6 +10,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.ballots import open_motion
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
+from node.treaty.duties import open_access
 from node.treaty.entries import Entry, EntryFacts
 from node.treaty.filing import require_past, require_role
 from node.treaty.motions.kind import (
@@ -126,6 +127,8 @@ def _effect(book: Book, motion_id: str, _motion: Motion, outcome: str) -> None:
     row = book.state.inspections[motion_id]
     stopped = outcome == "stopped"
     book.state.inspections.put(motion_id, row._replace(closed_at=book.now, stopped=int(stopped)))
+    if not stopped:
+        open_access(book, motion_id, row.site, row.subject)
 
 
 KIND: Final = MotionKind(

@@ -1,0 +1,66 @@
+"""`eval`: an independent evaluator measures a model (MODEL 3, kind 15; LAW K29, K40, K47)."""
+
+from typing import Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.book import Accepted, Book, Refused
+from node.treaty.codes import Code
+from node.treaty.entries import Entry
+from node.treaty.filing import require_past, require_role
+from node.treaty.inspections import is_appointed
+from node.treaty.lives import enter
+from node.treaty.runs import weigh
+from node.treaty.scores import Evaluation, keep
+
+_PRESENCE: Final = {
+    pb.PRESENCE_PRESENT: "present",
+    pb.PRESENCE_ABSENT: "absent",
+    pb.PRESENCE_UNKNOWN: "unknown",
+}
+
+
+def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
+    """Judge an evaluation; the model's run may rise to Tier 3 by it."""
+    author = entry.parsed.author
+    model = book.qualified(author, body.model)
+    row = book.state.models.get(model)
+    if row is None:
+        raise Refused(Code.UNKNOWN_REF, f"no model {model}")
+    require_role(book, entry, "evaluator")
+    if not is_appointed(book, "evaluator", author):
+        raise Refused(Code.FILER, f"{author} is no appointed evaluator")
+    run = row.run
+    _require_independence(book, author, run)
+    require_past(book, entry)
+    results = sorted((one.capability, _PRESENCE[one.presence]) for one in body.capabilities)
+    keep(
+        book,
+        model,
+        Evaluation(
+            evaluator=author,
+            state=book.state_of(author),
+            entry=entry.entry_hash,
+            bench_ver=body.bench_ver,
+            items=body.items,
+            score_bp=body.score_bp,
+            capabilities=tuple(results),
+            at=book.now,
+        ),
+    )
+    life = book.state.lives[run]
+    if life.status == "ENDED":
+        enter(book, run, life._replace(status="EVALUATED"))
+    weigh(book, run)
+    return Accepted(f"eval:{model}")
+
+
+def _require_independence(book: Book, evaluator: str, run: str) -> None:
+    """Neither of the developer's state nor of its owners' circle (LAW K29)."""
+    plan = book.state.plans[run]
+    if book.state_of(evaluator) == plan.state:
+        raise Refused(Code.NOT_INDEPENDENT, f"{evaluator} and {plan.operator} are of {plan.state}")
+    shared = book.owner_closure(evaluator) & book.owner_closure(plan.operator)
+    if shared:
+        raise Refused(
+            Code.NOT_INDEPENDENT, f"{evaluator} and {plan.operator} share {sorted(shared)}"
+        )
