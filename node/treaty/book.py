@@ -230,6 +230,8 @@ class Book:
         """What a ref leads to: an accepted entry, or a case id. Raises Refused UNKNOWN_REF."""
         facts = self.index.get(ref)
         if facts is not None and not facts.code:
+            if facts.kind == "BREACH" and not self.is_first_law:
+                return facts.topic.removeprefix("BREACH:")  # its case bears the motion's id
             return facts
         case = self.by_ref.get(ref)
         if case is None:

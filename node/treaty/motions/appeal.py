@@ -36,7 +36,7 @@ def _file(book: Book, entry: Entry, _body: pb.Appeal) -> Accepted:
         raise Refused(Code.EVIDENCE, f"refs name {len(named)} cases, not one")
     name = named[0]
     case = book.state.cases[name]
-    decided_at = book.state.closed[case.motion].closed_at if case.result else book.now
+    decided_at = book.state.closed[case.motion].closed_at if case.result else 0
     if not any(facts.time_s >= decided_at for facts in entries_in(book, entry)):
         raise Refused(Code.EVIDENCE, f"nothing among the refs is newer than {decided_at}")
     if case.status in {"APPEALED", "FINAL"}:

@@ -6,12 +6,14 @@ import pytest
 
 from node.treaty.ballots import draw_panel
 from node.treaty.rules import (
+    DEFAULT,
     Counts,
     f_of,
     is_settled,
     k_of,
     one_state_could_change,
     quorum_of,
+    result,
     threshold_of,
     trigger_of,
     yes_wins,
@@ -54,6 +56,31 @@ def test_early_close_is_exactly_when_no_change_matters(rule: str, k: int) -> Non
             settled = is_settled(rule, threshold, counts(votes), k)
             reached = outcomes_reachable(rule, threshold, votes, k)
             assert settled == (len(reached) == 1), (rule, voters, k, votes)
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_a_halt_closes_early_only_as_kept_or_lifted(k: int) -> None:
+    """LAW K5, K8: the same brute force with three outcomes; as lapsed never before its time."""
+    for voters in range(1, 6):
+        threshold, lift = threshold_of("MAJ", voters, k), threshold_of("SUP", voters, k)
+        for votes in splits(voters):
+            reached = halts_reachable(threshold, lift, votes, k)
+            settled = is_settled("MAJ", threshold, counts(votes), k, lift)
+            assert settled == (len(reached) == 1 and reached != {DEFAULT}), (voters, k, votes)
+
+
+def halts_reachable(threshold: int, lift: int, votes: tuple[str, ...], k: int) -> set[int]:
+    silent = [place for place, vote in enumerate(votes) if vote == "silent"]
+    voted = [place for place, vote in enumerate(votes) if vote in {"yes", "no", "abstain"}]
+    reached = set()
+    for changers in itertools.combinations(voted, min(k, len(voted))):
+        free = [*silent, *changers]
+        for choices in itertools.product(("yes", "no", "abstain", "silent"), repeat=len(free)):
+            ballot = list(votes)
+            for place, choice in zip(free, choices, strict=True):
+                ballot[place] = choice
+            reached.add(result("MAJ", threshold, ballot.count("yes"), ballot.count("no"), lift))
+    return reached
 
 
 @pytest.mark.parametrize("rule", RULES)
