@@ -146,7 +146,10 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Flush the write-ahead log and close. The database keeps its lock while a family object lives."""
+        """Flush the write-ahead log and close. The database keeps its lock while a family object lives.
+
+        Closing may still write tables. Raises WriteFailed, and StoreDamaged if it met one that cannot be read.
+        """
         if self._database is None:
             return
         self._group.close()
@@ -154,8 +157,18 @@ class Store:
             self.sync()
         self._families.clear()
         self._handles.clear()
-        self._database.close()
-        self._database = None
+        database, self._database = self._database, None
+        try:
+            database.close()
+        except Exception as err:  # rocksdict raises bare Exception for every status
+            if "Corruption" in str(err):
+                raise StoreDamaged(
+                    f"{self.path}: closing: {err}. Run `foedus audit` on this home; then set the folder aside and let"
+                    " the node rebuild it from its peers"
+                ) from err
+            raise WriteFailed(
+                f"{self.path}: closing: {err}. What was promised is in the write-ahead log: mend the disk, start again"
+            ) from err
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from consensus.types import Digest, Ref, Round, ValidatorIndex
 from node.log import merkle
 from node.storage import keys
-from node.storage.errors import StoreDamaged, StoreLocked
+from node.storage.errors import StoreDamaged, StoreLocked, WriteFailed
 from node.storage.keys import Facet
 from node.storage.store import CommitWrite, IndexRow, PendingRow, Store, Tip
 
@@ -256,6 +257,22 @@ def test_a_flipped_byte_in_a_table_is_found_when_read(tmp_path: Path) -> None:
         pytest.fail("entry 100 is in no table file")
     with Store.open(path) as store, pytest.raises(StoreDamaged, match="cannot be read"):
         store.entries(0, 200)
+
+
+def test_closing_on_a_disk_that_takes_no_more_says_so(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "db")
+    content = random.Random(1)
+    store.put_blocks([(ref(number, 0), content.randbytes(4096)) for number in range(100)])
+    store.sync()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))  # a table of 400 KiB does not fit
+    try:
+        with pytest.raises(WriteFailed, match="closing: IO error"):
+            store.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with Store.open(tmp_path / "db") as again:
+        assert again.block(ref(99, 0)) is not None
 
 
 async def test_many_waiters_share_a_flush(store: Store) -> None:
