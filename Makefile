@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test venv lint bench proto lock help
+.PHONY: demo test venv lint bench chaos proto lock help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +32,9 @@ lint: venv ## formatting, lint rules, types, protocol files
 
 bench: venv ## throughput and latency on loopback
 	$(BIN)/foedus bench localnet $(ARGS)
+
+chaos: venv ## real nodes on hosts of their own, and faults: MINUTES=30 draws them for so long; needs root and Linux
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 proto: venv ## regenerate the protocol stubs
 	$(BIN)/python proto/generate.py

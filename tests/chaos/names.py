@@ -1,0 +1,3 @@
+"""Names that processes of one run must agree on."""
+
+CLOCK_VARIABLE = "FOEDUS_CHAOS_CLOCK"
