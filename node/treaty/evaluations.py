@@ -9,8 +9,9 @@ from node.treaty.entries import Entry
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import is_appointed
 from node.treaty.lives import enter
-from node.treaty.runs import weigh
-from node.treaty.scores import Evaluation, keep
+from node.treaty.motions.halt import halt_for_score
+from node.treaty.runs import gates_of, weigh
+from node.treaty.scores import Evaluation, is_over_cap, keep, over_cap_states
 
 _PRESENCE: Final = {
     pb.PRESENCE_PRESENT: "present",
@@ -51,6 +52,9 @@ def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
     if life.status == "ENDED":
         enter(book, run, life._replace(status="EVALUATED"))
     weigh(book, run)
+    cap = gates_of(book, run).bench_cap
+    if is_over_cap(body.score_bp, body.items, cap) and len(over_cap_states(book, model, cap)) == 1:
+        halt_for_score(book, run, entry.name)
     return Accepted(f"eval:{model}")
 
 

@@ -250,6 +250,11 @@ def _gates(book: Book, plan: Plan, life: Life) -> Gates:
     return safer_gates(Gates._make(plan.gates), gates_at(book.policy, book.now))
 
 
+def gates_of(book: Book, run: str) -> Gates:
+    """The thresholds that bind this run now."""
+    return _gates(book, book.state.plans[run], book.state.lives[run])
+
+
 def weigh(book: Book, run: str) -> None:
     """Recompute the tier of a run and, if its own work changed, of its descendants (LAW K17).
 

@@ -309,6 +309,14 @@ class Standard(NamedTuple):
     name: str
 
 
+class Deployment(NamedTuple):
+    """Key: id of a DEPLOY motion that is open or was approved."""
+
+    shown: tuple[bytes, ...]  # its refs: which evaluations it shows
+    cap_ver: int
+    stewards: tuple[str, ...]  # states
+
+
 class Rest(NamedTuple):
     """Key: kind/what. The last such act ended without success: another must wait (LAW K49, K52)."""
 
@@ -440,6 +448,7 @@ class State:
         self.tightenings = Table("tightening", Tightening, changed)
         self.halts = Table("halt", Halting, changed)
         self.standards = Table("standard", Standard, changed)
+        self.deployments = Table("deployment", Deployment, changed)
         self.rests = Table("rest", Rest, changed)
         self.inspections = Table("inspect", Inspection, changed)
         self.suspensions = Table("suspension", Suspension, changed)

@@ -16,7 +16,9 @@ from node.treaty.motions import (
     appeal,
     appoint,
     breach,
+    chiptype,
     classify,
+    deploy,
     exempt,
     halt,
     inspect_site,
@@ -41,6 +43,8 @@ KINDS: Final[dict[str, MotionKind]] = {
     "SUSPEND": suspend.KIND,
     "EXEMPT": exempt.EXEMPT,
     "CLASS": exempt.CLASS,
+    "CHIPTYPE": chiptype.KIND,
+    "DEPLOY": deploy.KIND,
 }
 FILERS: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
     name: kind.file for name, kind in KINDS.items()

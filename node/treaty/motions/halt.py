@@ -2,7 +2,8 @@
 
 Filed by `trigger` states, or by one inspector whom the run's approval assigned to it. It acts from its
 inclusion for 72 hours; a majority keeps it for 30 days, two thirds lift it, and without either it lapses.
-A Finding of severity 4 opens one by itself (`lives`): that stays unless two thirds lift it.
+One evaluator's score above the cap opens the same by itself; a Finding of severity 4 opens one (`lives`)
+that stays unless two thirds lift it.
 """
 
 from typing import Final
@@ -28,7 +29,7 @@ from node.treaty.motions.kind import (
     subject_states,
 )
 from node.treaty.rules import trigger_of
-from node.treaty.state import Halting, Motion
+from node.treaty.state import NEVER, Halting, Motion
 
 
 def _file(book: Book, entry: Entry, _body: pb.Halt) -> Accepted:
@@ -48,9 +49,14 @@ def _file(book: Book, entry: Entry, _body: pb.Halt) -> Accepted:
     if not is_broad(book, entry):
         require_rested(book, _rest_key(what, name), book.value("emergency_rest"))
     require_past(book, entry)
+    _open(book, entry.name, what, name, subjects)
+    return Accepted(f"HALT:{entry.name}")
+
+
+def _open(book: Book, motion_id: str, what: str, name: str, subjects: tuple[str, ...]) -> None:
     open_motion(
         book,
-        entry.name,
+        motion_id,
         "HALT",
         about=name,
         subjects=subjects,
@@ -63,10 +69,23 @@ def _file(book: Book, entry: Entry, _body: pb.Halt) -> Accepted:
         facility=name if what == "facility" else "",
         until=book.now + book.value("halt_vote"),
     )
-    book.state.halts.put(entry.name, row)
+    book.state.halts.put(motion_id, row)
     for run in [name] if what == "run" else sorted(book.runs_at.get(name, ())):
-        lives.hold(book, run, entry.name)
-    return Accepted(f"HALT:{entry.name}")
+        lives.hold(book, run, motion_id)
+
+
+def halt_for_score(book: Book, run: str, entry_name: str) -> None:
+    """A lone evaluator finds a started run above the cap: it halts for 72 hours (LAW K47).
+
+    Not again while such a halt acts or rests (K49), so one evaluator cannot hold a run for ever.
+    """
+    life = book.state.lives[run]
+    if life.started_at == NEVER or life.ended_at != NEVER or life.halts:
+        return
+    row = book.state.rests.get(_rest_key("run", run))
+    if row is not None and book.now < row.since + book.value("emergency_rest"):
+        return
+    _open(book, f"HALT:{entry_name}", "run", run, (book.state.plans[run].state,))
 
 
 def _require_assigned(book: Book, entry: Entry, named: list[tuple[str, str]]) -> None:
