@@ -8,7 +8,7 @@ Equal state and equal calls give equal effects: no clock, randomness or order of
 never raises here: it is dropped, or comes back as `Reject` naming the peer, `Accuse` or `Alarm`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import assert_never
 
 from consensus.admission import Admission
@@ -42,6 +42,7 @@ from consensus.types import (
     Event,
     Fault,
     FetchAnswered,
+    LossConfirmed,
     Millis,
     NewestAnswered,
     NextDue,
@@ -109,7 +110,7 @@ class Core:
         self._fetcher = Fetcher(self.room, self._requests, parameters, own)
         self._sync = RangeSync(self.dag, self._requests, parameters, own)
         self._spread = Dissemination(self.dag, own, parameters)
-        self._mine = OwnSlot(self.dag, self.pacemaker, self._admission, own)
+        self._mine = OwnSlot(self.dag, self.pacemaker, self._admission, parameters, own)
         # What was decided, and what waits to be
         self._next_slot = Round(GENESIS_ROUND + 1)
         self._skip_deciders: dict[Ref, None] = {}  # of slots skipped since the last commit
@@ -151,7 +152,7 @@ class Core:
             self._accuse(proof)
         stored = [*recovered.blocks, *([recovered.own] if recovered.own is not None else [])]
         self._admission.take(stored, None, asked_for=True, deciders=True)
-        self._alarm(self._mine.compare_with_store(recovered))
+        self._alarm(self._mine.compare_with_store(recovered, now))
         if own is not None and all(block.block.ref != own.ref for block in recovered.blocks):
             self._out.append(PersistOwnBlock(own))  # signed, and then the store was lost or cut off
         # The others are in the store already; and our round is entered anew, however long it lasted before.
@@ -179,6 +180,8 @@ class Core:
                 self._payload_pending = event.pending
             case NextDue():
                 self._next_due = event.at_ms
+            case LossConfirmed():
+                self._mine.confirm_loss()
             case WakeReceived():
                 self.pacemaker.woken(event.peer, event.round)
                 self._resend_soon()
@@ -211,7 +214,7 @@ class Core:
         for verified in listed:
             block = verified.block
             if block.ref.author == self.own:
-                self._alarm(self._mine.look_at(verified, sender))
+                self._alarm(self._mine.look_at(verified, sender, self._now))
             if not self.dag.has(block.ref):
                 self._note_votes(block)
                 self._note_evidence(block)
@@ -274,8 +277,9 @@ class Core:
                     self._take(event.blocks, event.peer, asked_for=True, deciders=True)
                     self._fetcher.below_answered(event, below, self.linearizer.last_index)
             case NewestAnswered():
-                if self._requests.answered(SendNewest, event.request, event.peer) is not None:
-                    self._on_newest(event)
+                newest = self._requests.answered(SendNewest, event.request, event.peer)
+                if newest is not None:
+                    self._on_newest(event, newest.author)
             case _:
                 assert_never(event)
 
@@ -322,14 +326,15 @@ class Core:
         self._take(inside, event.peer, asked_for=True)
         self._sync.answered(event, question, self._now)
 
-    def _on_newest(self, event: NewestAnswered) -> None:
+    def _on_newest(self, event: NewestAnswered, author: ValidatorIndex) -> None:
         block = event.block
-        if block is not None and block.block.ref.author != self.own:
-            self._reject(event.peer, Fault.UNREQUESTED, f"{named(block.block.ref)}: not ours")
+        if block is not None and block.block.ref.author != author:
+            self._reject(event.peer, Fault.UNREQUESTED, f"{named(block.block.ref)}: not {author}'s")
             return
         if block is not None:
             self._take((block,), event.peer, asked_for=True)
-        self._mine.answered(event.peer)
+        newest = block.block.ref if block is not None else None
+        self._mine.answered(event.peer, author, newest)
 
     def _failed(self, question: Question) -> None:
         match question:
@@ -351,6 +356,7 @@ class Core:
         self._absorb()
         while self._commit():
             self._absorb()
+        self._mine.pass_time(self._now)
         self._sync.check(self._admission.shown)
         moved |= self.pacemaker.advance(self.dag, self.linearizer.last_leader_round, self._now)
         self._propose()
@@ -546,12 +552,9 @@ class Core:
         if self.is_ready:
             return
         for peer in self._spread.peers:
-            if self._mine.has_answered(peer) or self._requests.is_open(SendNewest, peer):
-                continue
-            self._out.append(self._requests.ask(self._newest_of(peer), self._timeout_at()))
-
-    def _newest_of(self, peer: ValidatorIndex) -> Callable[[int], SendNewest]:
-        return lambda number: SendNewest(peer=peer, request=number, author=self.own)
+            question = self._mine.question_to(peer)
+            if question is not None and not self._requests.is_open(SendNewest, peer):
+                self._out.append(self._requests.ask(question, self._timeout_at()))
 
     def _timeout_at(self) -> Millis:
         return Millis(self._now + self._parameters.request_timeout_ms)
@@ -570,6 +573,7 @@ class Core:
             self._fetcher.next_at(now),
             self._sync.next_at(now),
             None if self.is_ready else self._ask_newest_at,
+            self._mine.deadline(),
         ]
         if self._mine.outstanding is None and self._may_sign:
             candidates += self.pacemaker.deadlines()

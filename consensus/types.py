@@ -15,7 +15,8 @@ What the driver owes (the order of a returned list is the order of doing):
 2. `PersistOwnBlock` is done, in this order, before any later effect is begun: everything put into the store before is flushed;
    the sign state is synced (file and directory); the block is put into the store, lazily, for the sign state holds it until the
    next one. So the store never holds an own block that the sign state does not know of (SPEC 10). If it fails, the process stops.
-3. `StoreBlocks` may be lazy. Reads of the store must see it at once: peers are served from there.
+3. `StoreBlocks` may be lazy. Reads of the store must see it at once: peers are served from there. After a restart the sign
+   state's block is in the store before any peer is served: a peer that lost its sign state counts on it.
 4. `CommitDecided` comes in index order. Its record and what the ledger makes of it are one atomic write, not before its blocks
    are in the store. After a restart the newest record stored is where the core goes on.
 5. At most one `Propose` is outstanding. Signing may take as long as it likes; other events go on meanwhile.
@@ -322,6 +323,11 @@ class NextDue:
 
 
 @dataclass(frozen=True, slots=True)
+class LossConfirmed:
+    """An operator's word that our sign state is lost and one answer less than a quorum must do (SPEC 10, `amnesia`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlockProposed:
     """The block asked for by the outstanding `Propose`, built and signed."""
 
@@ -341,6 +347,7 @@ Event = (
     | TimerFired
     | PayloadPending
     | NextDue
+    | LossConfirmed
     | BlockProposed
 )
 
@@ -413,7 +420,7 @@ class SendBelow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendNewest:
-    """Ask for the newest block held of `author`: our own, after a start (SPEC 10)."""
+    """Ask for the newest block held of `author`: our own after a start; the peer's, if our sign state was lost (SPEC 10)."""
 
     peer: ValidatorIndex
     request: int
@@ -479,13 +486,13 @@ class Accuse:
 
 @unique
 class Trouble(Enum):
-    """What an operator must look at. Each but ROLLED_BACK and VOTE_CONTRADICTS ends this node's proposing until restart."""
+    """What an operator must look at. OWN_SLOT_TWICE and FORK end this node's proposing until restart."""
 
     OWN_SLOT_TWICE = "our block key signed two blocks of one round: it is used elsewhere"
     ROLLED_BACK = (
         "peers hold a newer block of ours than our sign state: it was rolled back; adopted"
     )
-    SIGN_STATE_LOST = "peers hold blocks of ours and there is no sign state: observing only"
+    SIGN_STATE_LOST = "there are blocks of ours and no sign state: observing until a quorum of others shows which rounds are safe"
     VOTE_CONTRADICTS = "a validator voted for another digest of a commit we know"
     FORK = "more than f validators contradict our commits, or one slot has two certified leaders"
 

@@ -11,6 +11,7 @@ from consensus.simulate.store import SimulatedStore
 from consensus.types import (
     BelowAnswered,
     CommitIndex,
+    EquivocationProof,
     Event,
     FetchAnswered,
     NewestAnswered,
@@ -86,7 +87,9 @@ class Desk:
     def _read(self, blocks: Iterable[bytes]) -> tuple[VerifiedBlock, ...]:
         return tuple([self._mint.by_data[data] for data in blocks])
 
-    def recover(self, sign_state: bytes | None) -> Recovered:
-        """After a restart: the store as it is now, and the block in the sign state."""
+    def recover(
+        self, sign_state: bytes | None, evidence: tuple[EquivocationProof, ...]
+    ) -> Recovered:
+        """After a restart: the store as it is now, the block in the sign state, and the proofs kept."""
         own = None if sign_state is None else self._mint.by_data[sign_state]
-        return serving.recover(self._store, own, gc_depth=self._gc_depth)
+        return serving.recover(self._store, own, evidence=evidence, gc_depth=self._gc_depth)

@@ -27,6 +27,7 @@ from consensus.types import (
     BlocksReceived,
     CommitDecided,
     Effect,
+    EquivocationProof,
     Event,
     Millis,
     OwnBlockVoid,
@@ -126,6 +127,7 @@ class HonestNode:
         self.index = index
         self.store = SimulatedStore()
         self.sign_state: bytes | None = None  # the newest block signed, its bytes
+        self.evidence: dict[ValidatorIndex, EquivocationProof] = {}  # kept beside the store
         self.core: Machine | None = None
         self.crash_point: CrashPoint | None = None  # crash when next there
         self.down_ms = 0  # how long the next crash lasts
@@ -160,7 +162,11 @@ class HonestNode:
 
     def start(self) -> None:
         assert self.core is None
-        recovered = self._desk.recover(self.sign_state)
+        if self.sign_state is not None:
+            # Served before the core puts it there again: promise 3.
+            own = self._mint.by_data[self.sign_state].block
+            self.put_own(own)
+        recovered = self._desk.recover(self.sign_state, tuple(self.evidence.values()))
         self.core = self._make(ValidatorIndex(self.index), recovered)
         self._effects.extend(self.core.start(self.now()))
         self._pending_told = False
@@ -247,7 +253,10 @@ class HonestNode:
                 case OwnBlockVoid():
                     self._mempool.extend(self._mint.verified[effect.block].block.payload)
                     self._later(0, self._tell_pending)
-                case Reject() | Accuse() | Alarm():
+                case Accuse():
+                    self.evidence[effect.proof.author] = effect.proof
+                    self._watch.said(self.index, effect)
+                case Reject() | Alarm():
                     self._watch.said(self.index, effect)
                 case _:
                     self._ask(effect)

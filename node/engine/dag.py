@@ -400,6 +400,9 @@ class DagEngine:
         parts = self._parts
         signed = parts.sign_state.block()
         own = None if signed is None else self._own_block(signed)
+        if own is not None and signed is not None:
+            # Before any peer is served (promise 3): one that lost its sign state counts on our newest block.
+            parts.store.put_blocks([(own.block.ref, signed.block)])
         try:
             recovered = serving.recover(parts.store, own, evidence=self._accusations.restore())
         except MalformedBlock as err:

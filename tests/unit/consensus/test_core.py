@@ -52,6 +52,7 @@ from tests.unit.consensus.member import (
     answer_to,
     only,
     run_rounds,
+    stored,
 )
 
 # --- starting ------------------------------------------------------------------------------------
@@ -67,8 +68,20 @@ def test_nothing_is_signed_before_f_plus_1_told_what_they_hold_of_ours() -> None
     assert not only(Propose, member.tick(T // 2))
     assert not only(Propose, member.newest(questions[2], None))
     assert not only(Propose, member.tick(T // 2))
+    # f+1 of them: one is honest. Without a sign state the third has 4 delta more to say what the two do not hold.
+    assert not only(Propose, member.newest(questions[0], None) + member.tick(2 * T - 1))
+    assert [wanted.round for wanted in only(Propose, member.tick(1))] == [1]
+
+
+def test_with_an_intact_sign_state_f_plus_1_answers_will_do() -> None:
+    before = Member().ready()
+    run_rounds(before, 2)
+    member = Member(stored(before), now=before.now)
+    member.step(PayloadPending(pending=True))
+    questions = only(SendNewest, member.connect())
+    assert not only(Propose, member.newest(questions[2], None) + member.tick(T))
     effects = member.newest(questions[0], None) + member.tick(T)
-    assert [wanted.round for wanted in only(Propose, effects)] == [1]
+    assert [wanted.round for wanted in only(Propose, effects)] == [3]
 
 
 def test_the_first_propose_refers_to_genesis() -> None:
