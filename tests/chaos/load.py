@@ -125,6 +125,9 @@ class Author:
 
     async def _repeat(self, node: str) -> None:
         """Everything not final, in order, to this node."""
+        if not self.waiting:
+            self.must_repeat = False
+            return
         request = pb.SubmitManyRequest(entries=list(self.waiting))
         answer = await self.nodes[node].SubmitMany(request, timeout=CALL_S)
         refused = [result.refusal for result in answer.results if result.HasField("refusal")]
