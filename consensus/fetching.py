@@ -35,6 +35,7 @@ class _Want:
     deep: bool  # its ancestors are likely to be missing too
     attempts: int = 0
     next_at: Millis = _AT_ONCE
+    by_another: bool = False  # a block of another author needs it: whatever comes is let in
 
 
 class Fetcher:
@@ -75,6 +76,10 @@ class Fetcher:
         }
         chosen: dict[ValidatorIndex, list[Ref]] = {}
         for ref, want in self._wants.items():
+            if not want.by_another and self._room.needed_by_another(ref):
+                # Until now an equivocator alone needed it, and it may have come and been refused as one variant too many.
+                want.by_another = True
+                want.attempts, want.next_at = 0, _AT_ONCE
             if want.next_at > now or (below is not None and ref.round >= below):
                 continue
             for peer in self._whom(want, peers):

@@ -58,8 +58,18 @@ class WaitingRoom:
         return self._held[next(iter(self._waiting_for[ref]))].holder
 
     def needed_by_another(self, ref: Ref) -> bool:
-        """True if a suspended block of another author names it as parent (PACEMAKER P2)."""
-        return any(waiting.author != ref.author for waiting in self._waiting_for.get(ref, ()))
+        """True if a suspended block of another author needs it: names it, or a suspended block of its author that needs it.
+
+        PACEMAKER P2 speaks of the first alone. But who votes for an equivocator's block needs the chain below it as well, and a
+        variant refused there would halt everybody just so.
+        """
+        pending = [ref]
+        while pending:  # upward in rounds, each block of one author hangs on one parent of its own: it ends, without repeats
+            for waiting in self._waiting_for.get(pending.pop(), ()):
+                if waiting.author != ref.author:
+                    return True
+                pending.append(waiting)
+        return False
 
     def variants(self, round_: Round, author: ValidatorIndex) -> int:
         """Blocks of this slot that are held."""

@@ -30,6 +30,7 @@ from consensus.simulate.mint import Mint
 from consensus.simulate.network import Network
 from consensus.simulate.node import HonestNode, Machine, Peer
 from consensus.simulate.regime import Crash, Cut, Regime, strategy_of
+from consensus.simulate.schedules import Schedule
 from consensus.simulate.trace import Trace
 from consensus.types import (
     Accuse,
@@ -52,6 +53,10 @@ GENESIS_MS: Final = 1_790_000_000_000
 START_MS: Final = GENESIS_MS + 60_000  # virtual time 0
 TABLES_EVERY: Final = 2_048  # steps between two looks at all tables: they are walked whole
 HEAL_DELTAS_MAX: Final = 120  # after healing, in deltas, until all commit again
+DROUGHT_MAX: Final = (
+    20  # own blocks in a row that a node may sign after healing without a commit (PACEMAKER.md)
+)
+STEADY_DELTAS_MAX: Final = 60  # for each round after that
 MakeCore = Callable[[Committee, Regime, ValidatorIndex, Recovered], Machine]
 
 
@@ -81,6 +86,7 @@ class Outcome:
     crashes: int
     accused: int
     tables_max: int  # the largest table seen
+    drought: int  # most blocks that one node signed, after healing, between two of its commits
 
 
 class PuppetSeat:
@@ -138,6 +144,10 @@ class Cluster:
         self._shown: dict[Ref, None] = {}
         self._connected: dict[tuple[int, int], None] = {}
         self._storming = True
+        self.highest_honest = 0  # round of an honest member's block, made or shown
+        self._newest = dict.fromkeys(range(regime.size), 0)  # the same, of each
+        self._dry: dict[int, int] = {}  # node -> blocks it signed since its last commit, or healing
+        self.drought = 0
         self._target: int | None = None  # commit index that all must reach after healing
         self._healed_at: dict[int, int] = {}  # honest author -> its highest round at healing
         self._peers: dict[int, Peer] = {}
@@ -166,11 +176,27 @@ class Cluster:
             start_ms=START_MS,
         )
         for seat, name in zip(regime.byzantine, regime.strategies, strict=True):
-            strategy = strategy_of(name, regime.parameters)
-            puppet = Puppet(seat, strategy, self.mind, Random(rng.getrandbits(64)))
+            own_rng = Random(rng.getrandbits(64))
+            strategy = strategy_of(name, regime.parameters, regime.gc_depth, own_rng)
+            puppet = Puppet(seat, strategy, self.mind, own_rng)
             self.mind.puppets.append(puppet)
             desk = Desk(seat, self.mind.store, self.mint, gc_depth=regime.gc_depth)
             self._peers[seat] = PuppetSeat(desk, answers=regime.liars_answer)
+        if regime.schedule is not None:
+            self.network.schedule = self._schedule(regime.schedule, rng)
+
+    def _schedule(self, name: str, rng: Random) -> Callable[[int, int], int]:
+        regime = self.regime
+        schedule = Schedule(
+            name,
+            size=regime.size,
+            victim=rng.choice(regime.honest),
+            highest=lambda: self.highest_honest,
+            leader_of=lambda round_: self.facts.leaders[round_ % regime.size],
+            newest_of=self._newest.__getitem__,
+        )
+        held_ms = max(0, regime.parameters.delta_ms - regime.healed.delay_max_ms)
+        return lambda source, target: held_ms if schedule.holds(source, target) else 0
 
     # The story of a run
 
@@ -218,6 +244,7 @@ class Cluster:
             for block in blocks:
                 author = block.ref.author
                 self._healed_at[author] = max(self._healed_at.get(author, 0), round_)
+        self._dry = dict.fromkeys(self.nodes, 0)
 
     def recover(self) -> Outcome:
         """Everybody commits again, and what it commits has new blocks of every honest author."""
@@ -231,13 +258,14 @@ class Cluster:
                 f"committed of each {self.history.included}, at healing {self._healed_at}"
             )
         recovery_ms = self.clock.now_ms - healed_ms
+        self._go_on()
         self.history.skips_were_right()
         for index in self.nodes:
             self._look_at_tables(index)
         return Outcome(
             seed=self.regime.seed,
             commits=len(self.history.commits),
-            highest_round=max(self.mint.rounds),
+            highest_round=self.highest_honest,
             steps=self.steps,
             virtual_ms=self.clock.now_ms,
             recovery_ms=recovery_ms,
@@ -247,7 +275,25 @@ class Cluster:
             crashes=self.crashes,
             accused=len(self.conduct.accused),
             tables_max=self.tables_max,
+            drought=self.drought,
         )
+
+    def _go_on(self) -> None:
+        """For some rounds more, and all commit in them (`decided` and `shown` watch for how long they do not)."""
+        rounds, parameters = self.regime.steady_rounds, self.regime.parameters
+        until = self.highest_honest + rounds
+        heights = dict(self.history.heights)
+
+        def reached() -> bool:
+            return self.highest_honest >= until
+
+        slowest = max(parameters.idle_delay_ms, STEADY_DELTAS_MAX * parameters.delta_ms)
+        if not self.clock.run(self.clock.now_ms + (rounds + 1) * slowest, reached):
+            raise Violation(f"after healing: at round {self.highest_honest}, {until} not reached")
+        if rounds > DROUGHT_MAX and any(
+            self.history.heights[index] <= heights[index] for index in self.nodes
+        ):
+            raise Violation(f"{rounds} rounds, heights {heights} -> {self.history.heights}")
 
     def replay_hint(self) -> str:
         return (
@@ -345,12 +391,29 @@ class Cluster:
             return
         self.conduct.signed(node, ref)
         self._shown[ref] = None
+        self._newest[node] = max(self._newest[node], ref.round)
+        self.highest_honest = max(self.highest_honest, ref.round)
+        self._count_dry(node)
         if self.mind.puppets:
             self.mind.saw(self.mint.verified[ref].block)
             self.mind.act()
 
+    def _count_dry(self, node: int) -> None:
+        """One block more that `node` signed without a commit, once links are whole."""
+        if node not in self._dry:
+            return
+        self._dry[node] += 1
+        self.drought = max(self.drought, self._dry[node])
+        if self._dry[node] > DROUGHT_MAX:
+            raise Violation(
+                f"node {node}: {self._dry[node]} blocks signed within the delay bound, no commit; "
+                f"heights {self.history.heights}, round {self.highest_honest}"
+            )
+
     def decided(self, node: int, effect: CommitDecided) -> None:
         self.history.committed(node, effect)
+        if node in self._dry:
+            self._dry[node] = 0
 
     def said(self, node: int, effect: Reject | Accuse | Alarm) -> None:
         self.conduct.said(node, effect)
@@ -383,7 +446,7 @@ class Cluster:
         """Blocks are kept for gc_depth rounds below the last commit and for the rounds above it, which nobody collects: a
         storm may pile up as many as it lasts. Each names up to n parents; a slot has up to n variants.
         """
-        above = max(self.mint.rounds, default=0) - (
+        above = self.highest_honest - (
             min(
                 (
                     self.history.commits[height - 1].leader.round

@@ -43,6 +43,7 @@ class Network:
         self._cut: dict[tuple[int, int], int] = {}  # cuts may overlap: counted
         self._slow: dict[tuple[int, int], int] = {}  # link -> extra delay
         self._latest: dict[tuple[int, int], int] = {}
+        self.schedule: Callable[[int, int], int] | None = None  # extra delay of a link now
         self.sent = 0
         self.lost = 0
 
@@ -58,6 +59,8 @@ class Network:
             delay = draw(weather.delay_min_ms, weather.delay_max_ms + 1)
             if weather.straggler and draw(1000) < weather.straggler:
                 delay = weather.straggler_ms
+            if self.schedule is not None:
+                delay += self.schedule(source, target)
             at = self._clock.now_ms + delay + self._slow.get(link, 0)
             if weather.ordered:
                 at = max(at, self._latest.get(link, 0))
@@ -88,7 +91,7 @@ class Network:
             self._slow[link] = extra_ms
 
     def heal(self, weather: Weather) -> None:
-        """From now on no cut, no slow link, and this weather."""
+        """From now on no cut, no slow link, and this weather; a schedule goes on."""
         self._weather = weather
         self._cut.clear()
         self._slow.clear()

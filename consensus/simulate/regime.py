@@ -1,13 +1,27 @@
 """One seed draws everything about a run: sizes, liars, links, cuts, crashes, machines, load. Nothing is left to the hour."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
 from consensus.simulate.adversaries import Mix, Silent, Strategy, TwoChains, Withhold
+from consensus.simulate.liars import (
+    Censor,
+    ChainBomb,
+    Dangling,
+    FarFuture,
+    LateLeader,
+    LeaderToFew,
+    NChains,
+    RampUp,
+    RandomDrop,
+    VoteStuffing,
+)
 from consensus.simulate.network import Weather
 from consensus.simulate.node import CrashPoint, Machinery
+from consensus.simulate.schedules import SCHEDULES
 from consensus.types import GC_DEPTH, Parameters
 
 BASE_SEED_VARIABLE: Final = "FOEDUS_SIMULATION_BASE_SEED"
@@ -53,6 +67,8 @@ class Regime:
     healed_submitters: tuple[
         int, ...
     ]  # who else has, afterwards: at least one, or there is nothing to commit
+    schedule: str | None = None  # of delays within the bound: see `schedules`
+    steady_rounds: int = 0  # after all committed again it goes on for so long
 
     @property
     def honest(self) -> tuple[int, ...]:
@@ -66,12 +82,15 @@ class Regime:
             f"n={self.size}, liars [{liars}], delta {self.parameters.delta_ms} ms, "
             f"G={self.gc_depth}, delays {self.weather.delay_min_ms}..{self.weather.delay_max_ms} ms, "
             f"loss {self.weather.loss}/1000, {len(self.cuts)} cuts, {len(self.crashes)} crashes, "
-            f"storm {self.storm_ms} ms"
+            f"storm {self.storm_ms} ms, schedule {self.schedule}, {self.steady_rounds} rounds after"
         )
 
 
 # How many rounds a storm would last without faults. A round costs n**3 messages, as everybody pushes everything to everybody.
-ROUNDS: Final = {4: (60, 300), 7: (20, 70)}
+ROUNDS: Final = {4: (40, 160), 5: (15, 60), 7: (8, 30), 10: (3, 8)}
+# And how many it goes on after all have committed again.
+STEADY_ROUNDS: Final = {4: (6, 30), 5: (5, 20), 7: (3, 10), 10: (1, 4)}
+SIZES: Final = (4,) * 10 + (5,) * 4 + (7,) * 5 + (10,)
 
 
 def _round_ms(parameters: Parameters, weather: Weather) -> int:
@@ -79,34 +98,57 @@ def _round_ms(parameters: Parameters, weather: Weather) -> int:
     return max(parameters.min_round_delay_ms, weather.delay_max_ms) + weather.delay_min_ms + 5
 
 
-def strategy_of(name: str, parameters: Parameters) -> Strategy:
+def strategy_of(name: str, parameters: Parameters, gc_depth: int, rng: Random) -> Strategy:
+    """A fresh mind for one seat. Raises ValueError."""
+    make = _strategies(parameters, gc_depth, rng).get(name)
+    if make is None:
+        raise ValueError(f"strategy={name!r}: not one of {', '.join(STRATEGIES)}")
+    return make()
+
+
+def _strategies(
+    parameters: Parameters, gc_depth: int, rng: Random
+) -> dict[str, Callable[[], Strategy]]:
     late_ms = parameters.delta_ms * parameters.timeout_deltas
-    match name:
-        case "silent":
-            return Silent()
-        case "two-chains":
-            return TwoChains()
-        case "mix":
-            return Mix(late_ms=late_ms, lies=False)
-        case "lying-mix":
-            return Mix(late_ms=late_ms, lies=True)
-        case "withhold":
-            return Withhold(late_ms=late_ms - 1)
-    raise ValueError(f"strategy={name!r}: not one of STRATEGIES")
+    return {
+        "silent": Silent,
+        "two-chains": TwoChains,
+        "mix": lambda: Mix(late_ms=late_ms, lies=False),
+        "lying-mix": lambda: Mix(late_ms=late_ms, lies=True),
+        "withhold": lambda: Withhold(late_ms=late_ms - 1),
+        "late-leader": lambda: LateLeader(late_ms - rng.choice((1, late_ms // 4))),
+        "leader-to-few": LeaderToFew,
+        "n-chains": NChains,
+        "chain-bomb": lambda: ChainBomb(
+            rng.choice((5, 20, 60)), count=1, to_one=rng.random() < 0.5
+        ),
+        "twin-bomb": lambda: ChainBomb(rng.choice((5, 20)), count=2, to_one=False),
+        "random-drop": RandomDrop,
+        "ramp-up": RampUp,
+        "far-future": lambda: FarFuture(gc_depth),
+        "dangling": lambda: Dangling(gc_depth),
+        "vote-stuffing": VoteStuffing,
+        "censor": Censor,
+    }
 
 
-STRATEGIES: Final = ("silent", "two-chains", "mix", "lying-mix", "withhold")
+STRATEGIES: Final = tuple(_strategies(Parameters(), GC_DEPTH, Random(0)))
 
 
 def draw(seed: int) -> Regime:
     rng = Random(seed)
-    size = rng.choice((4, 4, 7))
+    size = rng.choice(SIZES)
     faults = (size - 1) // 3
     byzantine = tuple(sorted(rng.sample(range(size), rng.choice((0, faults, faults, faults)))))
-    strategies = tuple(rng.choice(STRATEGIES) for _ in byzantine)
+    strategies = _company(rng, len(byzantine))
     parameters = _parameters(rng)
     weather = _weather(rng, parameters)
     storm_ms = _round_ms(parameters, weather) * rng.randint(*ROUNDS[size])
+    if (
+        calm := rng.random() < 0.2
+    ):  # within the bound from the start: what a liar and a schedule can do alone
+        storm_ms = parameters.delta_ms
+        weather = replace(weather, loss=0, straggler=0, delay_min_ms=0, delay_max_ms=5)
     honest = [index for index in range(size) if index not in byzantine]
     return Regime(
         seed=seed,
@@ -120,15 +162,25 @@ def draw(seed: int) -> Regime:
         weather=weather,
         healed=Weather(
             delay_min_ms=0,
-            delay_max_ms=rng.choice((5, parameters.delta_ms // 5, parameters.delta_ms)),
+            delay_max_ms=5
+            if calm
+            else rng.choice((5, parameters.delta_ms // 5, parameters.delta_ms)),
         ),
         storm_ms=storm_ms,
-        cuts=_cuts(rng, size, storm_ms),
-        crashes=_crashes(rng, honest, storm_ms),
+        cuts=() if calm else _cuts(rng, size, storm_ms),
+        crashes=() if calm else _crashes(rng, honest, storm_ms),
         submitters=tuple(sorted(rng.sample(honest, rng.choice((0, 1, len(honest)))))),
         submit_every_ms=parameters.min_round_delay_ms * rng.choice((1, 5, 40)),
         healed_submitters=tuple(sorted(rng.sample(honest, rng.choice((1, len(honest)))))),
+        schedule=rng.choice((None, rng.choice(SCHEDULES))),
+        steady_rounds=rng.randint(*STEADY_ROUNDS[size]) * (4 if calm else 1),
     )
+
+
+def _company(rng: Random, count: int) -> tuple[str, ...]:
+    """What the liars do: each its own, or all the same, as a group that colludes."""
+    drawn = tuple(rng.choice(STRATEGIES) for _ in range(count))
+    return drawn[:1] * count if rng.random() < 0.4 else drawn
 
 
 def _parameters(rng: Random) -> Parameters:

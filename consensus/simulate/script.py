@@ -1,7 +1,7 @@
-"""Hand-written schedules: real cores at seats 1 to 3 of four, a liar's hand at seat 0, and links that one script rules.
+"""Hand-written schedules: real cores, a liar's hand at seat 0 (of four, unless said), and links that one script rules.
 
-Every message arrives one millisecond after it was sent, unless the script holds a push; `release` lets go what is held, and all
-stays within partial synchrony; `discard` loses it. The leader of round r is seat r mod 4.
+Every message arrives one millisecond after it was sent, or as `wires.delay_of` says, unless the script holds a push; `release`
+lets go what is held, and all stays within partial synchrony; `discard` loses it. The leader of round r is seat r mod n.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,6 +45,7 @@ HONEST: Final = (1, 2, 3)
 CHAIN: Final = Digest(bytes(range(32)))
 
 Passes = Callable[["ScriptedNode", Event], Event | None]
+MakeCore = Callable[..., Machine]  # `Core`, or a subclass without some repair
 
 
 class ScriptedNode(HonestNode):
@@ -54,6 +55,7 @@ class ScriptedNode(HonestNode):
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
+        self.submitting = False
         self._held: dict[int, list[Event]] = {}  # peer -> pushes that wait for the script
 
     def hold(self, peer: int) -> None:
@@ -75,11 +77,26 @@ class ScriptedNode(HonestNode):
             super()._send(peer, event)
 
     def submit_every(self, period_ms: int) -> None:
+        """Until `submitting` is turned off."""
+        self.submitting = True
+
         def submit() -> None:
-            self.submit()
-            self._clock.call_in(period_ms, submit)
+            if self.submitting:
+                self.submit()
+                self._clock.call_in(period_ms, submit)
 
         self._clock.call_in(period_ms, submit)
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether clients' transactions wait for this node's next block."""
+        return bool(self._mempool)
+
+    def sees(self, peer: int) -> "ScriptedNode":
+        """Another honest node, for a `passes` that must know what is the matter there."""
+        node = self._peers[peer]
+        assert isinstance(node, ScriptedNode), f"seat {peer} is a liar's"
+        return node
 
     def highest_stored(self) -> int:
         return self.store.highest_round()
@@ -91,13 +108,15 @@ class ScriptedNode(HonestNode):
 
 
 class Wires:
-    """Everything arrives a millisecond later."""
+    """Everything arrives `delay_of` its link later; what a liar says, after one millisecond."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, liars: Sequence[int]) -> None:
+        self.delay_of: Callable[[int, int], int] = lambda source, target: 1
         self._clock = clock
+        self._liars = frozenset(liars)
 
     def send(self, source: int, target: int, arrive: Action) -> None:
-        self._clock.call_in(1, arrive)
+        self._clock.call_in(1 if source in self._liars else self.delay_of(source, target), arrive)
 
 
 class LiarSeat:
@@ -119,35 +138,45 @@ class Stage:
         gc_depth: int,
         parameters: dict[int, Parameters],
         passes: Passes | None = None,
+        size: int = SIZE,
+        liars: Sequence[int] = (LIAR,),
+        core: MakeCore = Core,
     ) -> None:
+        self.size = size
+        self.liars = tuple(liars)
+        self.honest = tuple(seat for seat in range(size) if seat not in self.liars)
         self.committee = Committee.with_order(
-            leaders=tuple(map(ValidatorIndex, range(SIZE))),
+            leaders=tuple(map(ValidatorIndex, range(size))),
             chain_id=CHAIN,
             members=Digest(bytes(32)),
             genesis_time_ms=Millis(GENESIS_MS),
         )
         facts = Facts(
-            size=SIZE,
-            byzantine=frozenset({LIAR}),
+            size=size,
+            byzantine=frozenset(liars),
             chain_id=CHAIN,
             epoch=0,
             committee_hash=bytes(32),
             genesis_time_ms=GENESIS_MS,
             gc_depth=gc_depth,
-            leaders=tuple(range(SIZE)),
+            leaders=tuple(range(size)),
         )
         self.clock = VirtualClock()
-        self.wires = Wires(self.clock)
+        self.wires = Wires(self.clock, self.liars)
         self.mint = Mint(self.committee)
         self.history = History(facts, self.mint.rounds)
         self.conduct = Conduct(facts)
-        self.liar_until = 0  # the liar behaves in rounds up to this one
-        self.lacking: int | None = None  # the honest seat whose blocks the liar does not wait for
+        self.liar_until = 0  # the liars behave in rounds up to this one
+        self.lacking: int | None = None  # the honest seat for whose blocks the liars neither wait
+        # Whom a liar that behaves shows its block of a round to
+        self.audience: Callable[[int, int], Sequence[int]] = lambda liar, round_: self.honest
+        self.liar_loads = True  # its blocks carry payload
         self._liar_round = 0
+        self._core = core
         self._gc_depth = gc_depth
         self._parameters = parameters
         self._shown: dict[Ref, None] = {}
-        peers: dict[int, ScriptedNode | LiarSeat] = {LIAR: LiarSeat()}
+        peers: dict[int, ScriptedNode | LiarSeat] = {each: LiarSeat() for each in self.liars}
         self.nodes = {
             index: ScriptedNode(
                 index=index,
@@ -162,14 +191,14 @@ class Stage:
                 peers=peers,
                 gc_depth=gc_depth,
             )
-            for index in HONEST
+            for index in self.honest
         }
         peers.update(self.nodes)
         for node in self.nodes.values():
             node.passes = passes
 
     def _make(self, own: ValidatorIndex, recovered: Recovered) -> Machine:
-        return Core(
+        return self._core(
             committee=self.committee,
             own=own,
             parameters=self._parameters[own],
@@ -187,10 +216,10 @@ class Stage:
         node = self.nodes[index]
         self.history.restarted(index, node.store.last_commit_index())
         node.start()
-        for other in range(SIZE):
+        for other in range(self.size):
             if other in self.nodes and other != index and self.nodes[other].up:
                 self.nodes[other].receive(PeerConnected(ValidatorIndex(index)))
-            if other == LIAR or (other != index and self.nodes[other].up):
+            if other in self.liars or (other != index and self.nodes[other].up):
                 node.receive(PeerConnected(ValidatorIndex(other)))
 
     def until(self, condition: Callable[[], bool], *, within_ms: int = 6_000) -> None:
@@ -207,8 +236,10 @@ class Stage:
         """The first block this author made of the round."""
         return next(b.ref for b in self.mint.rounds[round_] if b.ref.author == author)
 
-    def lie(self, round_: int, parents: Sequence[Ref], *, salt: int = 0) -> VerifiedBlock:
-        """A block of the liar's, its own parent first."""
+    def lie(
+        self, round_: int, parents: Sequence[Ref], *, salt: int = 0, author: int = LIAR
+    ) -> VerifiedBlock:
+        """A block of a liar's, its own parent first."""
         wanted = Propose(
             round=Round(round_),
             parents=tuple(parents),
@@ -216,15 +247,21 @@ class Stage:
             flags=0,
             commit_votes=(),
         )
-        return self.mint.make(LIAR, wanted, (b"%d" % salt,))
+        payload = (b"%d" % salt,) if self.liar_loads else ()
+        return self.mint.make(author, wanted, payload)
 
-    def show(self, to: Sequence[int], *blocks: VerifiedBlock) -> None:
+    def show(self, to: Sequence[int], *blocks: VerifiedBlock, by: int = LIAR) -> None:
         for target in to:
-            event = BlocksReceived(ValidatorIndex(LIAR), blocks)
-            self.wires.send(LIAR, target, partial(self.nodes[target].receive, event))
+            event = BlocksReceived(ValidatorIndex(by), blocks)
+            self.wires.send(by, target, partial(self.nodes[target].receive, event))
 
     def height(self, index: int) -> int:
         return self.history.heights.get(index, 0)
+
+    def leader_round(self, index: int) -> int:
+        """Round of the leader of the last commit here; 0 before the first."""
+        height = self.height(index)
+        return self.history.commits[height - 1].leader.round if height else 0
 
     # node.Watch
 
@@ -250,20 +287,20 @@ class Stage:
         return
 
     def _behave(self) -> None:
-        """The liar's block of the next round, as an honest validator would make and show it."""
+        """The liars' blocks of the next round, as honest validators would make and show them."""
         while self._liar_round < self.liar_until:
             before = {ref.author: ref for ref in self._shown if ref.round == self._liar_round} or {
                 ref.author: ref for ref in self.committee.genesis if self._liar_round == 0
             }
-            before.pop(ValidatorIndex(LIAR), None)
-            waits_for = [each for each in HONEST if each != self.lacking]
+            waits_for = [each for each in self.honest if each != self.lacking]
             if any(each not in before for each in waits_for):
                 return
-            own = (
-                self.block(LIAR, self._liar_round)
-                if self._liar_round
-                else self.committee.genesis[LIAR]
-            )
+            for liar in self.liars:
+                if self._liar_round:
+                    before[ValidatorIndex(liar)] = self.block(liar, self._liar_round)
             self._liar_round += 1
-            block = self.lie(self._liar_round, [own, *(before[each] for each in sorted(before))])
-            self.show(HONEST, block)
+            for liar in self.liars:
+                own = before[ValidatorIndex(liar)]
+                others = [before[at] for at in sorted(before) if at not in (liar, self.lacking)]
+                block = self.lie(self._liar_round, [own, *others], author=liar)
+                self.show(self.audience(liar, self._liar_round), block, by=liar)

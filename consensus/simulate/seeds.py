@@ -87,6 +87,11 @@ def _many(seeds: Iterable[int]) -> int:
         print(
             f"longest from healing until all had committed again: {deltas:.1f} deltas, seed {worst.seed:#x}"
         )
+        driest = max(totals, key=lambda each: each.drought)
+        print(
+            f"most blocks a node signed within the delay bound without a commit: {driest.drought}, "
+            f"seed {driest.seed:#x}"
+        )
     return 1 if failed else 0
 
 

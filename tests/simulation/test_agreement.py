@@ -8,7 +8,8 @@ the new ones is printed with the results and can be given by FOEDUS_SIMULATION_B
 import pytest
 
 from consensus.simulate.cluster import Cluster
-from consensus.simulate.regime import draw, fixed, fresh
+from consensus.simulate.regime import STRATEGIES, draw, fixed, fresh
+from consensus.simulate.schedules import SCHEDULES
 
 FIXED = 150
 FRESH = 50
@@ -23,14 +24,9 @@ def test_honest_validators_share_one_history(seed: int) -> None:
 def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
     """Regimes that never crash, cut or lie would let everything pass."""
     regimes = [draw(seed) for seed in fixed(FIXED)]
-    assert {regime.size for regime in regimes} == {4, 7}
-    assert {name for regime in regimes for name in regime.strategies} >= {
-        "silent",
-        "two-chains",
-        "mix",
-        "lying-mix",
-        "withhold",
-    }
+    assert {regime.size for regime in regimes} == {4, 5, 7, 10}
+    assert {name for regime in regimes for name in regime.strategies} == set(STRATEGIES)
+    assert {regime.schedule for regime in regimes} == {None, *SCHEDULES}
     one_way = [
         cut
         for regime in regimes

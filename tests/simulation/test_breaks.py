@@ -21,6 +21,7 @@ from consensus.types import (
     RequestFailed,
     Round,
     ValidatorIndex,
+    VerifiedBlock,
 )
 
 GC_DEPTH: Final = 8
@@ -28,9 +29,9 @@ DELTA_MS: Final = 100
 PACE: Final = Parameters(
     delta_ms=DELTA_MS, min_round_delay_ms=20, idle_delay_ms=2_000, request_timeout_ms=500
 )
-HASTY: Final = replace(PACE, timeout_deltas=1)  # its leader timeout is over before the others'
 FOR_EVER_MS: Final = 300 * DELTA_MS
 H1, H2, A = HONEST
+CERTIFIED: Final = 12  # the round that the liar leads
 
 
 # --- Break 1: the floor split -------------------------------------------------------------------------------------------
@@ -60,18 +61,30 @@ def neither(node: ScriptedNode, event: Event) -> Event | None:
     return None if seen is None else nothing_below(node, seen)
 
 
-def split_the_floor(passes: Passes | None) -> Stage:
-    """h1 and h2 commit the liar's round 12 by a certificate that A never sees, and name a block that hangs on nothing.
+def hide_a_certificate(
+    passes: Passes | None, *, loaded: bool, pace: Parameters = PACE
+) -> tuple[Stage, VerifiedBlock]:
+    """h1 and h2 commit the liar's round 12 by a certificate that A never sees: returns it, shown.
+
+    All is loaded for ever, or only h1, once, with what that commit orders.
 
     The liar leads round 12 = r, and keeps to the rules before it. Its block of r reaches h1 and h2 after A has timed out; the
     same with its vote at r+1: so h1, h2 and the liar certify at r+2, A does not, and holds another block of the liar's there.
     """
-    stage = Stage(gc_depth=GC_DEPTH, parameters={H1: PACE, H2: PACE, A: HASTY}, passes=passes)
-    r = 12
+    hasty = replace(pace, timeout_deltas=1)  # its leader timeout is over before the others'
+    stage = Stage(gc_depth=GC_DEPTH, parameters={H1: pace, H2: pace, A: hasty}, passes=passes)
+    r = CERTIFIED
     stage.liar_until = r - 1
+    stage.liar_loads = loaded
     for node in stage.nodes.values():
         node.submit_every(20)
     stage.begin()
+    if not loaded:
+        stage.until(lambda: stage.made(H1, r - 3))
+        for node in stage.nodes.values():
+            node.submitting = False
+        stage.until(lambda: stage.made(H1, r - 2))
+        stage.nodes[H1].submit()
     stage.until(lambda: stage.made(H1, r) and stage.made(H2, r) and stage.made(A, r))
     everybody = [stage.block(index, r - 1) for index in (LIAR, *HONEST)]
     leader = stage.lie(r, everybody)
@@ -103,6 +116,13 @@ def split_the_floor(passes: Passes | None) -> Stage:
     stage.until(lambda: all(stage.height(each) > heights[each] for each in (H1, H2)))
     assert stage.history.commits[stage.height(H1) - 1].leader == leader.block.ref
     assert stage.height(A) == heights[A]
+    return stage, certificate
+
+
+def split_the_floor(passes: Passes | None) -> Stage:
+    """And then they name a block that hangs on nothing, at the floor that A does not have."""
+    stage, certificate = hide_a_certificate(passes, loaded=True)
+    r = CERTIFIED
     floor = r - GC_DEPTH
     invented = Ref(Round(floor), ValidatorIndex(LIAR), Digest(b"\xee" * 32))
     poison = stage.lie(r + 3, [invented, *(stage.block(index, r + 2) for index in HONEST)])

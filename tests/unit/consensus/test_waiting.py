@@ -107,6 +107,20 @@ def test_a_raised_floor_leaves_who_still_waits() -> None:
     assert set(room.missing) == {made.ref for made in history.blocks[4:8]}
 
 
+def test_needed_by_another_counts_what_its_chain_is_needed_for() -> None:
+    """Who votes for the third block of a chain needs the first, though only blocks of the chain itself name that."""
+    room = room_of(Dag(FOUR))
+    first = ref(3, 0, "first")
+    second = block(FOUR, 0, 4, [first])
+    third = block(FOUR, 0, 5, [second.ref])
+    hold(room, second, third)
+    assert not room.needed_by_another(first)
+    hold(room, block(FOUR, 1, 6, [ref(5, 1, "own"), third.ref]))
+    assert room.needed_by_another(first)
+    assert room.needed_by_another(second.ref)
+    assert not room.needed_by_another(ref(3, 0, "another variant"))
+
+
 def test_needed_by_another_means_by_another_author() -> None:
     room = room_of(Dag(FOUR))
     wanted = ref(4, 2)
