@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, assert_never
 
 from consensus import serving
@@ -345,13 +346,14 @@ class DagEngine:
     async def _persist(self, block: Block) -> None:
         """See the module's text. Raises WriteFailed: then the block never leaves."""
         data = self._recent.data_of(block)
-        await self._parts.store.durable()
         if block.ref.round > self._signed_round:
             signed = BlockSigned(
                 epoch=EPOCH, round=block.ref.round, digest=block.ref.digest, block=data
             )
-            await asyncio.to_thread(self._parts.sign_state.save_block, signed)
+            await self._parts.store.durable(partial(self._parts.sign_state.save_block, signed))
             self._signed_round = block.ref.round
+        else:
+            await self._parts.store.durable()
         self._parts.store.put_blocks([(block.ref, data)])
         self._recent.add(of_own_store(block), data)
         self._payload.made(block)

@@ -7,7 +7,7 @@ who wrote meanwhile shares the next flush.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 
@@ -23,10 +23,16 @@ class GroupSync:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-sync")
         self._running: asyncio.Future[None] | None = None
         self._next: asyncio.Future[None] | None = None
+        self._thens: list[Callable[[], None]] = []  # what the next flush is followed by
         self.flushes = 0  # for metrics
 
-    async def durable(self) -> None:
-        """Raises WriteFailed if the disk refused: the process must stop."""
+    async def durable(self, then: Callable[[], None] | None = None) -> None:
+        """`then` is done in the same thread once the flush is: a second write that needs the first one durable.
+
+        Raises WriteFailed if the disk refused, the flush or anybody's `then`: the process must stop.
+        """
+        if then is not None:
+            self._thens.append(then)
         if self._running is None:
             self._running = self._start()
             mine = self._running
@@ -43,9 +49,15 @@ class GroupSync:
     def _start(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         self.flushes += 1
-        work = loop.run_in_executor(self._thread, self._flush)
+        thens, self._thens = self._thens, []
+        work = loop.run_in_executor(self._thread, self._flush_and, thens)
         work.add_done_callback(self._done)
         return work
+
+    def _flush_and(self, thens: Sequence[Callable[[], None]]) -> None:
+        self._flush()
+        for then in thens:
+            then()
 
     def _done(self, finished: asyncio.Future[None]) -> None:
         waiting, self._next = self._next, None

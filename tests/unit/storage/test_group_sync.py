@@ -55,6 +55,49 @@ async def test_who_writes_during_a_flush_waits_for_the_next_one() -> None:
     group.close()
 
 
+async def test_what_needs_the_flush_is_done_after_it_and_before_the_answer() -> None:
+    disk = Disk()
+    group = GroupSync(disk.flush)
+    seen: list[tuple[str, int]] = []
+
+    async def write(name: str) -> None:
+        disk.written += 1
+        mine = disk.written
+        await group.durable(lambda: seen.append((name, disk.flushed)))
+        assert name in dict(seen), f"{name}: answered before its own work was done"
+        assert disk.flushed >= mine
+
+    first = asyncio.create_task(write("first"))
+    await asyncio.to_thread(disk.began.acquire)
+    second = asyncio.create_task(write("second"))
+    await asyncio.sleep(0)
+    assert seen == []
+    disk.go.release()
+    disk.go.release()
+    await asyncio.wait_for(asyncio.gather(first, second), 20)
+    assert seen == [("first", 1), ("second", 2)]
+    assert group.flushes == 2
+    group.close()
+
+
+async def test_work_after_a_flush_is_not_done_if_the_flush_failed_and_its_fault_is_told() -> None:
+    disk = Disk()
+    disk.go.release()
+    disk.fail = True
+    group = GroupSync(disk.flush)
+    with pytest.raises(WriteFailed, match="no space"):
+        await group.durable(lambda: pytest.fail("done on a disk that refused"))
+    disk.fail = False
+    disk.go.release()
+
+    def refuse() -> None:
+        raise WriteFailed("block: no space")
+
+    with pytest.raises(WriteFailed, match="block: no space"):
+        await group.durable(refuse)
+    group.close()
+
+
 async def test_a_failed_flush_fails_all_who_wait() -> None:
     disk = Disk()
     disk.fail = True
