@@ -265,10 +265,10 @@ FORMS: Final[dict[str, Form]] = {
         hashes=("serial_root",),
     ),
     "eval": Form(
-        required=("bench_ver", "items", "score_bp"),
+        required=("model", "bench_ver", "items", "score_bp"),
         integers=("bench_ver", "items"),
         basis_points=("score_bp",),
-        names=("model",),
+        references=("model",),
         lists=("capabilities",),
         extra=(_eval_capabilities,),
     ),

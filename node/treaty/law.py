@@ -46,7 +46,7 @@ from node.treaty.book import (
 )
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
-from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
+from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex, ParsedEntry
 from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
 from node.treaty.state import NEVER, Chain
 from node.treaty.veto import veto_check
@@ -254,8 +254,8 @@ class Law:
         parsed = entry.parsed
         if parsed.ledger != book.genesis.chain_id:
             return Code.SCHEMA, "signed for another ledger"
-        if book.is_first_law and "/" in getattr(parsed.body, "chip_type", ""):
-            return Code.SCHEMA, "law 1 knows chip types by bare names"
+        if book.is_first_law and any("/" in name for name in _named_barely(parsed)):
+            return Code.SCHEMA, "law 1 knows chip types and evaluated models by bare names"
         key = register.key_in_force(book, parsed.author, entry.kid)
         wanted = register.VOTE if parsed.kind == "vote" else register.AUTHOR
         if key is None or key.purpose != wanted:
@@ -352,6 +352,13 @@ class Law:
     def members(self) -> Mapping[str, str]:
         """State -> MEMBER, SUSPENDED, WITHDRAWING or LEFT, in ascending order."""
         return {state: row.status for state, row in sorted(self._book.state.members.items())}
+
+
+def _named_barely(parsed: ParsedEntry) -> tuple[str, ...]:
+    """What had to be a bare name before a party could speak of another's chip type or model."""
+    if parsed.kind == "eval":
+        return (parsed.body.model,)
+    return (getattr(parsed.body, "chip_type", ""),)
 
 
 def _facts(book: Book, entry: Entry, topic: str, code: str) -> EntryFacts:

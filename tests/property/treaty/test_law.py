@@ -13,19 +13,33 @@ from hypothesis import strategies as st
 from foedus.v1 import content_pb2 as pb
 from node.treaty.codec import DamagedRow, decode, encode
 from node.treaty.codes import DROPPED
-from node.treaty.derived import Decision
+from node.treaty.derived import Decision, Finding
 from node.treaty.entries import KIND_NAMES, Entry, parse_content, parse_entry
 from node.treaty.errors import MalformedContent
 from node.treaty.law import Law
 from tests.unit.treaty.court import CHAIN_ID, STATES, Court, genesis_of
 
 CHOICES = (pb.CHOICE_YES, pb.CHOICE_NO, pb.CHOICE_ABSTAIN)
-POLICY: dict[str, object] = {"frontier_flop": 15_000_000, "slot_s": 7, "progress": 9}
+POLICY: dict[str, object] = {
+    "frontier_flop": 15_000_000,
+    "slot_s": 7,
+    "progress": 9,
+    "census": 23,
+    "inventory": 17,
+    "meeting": 29,
+    "notice": 4,
+    "access": 6,
+    "inspect_close": 5,
+    "transit": 8,
+    "transit_missing": 16,
+}
 
 
 def random_body(rng: random.Random, court: Court) -> tuple[str, Any, dict[str, Any]]:
     """Something that somebody might say: sensible often enough to get far."""
     now = court.law.book.now
+    if rng.randrange(5) < 2:
+        return random_paper(rng, court)
     run, site = f"r{rng.randrange(6)}", f"dc{rng.randrange(3)}"
     author = rng.choice(["acme", "beta"])
     own = {"by": ("US" if author == "acme" else "CN",)}
@@ -90,6 +104,68 @@ def random_body(rng: random.Random, court: Court) -> tuple[str, Any, dict[str, A
             return rng.choice(STATES), note, parts
 
 
+def random_paper(rng: random.Random, court: Court) -> tuple[str, Any, dict[str, Any]]:
+    """Counts, custody, evaluations and inspections: more of what somebody might say."""
+    author = rng.choice(["acme", "beta"])
+    own = {"by": ("US" if author == "acme" else "CN",)}
+    site, other = f"dc{rng.randrange(3)}", f"{rng.choice(['acme', 'beta'])}/dc{rng.randrange(3)}"
+    root = bytes([rng.randrange(3)]) * 32
+    chip = rng.choice(["H100", "H100", "A100", "acme/NX1"])
+    known = {entry.parsed.kind: entry.entry_hash for entry in court.entries}
+    match rng.randrange(9):
+        case 0 | 1:
+            count = rng.choice([0, 5, 30, 200])
+            return (
+                author,
+                pb.Inventory(facility=site, chip_type=chip, count=count, serial_root=root),
+                own,
+            )
+        case 2 | 3 | 4:
+            custody = pb.Custody(
+                type=rng.choice(list(pb.CustodyType.values())[1:]),
+                chip_type=chip,
+                count=rng.choice([1, 5, 100]),
+                serial_root=root,
+                origin=rng.choice([site, other]),
+                destination=rng.choice([site, other]),
+                emergency=rng.randrange(3) == 0,
+            )
+            notices = sorted(court.law.book.state.notices)
+            if notices and rng.randrange(4):
+                custody.notice_of = bytes.fromhex(rng.choice(notices))
+            lots = sorted(court.law.book.state.lots.items())
+            if custody.type == pb.CUSTODY_TYPE_IN and lots:
+                lot = rng.choice(lots)[1]
+                custody.serial_root = lot.serial_root
+                custody.origin, custody.destination = lot.origin, lot.destination
+                return lot.destination.partition("/")[0], custody, {}
+            if custody.type == pb.CUSTODY_TYPE_DESTROY:
+                return "insp-gb", custody, {"by": ("insp-ke",)}
+            return author, custody, {}
+        case 5:
+            score = pb.Eval(
+                model=f"{author}/r{rng.randrange(6)}",
+                bench_ver=1,
+                items=100,
+                score_bp=rng.choice([7_000, 8_000, 8_700]),
+            )
+            return rng.choice(["eval-gb", "eval-ke"]), score, {}
+        case 6:
+            mandate = rng.choice(["drawn", *sorted(court.law.book.state.access)])
+            denied = rng.choice([0, 3])
+            visit = pb.Inspection(
+                type=pb.INSPECTION_TYPE_CHALLENGE, site=other, mandate=mandate, denied_s=denied
+            )
+            return "insp-gb", visit, {"by": ("insp-ke",)}
+        case 7:
+            refs = tuple(known[kind] for kind in ("facility", "note") if kind in known)
+            return rng.choice(STATES), pb.Inspect(), {"refs": refs}
+        case _:
+            chip_type = pb.ChipType(chip_type="NX1", mh=3_000, peak_any=6_000_000)
+            meeting = pb.Note(type=pb.NOTE_TYPE_MEETING)
+            return ("acme", chip_type, {}) if rng.randrange(2) else ("SEC", meeting, {})
+
+
 def history(seed: int, commits: int, seen: list[Any] | None = None) -> Court:
     """A random history; `seen` collects everything observable."""
     rng = random.Random(seed)
@@ -138,13 +214,17 @@ def test_the_hash_seed_of_the_interpreter_changes_nothing() -> None:
 def test_the_histories_reach_the_interesting_places() -> None:
     kinds = set()
     codes = set()
+    checks = set()
     for seed in range(12):
         seen: list[Any] = []
         court = history(seed, 60, seen)
+        checks |= {finding.check for finding in court.found(Finding)}
         kinds |= {type(value).__name__ for value in court.record}
         codes |= {outcome.code for _, outcomes, _ in seen for outcome in outcomes}
     assert kinds >= {"Decision", "Finding", "CaseStep", "MotionOpened", "RunStep", "Rejected"}
-    assert len(codes) >= 12
+    assert "FindingEnded" in kinds
+    assert checks >= {"C02", "C03", "C04", "C04w", "C28", "C29"}
+    assert len(codes) >= 16
     assert codes & DROPPED
 
 

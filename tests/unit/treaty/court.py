@@ -22,6 +22,8 @@ PARTIES = (
     ("insp-gb", "inspector", "GB"),
     ("insp-ke", "inspector", "KE"),
     ("insp-us", "inspector", "US"),
+    ("eval-gb", "evaluator", "GB"),
+    ("eval-ke", "evaluator", "KE"),
     ("meter", "device", "US"),
     ("SEC", "secretariat", "SEC"),
 )
