@@ -1,6 +1,6 @@
 """`foedus simulate`: the simulator of the consensus room, in a process of its own.
 
-Nothing here imports it (decision 0007).
+Nothing here imports it (decision 0005).
 """
 
 import os
