@@ -527,6 +527,7 @@ def build_engine(parts: Parts) -> Engine:
             mempool=parts.mempool,
             finality=parts.finality,
             metrics=parts.metrics,
+            decisions=prepared.settings.decisions_path,
         )
     )
 

@@ -81,6 +81,10 @@ class LogSettings:
     level: str = setting(
         "info", "The least that is written.", one_of=("debug", "info", "warning", "error")
     )
+    decisions: str = setting(
+        "",
+        "File of every leader decision, one JSON line a slot, for another implementation to check; empty: none.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,10 @@ class Settings:
     @property
     def store_path(self) -> Path:
         return self.data_path / "rocksdb"
+
+    @property
+    def decisions_path(self) -> Path | None:
+        return self.home / self.log.decisions if self.log.decisions else None
 
     @property
     def passphrase_path(self) -> Path | None:

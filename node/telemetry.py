@@ -20,12 +20,12 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -137,6 +137,12 @@ class Metrics:
 
     def gauge(self, name: str, doc: str, labels: Iterable[str] = ()) -> Gauge:
         return Gauge(name, doc, tuple(labels), registry=self.registry)
+
+    def histogram(
+        self, name: str, doc: str, labels: Iterable[str], buckets: Sequence[float]
+    ) -> Histogram:
+        """`buckets`: upper bounds, ascending."""
+        return Histogram(name, doc, tuple(labels), buckets=buckets, registry=self.registry)
 
     def read_at_scrape(self, name: str, doc: str, read: Callable[[], float]) -> None:
         """A gauge that costs nothing until somebody looks."""

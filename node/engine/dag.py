@@ -16,9 +16,10 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final, assert_never
 
 from consensus import serving
@@ -69,6 +70,7 @@ from node.engine.clock import SlewedClock
 from node.engine.gossip import Gossip
 from node.engine.hosting import Host
 from node.engine.inbox import Inbox
+from node.engine.outcomes import DecisionLog, Outcomes
 from node.engine.payload import OwnPayload
 from node.engine.prefetching import Prefetcher
 from node.engine.receiving import Receiver
@@ -114,6 +116,7 @@ class EngineParts:
     mempool: Mempool
     finality: Finality
     metrics: Metrics
+    decisions: Path | None = None  # file of the decision log; None: none is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +146,7 @@ class DagEngine:
         self._block_pool = VerifyPool(threads=1)
         keys = [member.block_key for member in genesis.members]
         verifier = BlockVerifier(self._committee, keys, self._block_pool)
-        self._receiver = Receiver(verifier, self._recent, self._prefetcher.add)
+        self._receiver = Receiver(verifier, self._recent, self._prefetcher.add, self._count_refused)
         self._payload = OwnPayload(self._own, parts.mempool)
         self._applier = Applier(parts.ledger, self._on_applied)
         self._network = Network(
@@ -206,6 +209,7 @@ class DagEngine:
             self._timer.cancel()
         await self._network.stop()
         self._block_pool.close()
+        self._outcomes.close()
 
     def send(self, line: Cosigned) -> None:
         """An own cosignature, to every peer."""
@@ -254,12 +258,13 @@ class DagEngine:
     def _on_reader_left(self, member: int) -> None:
         self._inbox.tell(("reader", member), PeerDisconnected(ValidatorIndex(member)))
 
-    def _saw(self, blocks: Iterable[VerifiedBlock]) -> None:
+    def _saw(self, blocks: Sequence[VerifiedBlock]) -> None:
         rounds = self._rounds
         for verified in blocks:
             ref = verified.block.ref
             if ref.round > rounds[ref.author]:
                 rounds[ref.author] = ref.round
+        self._outcomes.saw(verified.block.ref for verified in blocks)
 
     # What the ledger and the mempool say
 
@@ -304,6 +309,7 @@ class DagEngine:
                 case Propose():
                     self._propose(effect)
                 case CommitDecided():
+                    self._outcomes.committed(effect)
                     self._payload.committed(effect.record)
                     self._prefetcher.committed(effect.blocks)
                     await self._applier.put(effect)
@@ -318,6 +324,7 @@ class DagEngine:
                 case SendWake():
                     self._network.send(effect.peer, wire.wake_frame(effect.round))
                 case Reject():
+                    self._count_refused(effect.fault.name.lower())
                     why = f"{effect.fault.value}: {effect.detail}"
                     self._network.charge(effect.peer, why, REJECT_POINTS)
                 case Accuse():
@@ -412,6 +419,7 @@ class DagEngine:
         stored = [verified.block for verified in recovered.blocks]
         blocks = stored if own is None or own.block in stored else [*stored, own.block]
         self._payload.restored(blocks, recovered.records)
+        self._outcomes.restored(recovered.records[-1] if recovered.records else None)
         self._saw(recovered.blocks)
         if own is not None:
             self._signed_round = own.block.ref.round
@@ -442,10 +450,64 @@ class DagEngine:
             )
         return of_own_store(block)
 
+    def _block_of(self, ref: Ref) -> Block | None:
+        data = self._recent.data(ref) or self._parts.store.block(ref)
+        return None if data is None else decode_block(data)
+
+    def _count_refused(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
+
+    def _commit_lag(self) -> int:
+        reached = 0 if self._core is None else self._core.votes.certified_index
+        return max(0, reached - self._parts.ledger.last_commit)
+
+    def _quorum_round(self) -> int:
+        return sorted(self._rounds, reverse=True)[self._committee.quorum - 1]
+
     def _measure(self, metrics: Metrics) -> None:
         self._step_seconds = metrics.counter("foedus_core_seconds", "Time spent in the core.")
+        self._refused = metrics.counter(
+            "foedus_blocks_refused",
+            "Bundles and answers of blocks refused, by reason.",
+            ("reason",),
+        )
+        decisions = self._parts.decisions
+        states = [member.state for member in self._parts.genesis.members]
+        self._outcomes = Outcomes(
+            committee=self._committee,
+            states=states,
+            metrics=metrics,
+            block_of=self._block_of,
+            log=None if decisions is None else DecisionLog(decisions, states),
+        )
         show = metrics.read_at_scrape
         show("foedus_inbox_events", "Events that wait for the core.", lambda: len(self._inbox))
+        show(
+            "foedus_quorum_index",
+            "Highest commit that a quorum says it has reached.",
+            lambda: 0 if self._core is None else self._core.votes.certified_index,
+        )
+        show(
+            "foedus_commit_lag",
+            "Commits that a quorum has reached and this node has not applied.",
+            self._commit_lag,
+        )
+        show(
+            "foedus_quorum_round",
+            "Newest round of which a quorum's blocks are here.",
+            self._quorum_round,
+        )
+        newest = metrics.gauge(
+            "foedus_member_round", "Newest block of each member here.", ("state",)
+        )
+        cosigned = metrics.gauge(
+            "foedus_member_cosigned_size", "Newest size cosigned by each other member.", ("state",)
+        )
+        for index, member in enumerate(self._parts.genesis.members):
+            newest.labels(member.state).set_function(partial(self._rounds.__getitem__, index))
+            if index != self._own:
+                show_size = partial(self._gossip.newest_of, index)
+                cosigned.labels(member.state).set_function(show_size)
         show("foedus_commits_waiting", "Commits that wait for the law.", lambda: len(self._applier))
 
 

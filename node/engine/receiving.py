@@ -27,11 +27,16 @@ class Receiver:
         verifier: BlockVerifier,
         recent: RecentBlocks,
         on_payload: Callable[[Block], None],
+        on_refused: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`on_payload` is told of each block seen for the first time: its entries' signatures can be checked ahead."""
+        """`on_payload` is told of each block seen for the first time: its entries' signatures can be checked ahead.
+
+        `on_refused` is told why a bundle was refused: malformed, signature, invalid.
+        """
         self._verifier = verifier
         self._recent = recent
         self._on_payload = on_payload
+        self._on_refused = on_refused
 
     async def open(self, data: Sequence[bytes]) -> tuple[VerifiedBlock, ...]:
         """All of them, in order. Raises Rejected: none of it is used."""
@@ -46,6 +51,7 @@ class Receiver:
                     fresh.append(decode_block(one))
                     fresh_data.append(one)
         except MalformedBlock as err:
+            self._on_refused("malformed")
             raise Rejected(f"malformed block: {err}", MALFORMED_POINTS) from None
         if not fresh:
             return tuple([block for block in found if block is not None])
@@ -59,6 +65,7 @@ class Receiver:
         for verdict in await self._verifier.verify(blocks):
             if isinstance(verdict, Refused):
                 points = INVALID_POINTS if verdict.by_author else SIGNATURE_POINTS
+                self._on_refused("invalid" if verdict.by_author else "signature")
                 raise Rejected(f"block {_named(verdict)}: {verdict.why}", points)
             found.append(verdict)
         for block, one in zip(found, data, strict=True):
