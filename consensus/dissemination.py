@@ -6,7 +6,8 @@ the Push variant), by when most peers have shown that they have them. A peer tha
 connecting it is owed what it has not shown.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from consensus.dag import Dag
 from consensus.types import (
@@ -21,20 +22,67 @@ from consensus.types import (
 
 
 @dataclass(slots=True)
-class _Spread:
-    known: int  # mask of those who have the block, as far as we know
-    size: int  # bytes, about
+class _Owed:
+    """What one connected peer may lack, each with the time at which it is due.
+
+    `history` stands in order of falling due: time does not run backwards, and the delay is one for all. So what is due first is
+    found without looking at the rest, of which there is much in a large committee.
+    """
+
+    own: dict[Ref, Millis] = field(default_factory=dict)  # due when accepted
+    history: dict[Ref, Millis] = field(default_factory=dict)
+    rounds: dict[Round, int] = field(default_factory=dict)  # how many stand in each round
+
+    def add(self, ref: Ref, at: Millis, *, is_own: bool) -> None:
+        (self.own if is_own else self.history)[ref] = at
+        self.rounds[ref.round] = self.rounds.get(ref.round, 0) + 1
+
+    def discard(self, ref: Ref) -> bool:
+        """Whether it was there."""
+        if self.history.pop(ref, None) is None and self.own.pop(ref, None) is None:
+            return False
+        left = self.rounds[ref.round] - 1
+        if left:
+            self.rounds[ref.round] = left
+        else:
+            del self.rounds[ref.round]
+        return True
+
+    def has_below(self, round_: Round) -> bool:
+        return any(each < round_ for each in self.rounds)
+
+    def next_due(self) -> Millis | None:
+        first = [next(iter(waiting.values())) for waiting in (self.own, self.history) if waiting]
+        return min(first, default=None)
+
+    def due(self, now: Millis) -> list[Ref]:
+        """Ascending by ref."""
+        found = list(_first_due(self.own, now))
+        found += _first_due(self.history, now)
+        return sorted(found)
+
+
+def _first_due(waiting: dict[Ref, Millis], now: Millis) -> Iterator[Ref]:
+    """The first of a table in order of falling due, up to the first that is not due yet."""
+    for ref, at in waiting.items():
+        if at > now:
+            return
+        yield ref
 
 
 class Dissemination:
-    """One entry for each block of the DAG; for each connected peer those it may lack, oldest first."""
+    """The size of each block of the DAG; for each connected peer the blocks that it may lack. What it is not owed, it has."""
 
     def __init__(self, dag: Dag, own: ValidatorIndex, parameters: Parameters) -> None:
         self._dag = dag
         self._own = own
         self._parameters = parameters
-        self._spread: dict[Ref, _Spread] = {}
-        self._owed: dict[ValidatorIndex, dict[Ref, Millis]] = {}  # peer -> block -> when to push it
+        self._sizes: dict[Round, dict[Ref, int]] = {}  # bytes, about
+        self._owed: dict[ValidatorIndex, _Owed] = {}
+        self._next_due: Millis | None = None
+        self._is_stale = (
+            False  # `_next_due` is to be found anew: looked at twice an event, over all peers
+        )
 
     @property
     def peers(self) -> list[ValidatorIndex]:
@@ -45,43 +93,44 @@ class Dissemination:
         """A block came into the DAG; `sender` gave it to us, if anybody did."""
         ref = block.ref
         size = block.header.payload_len + HEADER_BYTES_FIXED // 8 + 40 * len(block.header.parents)
-        self._spread[ref] = _Spread(known=1 << self._own, size=size)
-        delay = 0 if ref.author == self._own else self._parameters.history_delay_ms
+        self._sizes.setdefault(ref.round, {})[ref] = size
+        self._is_stale = True
+        is_own = ref.author == self._own
+        at = now if is_own else Millis(now + self._parameters.history_delay_ms)
         for owed in self._owed.values():
-            owed[ref] = Millis(now + delay)
+            owed.add(ref, at, is_own=is_own)
         for peer in {ref.author: None, sender: None}:
             if peer is not None and peer != self._own:
                 self.shown(peer, ref)
 
     def shown(self, peer: ValidatorIndex, ref: Ref) -> None:
         """The peer has this accepted block, hence its history."""
-        bit = 1 << peer
-        owed = self._owed.get(peer, {})
+        owed = self._owed.get(peer)
+        if owed is None:
+            return  # not connected: what it has is asked anew when it is
+        self._is_stale = True
         pending = [ref]
         while pending:
             name = pending.pop()
-            spread = self._spread.get(name)
-            if spread is None or spread.known & bit:
-                continue
-            spread.known |= bit
-            owed.pop(name, None)
+            if not owed.discard(name) or not owed.has_below(name.round):
+                continue  # known, hence its history; or there is nothing left that its history could settle
             node = self._dag.node(name)
             if node is not None:
                 pending.extend(node.parents)
 
     def connect(self, peer: ValidatorIndex, now: Millis) -> None:
         """Nothing sent before is sure to have arrived: owed is all that the peer's own blocks do not imply."""
-        bit = 1 << peer
-        mine: list[Ref] = []
-        for ref, spread in self._spread.items():
-            spread.known &= ~bit
+        self._is_stale = True
+        owed = self._owed[peer] = _Owed()
+        listed = sorted(ref for refs in self._sizes.values() for ref in refs)
+        for ref in listed:
+            owed.add(ref, now, is_own=ref.author == self._own)
+        for ref in listed:
             if ref.author == peer:
-                mine.append(ref)
-        self._owed[peer] = dict.fromkeys(sorted(self._spread), now)
-        for ref in mine:
-            self.shown(peer, ref)
+                self.shown(peer, ref)
 
     def disconnect(self, peer: ValidatorIndex) -> None:
+        self._is_stale = True
         self._owed.pop(peer, None)
 
     def bundle(
@@ -93,32 +142,40 @@ class Dissemination:
         A peer that lacks more than a bundle holds gets the lowest of it, which it can accept, and `with_block`, by which it sees
         how far behind it is and asks for ranges.
         """
-        owed = self._owed.get(peer, {})
-        due = sorted(ref for ref, at in owed.items() if at <= now and ref != with_block)
+        owed = self._owed.get(peer) or _Owed()
         chosen: list[Ref] = []
         room = self._parameters.bundle_bytes_max
-        if with_block is not None and (spread := self._spread.get(with_block)) is not None:
-            room -= spread.size
+        if with_block is not None and (size := self._size(with_block)) is not None:
+            room -= size
             chosen.append(with_block)
-        for ref in due:
-            room -= self._spread[ref].size
+        for ref in owed.due(now):
+            if ref == with_block:
+                continue
+            room -= self._sizes[ref.round][ref]
             if room < 0 or len(chosen) >= self._parameters.bundle_blocks_max:
                 break
             chosen.append(ref)
-        bit = 1 << peer
+        self._is_stale = True
         for ref in chosen:
-            self._spread[ref].known |= bit
-            owed.pop(ref, None)
+            owed.discard(ref)
         return tuple(sorted(chosen))
+
+    def _size(self, ref: Ref) -> int | None:
+        return self._sizes.get(ref.round, {}).get(ref)
 
     def next_due(self) -> Millis | None:
         """When something owed falls due next."""
-        return min((min(owed.values()) for owed in self._owed.values() if owed), default=None)
+        if self._is_stale:
+            times = [owed.next_due() for owed in self._owed.values()]
+            self._next_due = min((at for at in times if at is not None), default=None)
+            self._is_stale = False
+        return self._next_due
 
     def raise_floor(self, floor: Round) -> None:
         """Void or committed long ago: whoever lacks these asks for them."""
-        gone = [ref for ref in self._spread if ref.round <= floor]
-        for ref in gone:
-            del self._spread[ref]
-            for owed in self._owed.values():
-                owed.pop(ref, None)
+        self._is_stale = True
+        for round_ in [round_ for round_ in self._sizes if round_ <= floor]:
+            for ref in self._sizes.pop(round_):
+                for owed in self._owed.values():
+                    if round_ in owed.rounds:
+                        owed.discard(ref)
