@@ -3,21 +3,22 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from node.audit.audit import audit_sources
-from node.audit.copies import Progress, Silent, Tick
 from node.audit.evidence import write_evidence
-from node.audit.export import Exported, export_home
 from node.audit.findings import AuditReport, Depth, Verdict
 from node.ledger.genesis import GENESIS_BYTES_MAX
 from node.reporting import CouldNot, JsonOption, Report, reporting, table
 from node.settings import FILE_NAME, load_settings
+
+if TYPE_CHECKING:  # the replay comes with them: loaded by who audits, not by every command
+    from node.audit.copies import Progress, Tick
+    from node.audit.export import Exported
 
 SHOWN_MAX = 20  # findings on the screen; all of them are in the evidence file
 
@@ -38,13 +39,15 @@ class _Shown:
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
 
-    def start(self, what: str, total: int | None) -> Tick:
+    def start(self, what: str, total: int | None) -> "Tick":
         task = self._bars.add_task(what, total=total)
         return lambda steps: self._bars.advance(task, steps)
 
 
 @contextmanager
-def _progress(report: Report) -> Iterator[Progress]:
+def _progress(report: Report) -> "Iterator[Progress]":
+    from node.audit.copies import Silent
+
     console: Console = report.notes
     if report.as_json or not console.is_terminal:
         yield Silent()
@@ -109,6 +112,8 @@ def audit_command(
 
       foedus audit export-us export-ke --genesis genesis.cbor --json
     """
+    from node.audit.audit import audit_sources
+
     with reporting(json_output) as report:
         pinned = _genesis(genesis, home)
         with _progress(report) as progress:
@@ -154,6 +159,8 @@ def export_command(
 
       foedus export --home ke-home --size 412 export-ke --json
     """
+    from node.audit.export import export_home
+
     with reporting(json_output) as report:
         with _progress(report) as progress:
             made = export_home(home, out, size=size, progress=progress)
@@ -223,7 +230,7 @@ def _end(report: Report, found: AuditReport, written: Path | None) -> None:
             pass
 
 
-def _exported_view(made: Exported) -> dict[str, Any]:
+def _exported_view(made: "Exported") -> dict[str, Any]:
     return {
         "folder": str(made.folder),
         "chain_id": made.chain_id,
@@ -237,7 +244,7 @@ def _exported_view(made: Exported) -> dict[str, Any]:
     }
 
 
-def _exported_text(made: Exported) -> str:
+def _exported_text(made: "Exported") -> str:
     return (
         f"{made.folder}: {made.size} entries, {made.commits} commits, {made.files} files, {made.bytes} bytes;"
         f" cosigned by {', '.join(made.cosigned_by)}\nroot {made.root}\nSHA-256 of manifest.json {made.manifest_digest}"

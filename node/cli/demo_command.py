@@ -9,7 +9,6 @@ import typer
 
 from node.cli.demo.cast import DEADLINE_S
 from node.cli.demo.outcome import Outcome
-from node.cli.demo.run import Wishes, rehearse
 from node.cli.demo.show import Show, StoryBroke
 from node.cli.outbox import write_durably
 from node.reporting import EXPECTED, Exit, sentence
@@ -56,6 +55,9 @@ def demo_command(
 
       foedus demo --json out.json --serve
     """
+    # Not at the top: nodes, gateway and broker come with it, and every other command would load them.
+    from node.cli.demo.run import Wishes, rehearse
+
     show = Show(to_stderr=json_file == STDOUT)
 
     def told(outcome: Outcome) -> None:
