@@ -15,7 +15,7 @@ Commit votes and the highest round an author signed are noted before any limit, 
 never learn how far the others are (P3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from consensus.dag import Dag
@@ -71,12 +71,7 @@ class Admission:
         deciders    they are what decided a peer's commits: no variant is refused (P1)
         """
         ascending = sorted(blocks, key=lambda verified: verified.block.ref)
-        needed = {
-            parent
-            for verified in ascending
-            for parent in verified.block.header.parents
-            if parent.author != verified.block.ref.author
-        }
+        needed = self._needed_within(ascending)
         for verified in ascending:
             ref = verified.block.ref
             self.shown[ref.author] = max(self.shown[ref.author], ref.round)
@@ -87,6 +82,34 @@ class Admission:
             pushed = sender == ref.author and not asked_for
             if deciders or ref in needed or self._is_allowed(verified.block, sender, pushed=pushed):
                 self._admit(verified, sender)
+
+    def _needed_within(self, ascending: Sequence[VerifiedBlock]) -> set[Ref]:
+        """What blocks that came together need of one another, by another author (P2, P6). Asked for membership only.
+
+        Only those of them speak that may come in themselves: of one slot no more than there are validators, or which are needed.
+        Else f colluders could have any number of variants admitted, each named by one that is not.
+        """
+        needed: set[Ref] = set()
+        speakers: dict[tuple[Round, ValidatorIndex], int] = {}
+        # Children first; of one slot in the order in which `take` lets them in.
+        for verified in sorted(ascending, key=lambda one: -one.block.ref.round):
+            ref = verified.block.ref
+            if not self.is_new(ref):
+                continue  # what it needs is here, or missed by the room
+            slot = (ref.round, ref.author)
+            if slot not in speakers:
+                speakers[slot] = len(self._dag.slot(*slot)) + self._room.variants(*slot)
+            if speakers[slot] >= self._dag.committee.size and ref not in needed:
+                continue
+            speakers[slot] += 1
+            # A needed block needs its author's own chain too (decision 0016).
+            whole = ref in needed
+            needed.update(
+                parent
+                for parent in verified.block.header.parents
+                if whole or parent.author != ref.author
+            )
+        return needed
 
     def _is_allowed(self, block: Block, sender: ValidatorIndex | None, *, pushed: bool) -> bool:
         ref = block.ref

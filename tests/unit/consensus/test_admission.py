@@ -283,6 +283,27 @@ def test_a_raised_floor_lets_in_what_waited() -> None:
     assert accepted == {made.ref for made in history.blocks[8:]}
 
 
+def test_blocks_that_are_not_let_in_need_nothing() -> None:
+    """Two colluders: one's variants of a slot, each named by a variant of the other's, of which only some are let in."""
+    desk = Desk()
+    start = full(1)
+    desk.take(*start.blocks, sender=3)
+    links = [made.ref for made in start.blocks]
+    named, naming = [], []
+    for number in range(200):
+        payload = (b"%d" % number,)
+        lower = block(FOUR, 1, 2, [links[1], links[0], *links[2:]], payload=payload)
+        named.append(lower)
+        others = [ref(3 - 1, author, "nobody's") for author in (0, 3)]
+        naming.append(block(FOUR, 2, 3, [links[2], others[0], lower.ref, others[1]]))
+    desk.take(*named, *naming, sender=1)
+    kept = len(desk.dag.slot(Round(2), ValidatorIndex(1)))
+    assert len(desk.room) <= FOUR.size
+    assert kept <= FOUR.size + 1  # the first of its slot needs nobody's word
+    # And what one that is let in needs, is let in.
+    assert all(desk.dag.has(made.header.parents[2]) for made in naming if made.ref in desk.room)
+
+
 # --- the accused (SPEC 12): what they push themselves, on demand only -----------------------------
 
 
@@ -363,3 +384,29 @@ def test_while_the_vote_before_is_open_it_is_taken_in() -> None:
     desk.take(*history.blocks[:8], *rest, sender=2)
     accusing(desk)
     assert desk.take(voting, sender=1) == [voting.ref]
+
+
+# --- a withheld chain, released at once (SPEC 13, "chain bomb") -----------------------------------
+
+
+def test_a_withheld_chain_comes_in_above_the_floor_alone_whatever_its_order() -> None:
+    """Validator 1 keeps its blocks of 40 rounds to itself; the others' floor is at round 30 when it lets them go."""
+    history = History(committee=FOUR)
+    for round_ in range(1, 41):
+        links = [link for link in history.round_before(round_) if link.author != 1]
+        history.round(round_, (0, 2, 3)) if round_ == 1 else [
+            history.draw(author, round_, links) for author in (0, 2, 3)
+        ]
+        history.draw(1, round_, links if round_ > 1 else None)
+    chain = [made for made in history.blocks if made.ref.author == 1]
+    desk = Desk()
+    desk.take(*[made for made in history.blocks if made.ref.author != 1], sender=2)
+    desk.dag.raise_floor(Round(30))
+    for made in reversed(chain):  # the newest first: each dangles until the last
+        desk.take(made, sender=1)
+        assert len(desk.room) <= GC_DEPTH
+    accepted = desk.dag.authors(Round(40)) >> 1 & 1
+    assert accepted
+    assert len(desk.room) == 0
+    held = [round_ for round_ in range(1, 41) if desk.dag.slot(Round(round_), ValidatorIndex(1))]
+    assert held == list(range(31, 41))
