@@ -12,6 +12,7 @@ that somebody keeps them out.
 """
 
 import json
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,7 @@ from node.telemetry import Metrics
 SEEN_MAX: Final = 16_384  # blocks that wait to be ordered; at 195 members some 84 rounds of them
 SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 MIB: Final = 1024 * 1024
+TAIL_BYTES: Final = MIB  # longer than any line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,7 @@ class DecisionLog:
         self._bytes_max = bytes_max
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BufferedWriter = path.open("ab")
+        _cut_torn_line(path)
 
     def write(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
@@ -163,6 +166,15 @@ class DecisionLog:
             "commit": outcome.commit,
             "deciders": [[ref.round, ref.author, ref.digest.hex()] for ref in outcome.deciders],
         }
+
+
+def _cut_torn_line(path: Path) -> None:
+    """A process that was killed, or a full disk, may leave half a line at the end."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - TAIL_BYTES)
+        file.seek(start)
+        file.truncate(start + file.read().rfind(b"\n") + 1)
 
 
 class Outcomes:

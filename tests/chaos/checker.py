@@ -4,10 +4,12 @@
     blocks  u32 round u16 author digest  -> block                 one digest for each (round, author), and one content
 
 and of what was told: every root that any node showed for a size is the root of the first `size` leaves, every acknowledged
-entry is a leaf (its name is the SHA-256 of the leaf), and no statement is a leaf twice.
+entry is a leaf (its name is the SHA-256 of the leaf), and no statement is a leaf twice. The nodes' decision logs name one outcome
+for each leader slot, with a quorum of blocks behind each direct one, and the blocks named are on the disks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +19,7 @@ import rocksdict
 
 STATEMENT = 0xD2  # first byte of a signed statement; records begin otherwise
 Shown = tuple[str, int, bytes]  # node, size, root
+Named = tuple[int, int, str]  # round, member, digest in hex
 
 
 class Wrong(Exception):
@@ -38,10 +41,14 @@ class Verdict:
     blocks: int
     roots_checked: int
     acknowledged: int
+    slots: int
 
 
 def check(
-    stores: Mapping[str, Path], acknowledged: Mapping[bytes, str], shown: Iterable[Shown]
+    stores: Mapping[str, Path],
+    acknowledged: Mapping[bytes, str],
+    shown: Iterable[Shown],
+    decisions: Mapping[str, Path],
 ) -> Verdict:
     """Raises Wrong. `stores`: by state, of nodes that are stopped; `acknowledged`: entry hash -> node that promised."""
     disks = {state: read_disk(state, path) for state, path in stores.items()}
@@ -50,6 +57,14 @@ def check(
     for state, disk in disks.items():
         same_leaves(first, leaves, state, disk.leaves)
     blocks = one_block_each(disks)
+    named = {
+        (*slot, block[0].hex()) for disk in disks.values() for slot, block in disk.blocks.items()
+    }
+    lines = {
+        state: [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
+        for state, path in decisions.items()
+    }
+    slots = one_outcome_each(lines, named, quorum=len(stores) - (len(stores) - 1) // 3)
     roots = prefix_roots(leaves)
     seen = set(shown)
     for state, size, root in sorted(seen):
@@ -63,6 +78,7 @@ def check(
         blocks=blocks,
         roots_checked=len(seen),
         acknowledged=len(acknowledged),
+        slots=slots,
     )
 
 
@@ -116,6 +132,32 @@ def one_block_each(disks: Mapping[str, Disk]) -> int:
                     f"member {slot[1]} has two blocks of round {slot[0]}, one of them at {state}"
                 )
     return len(found)
+
+
+def one_outcome_each(
+    lines: Mapping[str, Sequence[Mapping[str, Any]]], blocks: Collection[Named], *, quorum: int
+) -> int:
+    """`lines`: the decision logs. How a slot was decided may differ between nodes, what was decided may not. Returns how many."""
+    outcomes: dict[int, tuple[Any, ...]] = {}
+    for state, log in lines.items():
+        for line in log:
+            slot = line["slot"]
+            found = (line["leader"], line["decision"], line["block"], line["commit"])
+            if outcomes.setdefault(slot, found) != found:
+                raise Wrong(f"slot {slot}: {state} decided {found}, another {outcomes[slot]}")
+            if line["decision"] == "commit" and (slot, line["member"], line["block"]) not in blocks:
+                raise Wrong(f"slot {slot}: {state} committed a block that no disk holds")
+            for round_, member, digest in line["deciders"]:
+                if (round_, member, digest) not in blocks:
+                    raise Wrong(f"slot {slot}: {state} names a decider that no disk holds")
+            if line["how"] == "direct":
+                above = slot + (2 if line["decision"] == "commit" else 1)
+                authors = {member for round_, member, _ in line["deciders"] if round_ == above}
+                if len(authors) < quorum:
+                    raise Wrong(f"slot {slot}: {len(authors)} members of round {above} decided it")
+    if sorted(outcomes) != list(range(1, len(outcomes) + 1)):
+        raise Wrong("the decision logs leave out a slot")
+    return len(outcomes)
 
 
 def no_statement_twice(leaves: Iterable[bytes]) -> None:

@@ -26,7 +26,7 @@ from tests.chaos.checker import Shown, check
 from tests.chaos.faults import EVERY, MORE, Fault
 from tests.chaos.load import Load, make_load
 from tests.chaos.sandbox import enter
-from tests.chaos.site import READY_S, Site, found_site, grows
+from tests.chaos.site import DECISIONS, READY_S, Site, found_site, grows
 
 ROAMING = 2
 HOLD_S = (2.0, 8.0)  # how long a fault lasts at least
@@ -183,13 +183,14 @@ def verdict(run: Run) -> None:
         {state: site.data(state) / "rocksdb" for state in site.states},
         {digest: promise.node for digest, promise in records.acknowledged.items()},
         run.shown,
+        {state: home.folder / DECISIONS for state, home in site.cluster.homes.items()},
     )
     wires = site.tell_wires({})
     latency = sorted(records.latency_s) or [0.0]
     run.say(
         f"{run.episodes} episodes; {found.leaves} leaves and {found.blocks} blocks alike in {len(site.states)} stores,"
         f" root {found.root.hex()[:16]}; {found.acknowledged} entries acknowledged, none lost;"
-        f" {found.roots_checked} roots shown, all right"
+        f" {found.roots_checked} roots shown, all right; {found.slots} leader slots decided alike"
     )
     run.say(
         f"acknowledged to seen final: median {statistics.median(latency):.1f} s, 99 of 100 within"
@@ -236,6 +237,7 @@ def main(argv: list[str]) -> int:
                 verdict(asyncio.run(chaos(site, seconds)))
         finally:
             site.close()
+        site.unmount()
     print("chaos: all well", flush=True)
     return 0
 

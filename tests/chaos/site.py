@@ -36,6 +36,7 @@ BRITTLE_MIB = 512
 READY_S = 90.0  # a restart may have to read and fetch a good deal on a busy machine
 EXIT_FATAL = 1
 REMOUNTS_MAX = 50
+DECISIONS = "decisions.jsonl"
 
 Pair = tuple[str, str]  # from, to
 _RECONNECT = (
@@ -207,6 +208,11 @@ class Site:
         store.rename(store.with_name(f"rocksdb.damaged{self.lost_disks}"))
         await self.restart(state)
 
+    def unmount(self) -> None:
+        """Once no node runs: then the folder is like any other."""
+        for state in (self.small, self.brittle) if self.real_ext4 else (self.small,):
+            sh("umount", str(self.data(state)))
+
     def close(self) -> None:
         self.wires.kill()
         self.wires.wait(10)
@@ -223,7 +229,10 @@ def found_site(folder: Path, *, nodes: int, seed: int, pace: str, authors: int) 
     founded = found_cluster(
         folder / "homes", states=states, operators=authors, pace=pace, addresses=hosts
     )
-    environment = {CLOCK_VARIABLE: str(clock_file(folder))}
+    environment = {
+        CLOCK_VARIABLE: str(clock_file(folder)),
+        "FOEDUS_LOG_DECISIONS": DECISIONS,
+    }
     cluster = Hosts(
         genesis=founded.genesis,
         document=founded.document,

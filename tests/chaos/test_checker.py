@@ -11,6 +11,7 @@ from tests.chaos.checker import (
     no_statement_twice,
     nothing_lost,
     one_block_each,
+    one_outcome_each,
     prefix_roots,
     same_leaves,
 )
@@ -53,3 +54,35 @@ def test_lost_and_twice() -> None:
         nothing_lost(LEAVES[:5], promised)
     with pytest.raises(Wrong, match="a second time"):
         no_statement_twice([*LEAVES, LEAVES[2]])
+
+
+def line(**changed: object) -> dict[str, object]:
+    decided: dict[str, object] = {
+        "slot": 1,
+        "leader": "US",
+        "member": 0,
+        "decision": "commit",
+        "how": "direct",
+        "block": "aa",
+        "commit": 1,
+        "deciders": [[3, member, "cc"] for member in range(3)],
+    }
+    return decided | changed
+
+
+def test_decision_logs() -> None:
+    blocks = {(1, 0, "aa"), (1, 0, "bb"), *((3, member, "cc") for member in range(4))}
+    indirect = line(how="indirect", deciders=[])
+    assert one_outcome_each({"US": [line(), line()], "CN": [indirect]}, blocks, quorum=3) == 1
+    for wrong, why in (
+        (line(block="bb"), "another"),
+        (line(decision="skip", block=None), "another"),
+        (line(deciders=[[3, 0, "cc"], [3, 0, "cc"], [3, 1, "cc"]]), "2 members of round 3"),
+        (line(deciders=[[3, member, "dd"] for member in range(3)]), "no disk holds"),
+    ):
+        with pytest.raises(Wrong, match=why):
+            one_outcome_each({"US": [line()], "CN": [wrong]}, blocks, quorum=3)
+    with pytest.raises(Wrong, match="leave out a slot"):
+        one_outcome_each(
+            {"US": [line(slot=2, deciders=[], how="indirect", decision="skip")]}, blocks, quorum=3
+        )

@@ -173,3 +173,12 @@ def test_the_log_is_read_back_and_bounded(tmp_path: Path) -> None:
     }
     assert lines[-2]["decision"] == "skip"
     assert lines[-2]["block"] is None
+
+
+def test_half_a_line_at_the_end_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    path.write_bytes(b'{"slot": 1}\n{"slot": 2, "lea')
+    log = DecisionLog(path, STATES)
+    log.write(outcomes_of(COMMITTEE, Round(1), record(2, ref(2, 2), refs(4), []), lambda _: None))
+    log.close()
+    assert [json.loads(line)["slot"] for line in path.read_text().splitlines()] == [1, 2]
