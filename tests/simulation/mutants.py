@@ -1,0 +1,422 @@
+"""Hand-made mistakes in `consensus/`, and who catches each: `python -m tests.simulation.mutants`.
+
+A mutant is a copy of the project's consensus and its tests with one piece of text replaced. The hunters go after it in turn,
+cheapest first, each in a process of its own, until one fails:
+
+    part    the unit tests of the module that was changed
+    unit    all of tests/unit/consensus
+    breaks  the hand-written schedules of tests/simulation
+    twin    the naive reference of the commit rule, on seeded histories
+    seeds   whole networks with liars and faults
+    faults  regimes that give crashes, two chains and stragglers a chance
+
+The mutants of the rule itself are those of tests/property/consensus/test_mutants.py. What nobody catches ends the script with 1:
+then a promise is not tested. Who rewrites a line that a mutant changes rewrites the mutant: its text must occur exactly once.
+
+    --jobs N        so many at a time
+    --only TEXT     those with this in their name
+    --list          names only
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.property.consensus.test_mutants import HUNT, MUTANTS
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+COPIED: Final = (
+    "consensus",
+    "tests/unit/consensus",
+    "tests/property/consensus",
+    "tests/simulation",
+)
+SINGLE: Final = (
+    "pyproject.toml",
+    "tests/__init__.py",
+    "tests/shared.py",
+    "tests/property/__init__.py",
+)
+PYTEST: Final = (sys.executable, "-m", "pytest", "-x", "-q", "--no-header")
+TIMEOUT_S: Final = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    name: str
+    file: str  # below consensus/
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hunter:
+    name: str
+    command: tuple[str, ...]
+    files: tuple[str, ...] = ()  # looks at no other mutants; empty: at all
+
+
+HUNTERS: Final = (
+    Hunter(
+        "twin",
+        (sys.executable, "-c", HUNT, "{folder}", "60"),
+        ("committee.py", "commit_rule.py", "linearizer.py", "dag.py"),
+    ),
+    Hunter("part", (*PYTEST, "tests/unit/consensus/test_{stem}.py")),
+    Hunter("unit", (*PYTEST, "tests/unit/consensus")),
+    Hunter(
+        "breaks",
+        (*PYTEST, "tests/simulation/test_breaks.py", "tests/simulation/test_breaks_more.py"),
+    ),
+    Hunter("seeds", (sys.executable, "-m", "tests.simulation", "--seeds", "24")),
+    Hunter("faults", (*PYTEST, "tests/simulation/test_mutants.py", "-k", "ships")),
+)
+
+RULE: Final = tuple(Mutant(*each) for each in MUTANTS)
+CORE: Final = (
+    # pacemaker
+    Mutant(
+        "a clock that jumps on one block",
+        "pacemaker.py",
+        "if here >= self._committee.quorum:",
+        "if here >= 1:",
+    ),
+    Mutant(
+        "a round entered without an own block in the last (A2)",
+        "pacemaker.py",
+        "elif self.has_made_block and dag.has_quorum(self.round):",
+        "elif dag.has_quorum(self.round):",
+    ),
+    Mutant(
+        "no waiting for the leader (L1)",
+        "pacemaker.py",
+        "has_leader(dag, round_) and has_votes",
+        "has_votes",
+    ),
+    Mutant(
+        "no waiting for votes (L2)",
+        "pacemaker.py",
+        "if settled and has_leader(dag, round_) and has_votes(dag, round_):",
+        "if settled and has_leader(dag, round_):",
+    ),
+    Mutant("no leader timeout (C2)", "pacemaker.py", "if now >= self._timeout_at:", "if now < 0:"),
+    Mutant(
+        "a leader timeout that never grows", "pacemaker.py", "base << min(doublings, 16)", "base"
+    ),
+    Mutant(
+        "no Wake is heeded",
+        "pacemaker.py",
+        "            or self.round in self._wakes.values()\n",
+        "",
+    ),
+    Mutant(
+        "a round skipped to is below one signed",
+        "pacemaker.py",
+        "Round(max(self.last_signed, committed_leader_round) + 1)",
+        "Round(committed_leader_round + 1)",
+    ),
+    # what waits
+    Mutant(
+        "any number of waiting blocks of one author",
+        "waiting.py",
+        "while self._of_author[ref.author] > GC_DEPTH:",
+        "while self._of_author[ref.author] > 100 * GC_DEPTH:",
+    ),
+    Mutant(
+        "over a bound the lowest goes",
+        "waiting.py",
+        "self._drop(max(self._held))",
+        "self._drop(min(self._held))",
+    ),
+    Mutant(
+        "needs end at blocks of the same author",
+        "waiting.py",
+        "pending.append(waiting)",
+        "continue",
+    ),
+    Mutant(
+        "void blocks wait on at the floor",
+        "waiting.py",
+        "if held.round <= floor]:",
+        "if held.round < floor]:",
+    ),
+    Mutant(
+        "a block one parent short goes in",
+        "waiting.py",
+        "                if not suspended.lacks:",
+        "                if len(suspended.lacks) <= 1:",
+    ),
+    # admission
+    Mutant(
+        "pushed blocks of any round",
+        "admission.py",
+        "if not asked_for and ref.round > self._dag.highest_round + 2 * self._gc_depth:",
+        "if ref.round < 0:",
+    ),
+    Mutant(
+        "the highest round signed noted only if let in",
+        "admission.py",
+        "            self.shown[ref.author] = max(self.shown[ref.author], ref.round)\n            if not self.is_new(ref):\n",
+        "            if not self.is_new(ref):\n",
+    ),
+    Mutant(
+        "an author pushes all its variants",
+        "admission.py",
+        "return sender != ref.author and variants < self._dag.committee.size",
+        "return True",
+    ),
+    Mutant(
+        "a cap of variants for the needed too (P2)",
+        "admission.py",
+        "if self._room.needed_by_another(ref):",
+        "if variants == 0 and self._room.needed_by_another(ref):",
+    ),
+    # parents
+    Mutant(
+        "parents named again and again",
+        "parents.py",
+        "if below > included.get(",
+        "if below >= included.get(",
+    ),
+    Mutant(
+        "parents older than blocks are kept (P8)",
+        "parents.py",
+        "max(round_ - gc_depth, dag.floor",
+        "max(dag.floor",
+    ),
+    Mutant(
+        "any variant as parent (P7)",
+        "parents.py",
+        "if certified is not None and len(variants) > 1:",
+        "if certified is not None and len(variants) > 99:",
+    ),
+    # own blocks
+    Mutant(
+        "signs before peers said what they hold of ours",
+        "own_slot.py",
+        "enough = min(committee.validity, committee.size - 1)",
+        "enough = 0",
+    ),
+    Mutant(
+        "signs though in doubt",
+        "own_slot.py",
+        "if self.observing or not self.is_ready:",
+        "if not self.is_ready:",
+    ),
+    Mutant("signs while it catches up (P3)", "core.py", " and not self._sync.active", ""),
+    # votes
+    Mutant("a commit certified by a quorum less one", "votes.py", "[quorum - 1]", "[quorum - 2]"),
+    Mutant(
+        "the oldest commits voted for first",
+        "votes.py",
+        "fresh[:COMMIT_VOTES_MAX]",
+        "fresh[-COMMIT_VOTES_MAX:]",
+    ),
+    Mutant(
+        "a contradicting vote passed over",
+        "votes.py",
+        "            self.contradicting |= 1 << author\n        return contradiction",
+        "            pass\n        return contradiction",
+    ),
+    # validity
+    Mutant(
+        "a block on f+1 parents",
+        "validity.py",
+        "if before < committee.quorum:",
+        "if before < committee.validity:",
+    ),
+    Mutant(
+        "a parent one round too old",
+        "validity.py",
+        "if position and parent.round < oldest:",
+        "if position and parent.round < oldest - 1:",
+    ),
+    Mutant(
+        "an author's two parents",
+        "validity.py",
+        "if seen & bit:",
+        "if position == 1 and seen & bit:",
+    ),
+    Mutant(
+        "votes in any order",
+        "validity.py",
+        "if any(later <= earlier for",
+        "if any(later < earlier for",
+    ),
+    # fetching
+    Mutant(
+        "one peer asked for ever",
+        "fetching.py",
+        "if want.attempts == 0 and want.holder in peers:",
+        "if want.holder in peers:",
+    ),
+    Mutant(
+        "what comes unasked goes in",
+        "core.py",
+        "[block for block in event.blocks if block.block.ref in wanted]",
+        "list(event.blocks)",
+    ),
+    Mutant(
+        "nobody asks what lies below a floor (P1)",
+        "fetching.py",
+        "self._below.setdefault(answer.peer, last_commit)",
+        "pass",
+    ),
+    Mutant(
+        "no Wake of a round not entered yet",
+        "core.py",
+        "self.pacemaker.woken(event.peer, event.round)",
+        "event.round > self.pacemaker.round or self.pacemaker.woken(event.peer, event.round)",
+    ),
+    # sending
+    Mutant(
+        "own blocks only are pushed",
+        "dissemination.py",
+        "            if ref == with_block:",
+        "            if ref.author != self._own or ref == with_block:",
+    ),
+    Mutant(
+        "a bundle of any size",
+        "dissemination.py",
+        "if room < 0 or len(chosen) >= self._parameters.bundle_blocks_max:",
+        "if room < 0:",
+    ),
+    # order of effects, and the disk
+    Mutant(
+        "blocks stored after what needs them",
+        "core.py",
+        "self._out.insert(0, StoreBlocks(tuple(blocks)))",
+        "self._out.append(StoreBlocks(tuple(blocks)))",
+    ),
+    Mutant(
+        "a time before the last block's",
+        "core.py",
+        "time_ms=max(self._now, before)",
+        "time_ms=self._now",
+    ),
+    Mutant(
+        "idle whatever waits to be ordered",
+        "core.py",
+        "self._payload_pending or self._unordered or due",
+        "self._payload_pending or due",
+    ),
+    Mutant(
+        "a floor a whole depth too high",
+        "serving.py",
+        "record.commit.leader.round - gc_depth",
+        "record.commit.leader.round",
+    ),
+    Mutant(
+        "no sync of what an own block refers to",
+        "simulate/node.py",
+        "return self.store.sync, sign_and_put",
+        "return (lambda: None), sign_and_put",
+    ),
+    Mutant(
+        "no sync of the sign state",
+        "simulate/node.py",
+        "            self.sign_state = self._mint.data[block.ref]\n",
+        "            self.sign_state = self.sign_state or self._mint.data[block.ref]\n",
+    ),
+)
+
+
+def copied(folder: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__")
+    for each in COPIED:
+        shutil.copytree(ROOT / each, folder / each, ignore=ignored)
+    for each in SINGLE:
+        if (ROOT / each).exists():
+            shutil.copy(ROOT / each, folder / each)
+    init = folder / "tests/unit/__init__.py"
+    init.touch()
+    return folder
+
+
+def mutate(folder: Path, mutant: Mutant) -> None:
+    """Raises ValueError if the text is not there exactly once."""
+    path = folder / "consensus" / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if (found := text.count(mutant.old)) != 1:
+        raise ValueError(
+            f"{mutant.name}: {mutant.file} has its text {found} times; rewrite the mutant"
+        )
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+
+
+def catches(hunter: Hunter, folder: Path, stem: str) -> bool:
+    """Whether this hunter fails in the folder. `stem`: of the mutated module."""
+    if hunter.name == "part" and not (folder / f"tests/unit/consensus/test_{stem}.py").exists():
+        return False
+    try:
+        done = subprocess.run(
+            [
+                part.replace("{folder}", str(folder)).replace("{stem}", stem)
+                for part in hunter.command
+            ],
+            cwd=folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT / "proto"))),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return True  # it runs for ever
+    return done.returncode != 0
+
+
+def caught_by(mutant: Mutant | None) -> str | None:
+    """The first hunter that catches it; of None, the unchanged copy, nobody must."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = copied(Path(name))
+        if mutant is not None:
+            mutate(folder, mutant)
+        for hunter in HUNTERS:
+            relevant = mutant is None or not hunter.files or mutant.file in hunter.files
+            stem = "core" if mutant is None else Path(mutant.file).stem
+            if relevant and catches(hunter, folder, stem):
+                return hunter.name
+    return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
+    parser.add_argument("--only", default="", metavar="TEXT")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N")
+    parser.add_argument("--list", action="store_true")
+    args = parser.parse_args(arguments)
+    chosen = [each for each in (*RULE, *CORE) if args.only in each.name]
+    if args.list:
+        print("\n".join(each.name for each in chosen))
+        return 0
+    if (false := caught_by(None)) is not None:
+        print(f"{false} catches the unchanged copy: nothing it says of a mutant means anything")
+        return 1
+    began = time.monotonic()
+    escaped = 0
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for mutant, who in zip(chosen, pool.map(caught_by, chosen), strict=True):
+            escaped += who is None
+            passed = time.monotonic() - began
+            print(
+                f"{mutant.file:18} {mutant.name:54} {who or 'ESCAPED':8} {passed:5.0f} s",
+                flush=True,
+            )
+    print(f"{len(chosen)} mutants, {escaped} escaped")
+    return 1 if escaped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
