@@ -14,6 +14,8 @@ Reading order:
     desk          peers' requests, answered by `consensus.serving` from the simulated store
     node          the driver of one core, with the seven promises of `consensus.types` and crash points
     adversaries   Byzantine seats: small strategies that see everything
+    liars         more of them
+    schedules     delays within the bound, drawn up against the protocol
     checkers      what must hold, computed again without the core's code
     cluster       all of it together: a storm, then healing, then everybody commits again
     trace         one line per event and effect
@@ -23,7 +25,11 @@ Reading order:
     veto          the no-veto gate: sets of members that are silent, lie or are cut off
     censorship    f colluders who never refer to a victim
     gate          both of these as one command, with its tables
+    capitals      195 states, the links between them, the floor of four hops
+    wan           latency at that scale: every member a core, or the rules as a schedule
+    fed           one core of a large committee, fed: what a member costs
+    wan_report    these three as one command
 
-To grow it: a new adversary is a class in `adversaries` and a name in `regime.STRATEGIES`; a new fault of machines or links is a
+To grow it: a new adversary is a class in `liars` and a name in `regime._strategies`; a new fault of machines or links is a
 field of the regime; a new promise is a check in `checkers`, called from `cluster`.
 """

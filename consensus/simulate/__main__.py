@@ -1,4 +1,4 @@
-"""`python -m consensus.simulate`: `veto` is the no-veto gate, anything else is for `consensus.simulate.seeds`.
+"""`python -m consensus.simulate`: `veto` (module `gate`), `wan` (module `wan_report`), or options of `consensus.simulate.seeds`.
 
 Exit status: 0 what was looked for was not found; 1 a promise broke; 2 could not be run.
 """
@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from consensus.simulate import gate, seeds
+from consensus.simulate import gate, seeds, wan_report
 from consensus.simulate.console import BadArguments
 
-COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"veto": gate.main}
+COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "veto": gate.main,
+    "wan": wan_report.main,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -36,6 +36,14 @@ def test_veto(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given == ["veto", "--members", "4,7", "--jobs", "3", "--quick", "--json"]
 
 
+def test_wan(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = handed_over(monkeypatch, "wan", "--states", "20", "--min-round-ms", "50", "--json")
+    assert given == [
+        *("wan", "--states", "20", "--rounds", "20", "--cores-up-to", "10"),
+        *("--min-round-ms", "50", "--json"),
+    ]
+
+
 def test_help_has_examples() -> None:
     result = CliRunner().invoke(build_app(), ["simulate", "veto", "--help"])
     assert result.exit_code == 0
