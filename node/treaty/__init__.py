@@ -7,6 +7,7 @@ No input or output, clock, randomness, logging or float; it imports the standard
     bodies, entries    the form of every kind; from payload bytes to the value that is judged
     derived            what comes out: the values that become records
     policy, tiers      the numbers, and which runs they make Tier 0 to 3
+    courses            schedules as step functions: overlaid, compared, limited in their steps
     rules, veto        voting arithmetic, and what one state can block
     codec, state       rows and their one spelling
     genesis, book      what the law is founded on; the open book that rules read and write
@@ -20,7 +21,8 @@ No input or output, clock, randomness, logging or float; it imports the standard
     inspections        reports of inspectors; who counts as one
     evaluations        reports of evaluators
     notes, register    short papers; parties, keys and membership
-    motions            filing rules and effects of the motions in force
+    amendments         the policy as motions leave it
+    motions            one module for each kind of motion: begin with `kind` and `train`
     law                the state machine: start here if you only want to use the room
 
 `scenario` runs published scenarios and is imported by no room; `memory_index` serves it and the tests.

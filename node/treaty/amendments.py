@@ -313,9 +313,13 @@ def changed(book: Book, param: str) -> None:
 
 
 def refresh(book: Book, param: str) -> None:
-    """Make `book.policy` say what the rows say of one parameter."""
+    """Make `book.policy` say what the rows say of one parameter *now*.
+
+    A TIGHTEN_NOW ends when the clock drops its row: in its last second motions close first, and those that
+    close before its own must not see it gone (LAW K1).
+    """
     windows = tuple(
-        Window(row.filed_at, INTEGER_MAX if row.until == NEVER else row.until, row.value)
+        Window(row.filed_at, INTEGER_MAX, row.value)
         for _, row in sorted(book.state.tightenings.items())
         if row.param == param
     )
