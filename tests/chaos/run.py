@@ -178,7 +178,9 @@ def verdict(run: Run) -> None:
     assert set(ends.values()) == {0}, f"exit statuses {ends}"
     for state, home in site.cluster.homes.items():
         text = home.log.read_text(encoding="utf-8", errors="replace")
-        assert "Traceback" not in text, f"{state}:\n{text[text.index('Traceback') :][:4000]}"
+        # A process that broke; a trace inside a log line of a node that ended in order is no such thing.
+        at = text.find("\nTraceback")
+        assert at < 0, f"{state}:\n{text[at:][:4000]}"
     found = check(
         {state: site.data(state) / "rocksdb" for state in site.states},
         {digest: promise.node for digest, promise in records.acknowledged.items()},
