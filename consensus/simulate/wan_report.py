@@ -92,7 +92,7 @@ def _row(size: int, count: int, rounds: int, cores_up_to: int, min_round_ms: int
     by_cores = size <= cores_up_to
     if by_cores:
         latencies = wan.WanCluster(matrix, crashed, parameters, rounds).measure()
-    cost = fed.cost_of(size, alive, parameters, rounds=8)
+    cost = fed.cost_alone(size, alive, parameters, rounds=8)
     floor = four_hops_ms(matrix, alive, quorum_of(size))
     link = median_link_ms(matrix)
     p50, p99 = (latencies[-(-percent * len(latencies) // 100) - 1] for percent in (50, 99))

@@ -89,6 +89,14 @@ def test_the_fed_core_commits_and_pays_for_each_member() -> None:
     assert large.cpu_ms_per_round > small.cpu_ms_per_round > 0
 
 
+def test_the_fed_core_keeps_up_where_leaders_are_crashed() -> None:
+    crashed = wan.crashed_of(10, 3)
+    alive = [index for index in range(10) if index not in crashed]
+    found = fed.cost_of(10, alive, wan.PUSH, rounds=20)
+    assert found.commits >= 5
+    assert found.decide_slot_ms > 0
+
+
 def test_the_document_has_its_keys() -> None:
     found = wan_report.examine([7], rounds=4, cores_up_to=0)
     rows = found["sizes"]["7"]
