@@ -43,6 +43,7 @@ from consensus.types import (
 
 GENESIS_MS: Final = 1_790_000_000_000
 OWN: Final = ValidatorIndex(0)
+ROUND_MS: Final = 1_000
 PAGE_BYTES: Final = 4_096
 
 
@@ -59,7 +60,7 @@ class Cost:
 
 
 class Feeder:
-    """See the module's text. All blocks of a round come within the first half of it."""
+    """See the module's text. A round takes a second, and a leader timeout more if its leader is crashed."""
 
     def __init__(self, size: int, alive: Sequence[int], parameters: Parameters) -> None:
         assert OWN in alive, f"member {OWN} is the one measured"
@@ -72,8 +73,7 @@ class Feeder:
             committee=self.committee, own=OWN, parameters=parameters, recovered=Recovered()
         )
         self._others = [ValidatorIndex(index) for index in alive if index != OWN]
-        # Long enough for a leader timeout, or where leaders are crashed this core would not keep up.
-        self._round_ms = 2 * parameters.delta_ms * parameters.timeout_deltas
+        self._timeout_ms = parameters.delta_ms * parameters.timeout_deltas
         self._now = Millis(GENESIS_MS)
         self._timer: Millis | None = None
         self._parents: list[Ref] = list(self.committee.genesis)
@@ -88,19 +88,21 @@ class Feeder:
         self._carry_out(self.core.start(self._now))
         for peer in self._others:
             self._step(PeerConnected(peer))
-        self._until(Millis(self._now + self._round_ms))
+        self._until(Millis(self._now + ROUND_MS))
 
     def play(self, round_: int) -> None:
         """One round: everybody else's block of it, spread over half a round."""
         begin = self._now
         made: list[Ref] = [] if self._own is None else [self._own]
-        gap_us = 500 * self._round_ms // len(self._others)
+        gap_us = 500 * ROUND_MS // len(self._others)
         for place, author in enumerate(self._others):
             block = self._block(author, round_)
             made.append(block.block.ref)
             self._until(Millis(begin + place * gap_us // 1_000))
             self._step(BlocksReceived(author, (block,)))
-        self._until(Millis(begin + self._round_ms))
+        leader = self.committee.leader(Round(round_))
+        silent = leader != OWN and leader not in self._others
+        self._until(Millis(begin + ROUND_MS + (self._timeout_ms if silent else 0)))
         for ref in [ref for ref in self._sizes if ref.round < round_ - 4]:
             del self._sizes[ref]
         self._parents = sorted(dict.fromkeys(made), key=lambda ref: ref.author)
