@@ -323,6 +323,13 @@ class Rest(NamedTuple):
     since: int
 
 
+class Walks(NamedTuple):
+    """Key: a state. How many of its amendments of a daily course were judged on the newest day it filed one."""
+
+    day: int  # ledger seconds div 86,400
+    judged: int
+
+
 class Inspection(NamedTuple):
     """Key: motion id. An INSPECT that was filed, for the quotas and for C28."""
 
@@ -450,6 +457,7 @@ class State:
         self.standards = Table("standard", Standard, changed)
         self.deployments = Table("deployment", Deployment, changed)
         self.rests = Table("rest", Rest, changed)
+        self.walks = Table("walk", Walks, changed)
         self.inspections = Table("inspect", Inspection, changed)
         self.suspensions = Table("suspension", Suspension, changed)
         self.named = Table("named", Named, changed)

@@ -23,12 +23,13 @@ from node.treaty.motions.kind import (
     require_states,
     subject_states,
 )
-from node.treaty.policy import PARAMS, Generator, Schedule, beyond_limits
+from node.treaty.policy import DAY, PARAMS, Generator, Schedule, beyond_limits
 from node.treaty.rules import SHARES
-from node.treaty.state import NEVER, Amendment, Motion
+from node.treaty.state import NEVER, Amendment, Motion, Walks
 
 ENTRENCHED: Final = frozenset({"accession", "append_only", "right_of_reply", "equal_access"})
 LOOSENING_STATES_MIN: Final = 3
+WALKS_A_DAY_MAX: Final = 8  # amendments with daily steps judged for one filer in a ledger day
 
 
 def _file(book: Book, entry: Entry, body: pb.Amend) -> Accepted:
@@ -39,7 +40,7 @@ def _file(book: Book, entry: Entry, body: pb.Amend) -> Accepted:
     if body.HasField("rule"):
         param, row = f"{amendments.RULE_PREFIX}{name}", _rule_change(book, body)
     else:
-        param, row = name, _value_change(book, body)
+        param, row = name, _value_change(book, entry.parsed.author, body)
     if row.loosens:
         require_role(book, entry, "state")
         require_states(book, entry, LOOSENING_STATES_MIN)
@@ -93,11 +94,31 @@ def _rule_change(book: Book, body: pb.Amend) -> Amendment:
     return _row(book, ((body.num, body.den),), loosens=True)
 
 
-def _value_change(book: Book, body: pb.Amend) -> Amendment:
+def _value_change(book: Book, filer: str, body: pb.Amend) -> Amendment:
     known_param(body.param)
     shape = _shape(body)
+    if any(
+        isinstance(part, Generator) for _, part in (*shape, *amendments.known(book, body.param))
+    ):
+        _require_walks_left(book, filer)
     packed = amendments.packed(shape)
     return _row(book, packed, loosens=amendments.loosens(book, body.param, shape))
+
+
+def _require_walks_left(book: Book, filer: str) -> None:
+    """Refuses QUOTA: comparing a century of daily steps takes every node some 60 ms.
+
+    A block full of such motions would hold all others up for two minutes: one state's veto by labour. So
+    they are counted when they are judged, whatever the verdict, by ledger day.
+    """
+    day = book.now // DAY
+    row = book.state.walks.get(filer)
+    judged = row.judged if row is not None and row.day == day else 0
+    if judged >= WALKS_A_DAY_MAX:
+        raise Refused(
+            Code.QUOTA, f"{filer} had {judged} amendments with daily steps judged on this day"
+        )
+    book.state.walks.put(filer, Walks(day, judged + 1))
 
 
 def _row(
