@@ -32,7 +32,7 @@ from node.api.http import LogFiles
 from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
 from node.api.server import ClientServer
-from node.engine.dag import PACES, DagEngine, EngineParts, PeerLink
+from node.engine.dag import DagEngine, EngineParts, PeerLink, pace_of
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
 from node.ledger.errors import LedgerError, MalformedGenesis
@@ -519,7 +519,7 @@ def build_engine(parts: Parts) -> Engine:
             own=prepared.own,
             keys=prepared.keys,
             listen_peer=prepared.settings.listen.peer,
-            pace=PACES[prepared.settings.pace.profile],
+            pace=pace_of(prepared.settings.pace.profile, len(prepared.genesis.members)),
             store=parts.store,
             sign_state=parts.sign_state,
             pool=parts.pool,

@@ -17,7 +17,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
@@ -94,8 +94,7 @@ from node.telemetry import Metrics, event
 EPOCH: Final = 0  # epochs change from the next protocol step on (SPEC 14)
 REJECT_POINTS: Final = 10.0
 FRAMES_REMEMBERED: Final = 8
-WAN_PACE: Final = Parameters()
-PACES: Final = {"wan": WAN_PACE, "drill": LOCAL_PACE}
+PUSH_VALIDATORS_MAX: Final = 30  # Push costs n times the traffic (SPEC 5)
 _log = logging.getLogger("foedus.engine")
 
 
@@ -509,6 +508,17 @@ class DagEngine:
                 show_size = partial(self._gossip.newest_of, index)
                 cosigned.labels(member.state).set_function(show_size)
         show("foedus_commits_waiting", "Commits that wait for the law.", lambda: len(self._applier))
+
+
+def pace_of(profile: str, validators: int) -> Parameters:
+    """The pace of `pace.profile`: between states Push, above PUSH_VALIDATORS_MAX Lazy-Push (3 and 8 delta, SPEC 5)."""
+    if profile == "drill":
+        return LOCAL_PACE
+    assert profile == "wan", f"pace.profile={profile!r}: settings know wan and drill"
+    push = Parameters()
+    if validators <= PUSH_VALIDATORS_MAX:
+        return push
+    return replace(push, timeout_deltas=8, history_delay_ms=3 * push.delta_ms)
 
 
 def committee_of(genesis: Genesis, chain_id: bytes) -> Committee:
