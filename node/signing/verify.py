@@ -1,11 +1,11 @@
-"""Checking signatures: one rule, one library, off the event loop, each result remembered.
+"""Checking signatures: one rule, one library, batches off the event loop, each result remembered.
 
 The rule (FORMATS 11) is libsodium's: S < L; A and R canonical and not of small order; the cofactorless equation. It
 decides what the ledger holds, so no other library judges Ed25519 here: two of them disagree on edge cases and would
 split the network. ML-DSA-44 lines are checked by `cryptography`; no consensus depends on them.
 
-libsodium runs without Python's lock, so batches go over threads: that pays where a core is free for them. A result is remembered
-under (entry hash, key): never under the entry alone, or a rotated key would pass by cache (RULINGS R71).
+libsodium runs without Python's lock, so batches go over threads: that pays where a core is free for them (decision 0094).
+A result is remembered under (entry hash, key): never under the entry alone, or a rotated key would pass by cache (RULINGS R71).
 """
 
 import asyncio
