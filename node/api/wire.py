@@ -15,8 +15,8 @@ from node.log.errors import MalformedStatement
 from node.storage.errors import StoreDamaged
 from node.telemetry import resident_bytes
 from node.treaty.derived import VetoCheck
-from node.treaty.entries import parse_entry
 from node.treaty.errors import MalformedContent
+from node.treaty.parsing import parse_entry
 
 _PUBLIC_CLASS: Final = "P"
 _STATES: Final = {

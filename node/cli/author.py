@@ -22,7 +22,7 @@ from node.cli.outbox import MemoryOutbox, Outbox, Tip
 from node.cli.statements import VOTE, Draft, content_bytes
 from node.signing.keys import AgencyKeys, SigningKey
 from node.signing.statements import entry_hash, sign_endorsement, sign_entry
-from node.treaty.entries import header_subject, parse_content
+from node.treaty.parsing import header_subject, parse_content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,9 @@ from node.log.errors import MalformedStatement
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.signing.statements import FIRST_PREV, entry_hash
 from node.treaty.bodies import is_name
-from node.treaty.entries import ParsedEntry, parse_entry
+from node.treaty.entries import ParsedEntry
 from node.treaty.errors import MalformedContent
+from node.treaty.parsing import parse_entry
 
 _MAGIC: Final = "foedus-outbox/1"
 _TIP_BYTES_MAX: Final = 1024

@@ -20,8 +20,8 @@ from google.protobuf.message import Message
 from foedus.v1 import content_pb2 as pb
 from node.cli.errors import MalformedDraft
 from node.log.errors import shown
-from node.treaty.entries import CONTENT_VERSION, KIND_NAMES, parse_content
 from node.treaty.errors import MalformedContent
+from node.treaty.parsing import CONTENT_VERSION, KIND_NAMES, parse_content
 
 DRAFT_BYTES_MAX: Final = 1 << 20
 INTEGER_MAX: Final = (1 << 53) - 1

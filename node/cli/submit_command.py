@@ -50,7 +50,7 @@ from node.log.policy import parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import JsonOption, Report, reporting
 from node.signing.statements import entry_hash
-from node.treaty.entries import header_subject, parse_content
+from node.treaty.parsing import header_subject, parse_content
 
 _ENTRY_FIRST_BYTE: Final = 0xD2
 ENDORSEMENT_BYTES_MAX: Final = 1024

@@ -38,8 +38,8 @@ from node.settings import (
 )
 from node.signing.errors import SigningError
 from node.signing.keys import PUBLIC_KEY_BYTES, check_public_key
-from node.treaty.bodies import USAGE_CLASSES
 from node.treaty.chips import CHIP_TYPES
+from node.treaty.statements.usage import USAGE_CLASSES
 
 FILE_NAME: Final = "intake.toml"
 FILE_BYTES_MAX: Final = 16 * 1024 * 1024  # some 50,000 devices

@@ -22,9 +22,10 @@ from node.log.tiles import ENTRY_BYTES_MAX
 from node.signing.errors import WeakKey
 from node.signing.keys import check_public_key
 from node.signing.verify import SignatureCheck, verify_ed25519
-from node.treaty.entries import ParsedEntry, parse_entry
+from node.treaty.entries import ParsedEntry
 from node.treaty.errors import MalformedContent
 from node.treaty.law import RegisteredKey
+from node.treaty.parsing import parse_entry
 
 SIGNATURE_CODE: Final = (
     "SIGNATURE"  # a bad signature: not in the law's list, counted beside its codes (R26)

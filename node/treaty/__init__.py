@@ -4,25 +4,27 @@ No input or output, clock, randomness, logging or float; it imports the standard
 `foedus.v1` (with protobuf's run-time part). Read in this order:
 
     errors, codes      the one parse error; why an entry is refused
-    bodies, entries    the form of every kind; from payload bytes to the value that is judged
+    bodies, entries    what the form of a kind says; entries as values
     derived            what comes out: the values that become records
     policy, tiers      the numbers, and which runs they make Tier 0 to 3
     courses            schedules as step functions: overlaid, compared, limited in their steps
     rules, veto        voting arithmetic, and what one state can block
     codec, state       rows and their one spelling
     genesis, book      what the law is founded on; the open book that rules read and write
+    kinds              what a kind of statement is
     filing, ballots    who may say what; motions opened, voted on, closed
     cases              findings, replies, BREACH
     lives              a run's status, and halts
     scores, runs       evaluations as rows; training runs with C14 and C15
-    chips, duties      chip types and batches; C28, what is owed and overdue
-    reports            facilities and reports with C02 and C07
-    stocks, custody    counts with C03 and C29; the way of chips with C04
-    inspections        reports of inspectors; who counts as one
-    evaluations        reports of evaluators
-    notes, register    short papers; parties, keys and membership
+    chips, stocks      approved chip types; chips counted at a site
+    duties, reports    C28, what is owed and overdue; sites that owe reports, C02
+    inspections        who counts as an inspector
+    register           parties, keys and membership
     amendments         the policy as motions leave it
+    statements         one module for each kind of statement, with its checks: begin with `facility` and `usage`
     motions            one module for each kind of motion: begin with `kind` and `train`
+    first_law          what the schema was under law 1
+    parsing            from payload bytes to the value that is judged
     law                the state machine: start here if you only want to use the room
 
 `scenario` runs published scenarios and is imported by no room; `memory_index` serves it and the tests.

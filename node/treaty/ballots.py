@@ -8,11 +8,13 @@ import hashlib
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty.bodies import Form
 from node.treaty.book import RANK_MOTION, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.derived import Decision, MotionOpened
 from node.treaty.entries import Entry
 from node.treaty.filing import require_past
+from node.treaty.kinds import Kind
 from node.treaty.rules import (
     PANEL_SEATS_MAX,
     Counts,
@@ -270,3 +272,15 @@ def close_motion(
     )
     book.state.motions.drop(motion_id)
     book.state.closed.put(motion_id, Closed(motion.kind, outcome, book.now))
+
+
+VOTE: Final = Kind(
+    form=Form(
+        required=("motion",),
+        enums=("choice",),
+        texts=("motion",),
+        hashes=("reason_hash", "mandate_ref"),
+    ),
+    take=cast_vote,
+    speaks_of="motion",
+)

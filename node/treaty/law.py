@@ -21,18 +21,13 @@ from node.treaty import (
     amendments,
     ballots,
     cases,
-    chips,
-    custody,
     duties,
-    evaluations,
-    inspections,
     lives,
     motions,
-    notes,
     register,
     reports,
     runs,
-    stocks,
+    statements,
 )
 from node.treaty.book import (
     RANK_DUTY,
@@ -46,28 +41,16 @@ from node.treaty.book import (
 )
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
-from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex, ParsedEntry
+from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
+from node.treaty.first_law import was_unknown
 from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
 from node.treaty.state import NEVER, Chain
+from node.treaty.statements import custody
 from node.treaty.veto import veto_check
 
-_STATEMENTS: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
-    "identity": register.take_identity,
-    "instrument": register.take_instrument,
-    "facility": reports.take_facility,
-    "usage": reports.take_usage,
-    "energy": reports.take_energy,
-    "run": runs.take_run,
-    "note": notes.take_note,
-    "chip_type": chips.take_chip_type,
-    "chip_batch": chips.take_chip_batch,
-    "custody": custody.take_custody,
-    "inventory": stocks.take_inventory,
-    "eval": evaluations.take_eval,
-    "inspection": inspections.take_inspection,
-    "vote": ballots.cast_vote,
-}
-_RULES: Final = _STATEMENTS | motions.FILERS
+_RULES: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
+    name: kind.take for name, kind in statements.KINDS.items()
+} | motions.FILERS
 
 
 class RegisteredKey(NamedTuple):
@@ -254,8 +237,8 @@ class Law:
         parsed = entry.parsed
         if parsed.ledger != book.genesis.chain_id:
             return Code.SCHEMA, "signed for another ledger"
-        if book.is_first_law and any("/" in name for name in _named_barely(parsed)):
-            return Code.SCHEMA, "law 1 knows chip types and evaluated models by bare names"
+        if book.is_first_law and (unknown := was_unknown(parsed)):
+            return Code.SCHEMA, unknown
         key = register.key_in_force(book, parsed.author, entry.kid)
         wanted = register.VOTE if parsed.kind == "vote" else register.AUTHOR
         if key is None or key.purpose != wanted:
@@ -352,13 +335,6 @@ class Law:
     def members(self) -> Mapping[str, str]:
         """State -> MEMBER, SUSPENDED, WITHDRAWING or LEFT, in ascending order."""
         return {state: row.status for state, row in sorted(self._book.state.members.items())}
-
-
-def _named_barely(parsed: ParsedEntry) -> tuple[str, ...]:
-    """What had to be a bare name before a party could speak of another's chip type or model."""
-    if parsed.kind == "eval":
-        return (parsed.body.model,)
-    return (getattr(parsed.body, "chip_type", ""),)
 
 
 def _facts(book: Book, entry: Entry, topic: str, code: str) -> EntryFacts:

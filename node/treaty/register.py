@@ -16,15 +16,9 @@ from node.treaty.book import (
     RANK_LAPSE,
     RANK_VETO_CHECK,
     VETO_CHECK_DUE,
-    Accepted,
     Book,
-    Refused,
 )
-from node.treaty.codes import Code
 from node.treaty.duties import owe_meeting
-from node.treaty.entries import Entry
-from node.treaty.filing import is_filing_state, require_past
-from node.treaty.rules import k_of, trigger_of
 from node.treaty.state import Appointment, Counter, Key, KeyOwner, Member, Party
 from node.treaty.veto import veto_check
 
@@ -43,7 +37,7 @@ VOTE: Final = "vote"
 ROTATED: Final = "rotated"
 NODE: Final = "node"  # a key of a member's node: held so that no party takes it
 
-_ROLES: Final = {
+ROLES: Final = {
     pb.PARTY_ROLE_OPERATOR: "operator",
     pb.PARTY_ROLE_INSPECTOR: "inspector",
     pb.PARTY_ROLE_EVALUATOR: "evaluator",
@@ -52,7 +46,7 @@ _ROLES: Final = {
     pb.PARTY_ROLE_SECRETARIAT: "secretariat",
     pb.PARTY_ROLE_STATE: "state",
 }
-_PURPOSES: Final = {pb.KEY_PURPOSE_AUTHOR: AUTHOR, pb.KEY_PURPOSE_VOTE: VOTE}
+PURPOSES: Final = {pb.KEY_PURPOSE_AUTHOR: AUTHOR, pb.KEY_PURPOSE_VOTE: VOTE}
 
 
 def kid_of(public_key: bytes) -> bytes:
@@ -78,11 +72,11 @@ def found(book: Book) -> None:
             _found_key(book, party.party, party.vote_key, VOTE)
         if party.role in {"inspector", "evaluator"}:
             book.state.appointments.put(f"{party.role}/{party.party}", Appointment(""))
-    _membership_changed(book)
+    membership_changed(book)
     owe_meeting(book)
 
 
-def _membership_changed(book: Book) -> None:
+def membership_changed(book: Book) -> None:
     """What one state can block is computed anew and recorded (MODEL 7), by the clock's next look."""
     book.ask_veto_check()
     counters = book.state.counters
@@ -146,7 +140,7 @@ def show_veto_check(book: Book) -> None:
 
 
 def _found_party(book: Book, name: str, row: Party) -> None:
-    if not is_name(name) or row.role not in _ROLES.values():
+    if not is_name(name) or row.role not in ROLES.values():
         raise ValueError(f"genesis party {name!r} of role {row.role!r}: no such name or role")
     if row.role != "secretariat" and row.state not in book.genesis.states:
         raise ValueError(f"genesis party {name}: {row.state} is not on the list of states")
@@ -175,67 +169,7 @@ def key_in_force(book: Book, author: str, kid: bytes) -> Key | None:
     return row if row is not None and row.purpose in {AUTHOR, VOTE} else None
 
 
-def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
-    """Register a party, or give a known one new keys."""
-    role = _ROLES[body.role]
-    owners = tuple(sorted(body.owners))
-    for owner in owners:
-        if owner not in book.state.parties:
-            raise Refused(Code.UNKNOWN_REF, f"no party {owner}")
-    if body.state not in book.genesis.states:
-        raise Refused(Code.UNKNOWN_REF, f"{body.state} is no state of the genesis list")
-    known = book.state.parties.get(body.party)
-    purposes = {_PURPOSES[key.purpose] for key in body.keys}
-    if known is None:
-        _may_register(book, entry, body, role)
-        if AUTHOR not in purposes or (VOTE in purposes) != (role == "state"):
-            raise Refused(Code.EVIDENCE, "a party needs an author key, a state a vote key too")
-    else:
-        _may_rekey(book, entry, body.party, known)
-        if (role, body.state, owners) != (known.role, known.state, known.owners):
-            raise Refused(Code.STANDING, f"{body.party} is {known.role} of {known.state}")
-    for key in body.keys:
-        if kid_of(key.ed25519).hex() in book.state.key_owners:
-            raise Refused(Code.REPEATED, "a key whose id is already registered")
-    require_past(book, entry)
-    if known is None:
-        book.state.parties.put(body.party, Party(role, body.state, owners))
-    for key in body.keys:
-        _rotate(book, body.party, key.ed25519, _PURPOSES[key.purpose])
-    return Accepted(f"identity:{body.party}")
-
-
-def _may_register(book: Book, entry: Entry, body: pb.Identity, role: str) -> None:
-    author = entry.parsed.author
-    if role == "secretariat" or not is_filing_state(book, author):
-        raise Refused(Code.FILER, f"{author} may not register a {role}")
-    if role == "state" and body.party != body.state:
-        raise Refused(Code.STANDING, "a state's party id is its code")
-    if author == body.state:
-        return
-    others = _members_behind(book, entry) - {body.state}
-    needed = min(trigger_of(book.membership()), max(book.membership() - 1, 1))
-    if len(others) < needed:
-        raise Refused(Code.SIGNERS, f"{len(others)} of {needed} other members stand behind this")
-
-
-def _may_rekey(book: Book, entry: Entry, party: str, known: Party) -> None:
-    if entry.parsed.author == party:
-        return  # signed by its old key
-    if not is_filing_state(book, entry.parsed.author):
-        raise Refused(Code.FILER, f"{entry.parsed.author} may not replace keys of {party}")
-    others = _members_behind(book, entry) - {known.state}
-    needed = k_of(book.membership()) + 1
-    if len(others) < needed:
-        raise Refused(Code.SIGNERS, f"{len(others)} of {needed} other members stand behind this")
-
-
-def _members_behind(book: Book, entry: Entry) -> set[str]:
-    signers = (entry.parsed.author, *entry.endorsers)
-    return {state for state in signers if is_filing_state(book, state)}
-
-
-def _rotate(book: Book, party: str, public_key: bytes, purpose: str) -> None:
+def rotate(book: Book, party: str, public_key: bytes, purpose: str) -> None:
     for name, row in list(_keys_of(book, party)):
         if row.purpose == purpose:
             book.state.keys.put(name, row._replace(purpose=ROTATED))
@@ -247,41 +181,6 @@ def _keys_of(book: Book, party: str) -> list[tuple[str, Key]]:
     return [(name, row) for name, row in book.state.keys.items() if name.startswith(prefix)]
 
 
-def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
-    """Sign, join or leave the treaty. Refuses FILER, ATTESTATION, INSTRUMENT (LAW K28)."""
-    state = entry.parsed.author
-    if book.state.parties[state].role != "state":
-        raise Refused(Code.FILER, f"{state} is no state")
-    member = book.state.members.get(state)
-    bound = member is not None and member.status != "LEFT"
-    if body.type in {pb.INSTRUMENT_TYPE_RATIFY, pb.INSTRUMENT_TYPE_ACCEDE}:
-        attesting = set(body.attested_by) & set(entry.endorsers) - {state}
-        attesting = {other for other in attesting if is_filing_state(book, other)}
-        needed = min(trigger_of(book.membership()), book.membership())
-        if not bound and len(attesting) < needed:
-            raise Refused(Code.ATTESTATION, f"{len(attesting)} of {needed} members attest the key")
-        if bound:
-            raise Refused(Code.INSTRUMENT, f"{state} is already bound")
-        require_past(book, entry)
-        book.state.members.put(state, Member("MEMBER", book.now))
-        _membership_changed(book)
-    elif body.type == pb.INSTRUMENT_TYPE_WITHDRAW:
-        suspended = book.state.suspensions.get(state)
-        status = suspended.status if suspended else member.status if member else ""
-        if status != "MEMBER":
-            raise Refused(Code.INSTRUMENT, f"{state} has no instrument to withdraw")
-        require_past(book, entry)
-        if suspended:
-            row = suspended._replace(status="WITHDRAWING", since=book.now)
-            book.state.suspensions.put(state, row)
-        else:
-            book.state.members.put(state, Member("WITHDRAWING", book.now))
-        book.schedule(book.now + WITHDRAWAL_S, RANK_LAPSE, "leave", state)
-    else:
-        require_past(book, entry)
-    return Accepted(f"instrument:{state}")
-
-
 def leave(book: Book, state: str) -> None:
     """A year after its notice a withdrawing state has left."""
     suspended = book.state.suspensions.get(state)
@@ -290,4 +189,4 @@ def leave(book: Book, state: str) -> None:
         if suspended:
             book.state.suspensions.drop(state)
         book.state.members.put(state, Member("LEFT", book.now))
-        _membership_changed(book)
+        membership_changed(book)

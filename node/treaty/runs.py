@@ -1,172 +1,26 @@
-"""Training runs: PLANNED -> SUBMITTED -> REFUSED or APPROVED -> RUNNING <-> HALTED -> ENDED (MODEL 9).
+"""Training runs as their reports and approvals leave them (MODEL 9): PLANNED -> SUBMITTED -> REFUSED or APPROVED -> RUNNING ...
 
-With them what is judged at every report: the tier (LAW K17, K36), the budget (C14) and the sum over
-runs that belong together (C15). No path leads to RUNNING but Tier 0 or a valid approval.
+Here stands what is judged at every report: the tier (LAW K17, K36), the budget (C14) and the sum over runs that belong
+together (C15); and what a decision makes of a run. The statement itself is in `statements.run`.
 """
 
 from typing import Final
 
-from foedus.v1 import content_pb2 as pb
-from node.treaty.book import RANK_LAPSE, Accepted, Book, Group, Refused
+from node.treaty.book import RANK_LAPSE, Book, Group
 from node.treaty.cases import raise_finding
-from node.treaty.codes import Code
-from node.treaty.entries import Entry
-from node.treaty.filing import countersigned, operator_of, require_past
 from node.treaty.lives import (
     HALT_SEVERITY,
     TIER_WITH_OVERSIGHT,
     emit_step,
     enter,
     halt,
-    halts_at,
     watch_progress,
 )
 from node.treaty.scores import over_cap_states
-from node.treaty.state import NEVER, Life, Model, Plan
+from node.treaty.state import NEVER, Life, Plan
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
 BUDGET_TOLERANCE_BP: Final = 200  # C14: 2 % above the plan
-# A plan reads all its ancestors once. Real lineages have a handful; without a limit one operator could
-# make every node walk as many rows as it has ever planned runs, again and again.
-ANCESTORS_MAX: Final = 1_024
-_UNTIL_APPROVED: Final = frozenset({"PLANNED", "SUBMITTED", "REFUSED", "APPROVED"})
-
-
-def take_run(book: Book, entry: Entry, body: pb.Run) -> Accepted:
-    """Judge a run statement of any phase."""
-    run = book.qualified(entry.parsed.author, body.run)
-    if body.phase == pb.RUN_PHASE_PLAN:
-        return _plan(book, entry, body, run)
-    plan = book.state.plans.get(run)
-    if plan is None:
-        raise Refused(Code.UNKNOWN_REF, f"no run {run}")
-    uncountersigned = countersigned(book, entry, operator_of(book, entry))
-    if plan.operator != entry.parsed.author:
-        raise Refused(Code.STANDING, f"{run} is {plan.operator}'s")
-    if body.phase == pb.RUN_PHASE_START:
-        _start(book, entry, run, plan)
-    else:
-        _report(book, entry, body, run, plan)
-    return Accepted(f"run:{run}", uncountersigned)
-
-
-def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
-    state = book.state
-    author = entry.parsed.author
-    parents = tuple(sorted({book.qualified(author, parent) for parent in body.parents}))
-    for parent in parents:
-        if parent not in state.plans:
-            raise Refused(Code.UNKNOWN_REF, f"no run {parent}")
-    sites = tuple(sorted({book.qualified(author, site) for site in body.sites}))
-    for site in sites:
-        if site not in state.facilities:
-            raise Refused(Code.UNKNOWN_REF, f"no facility {site}")
-    operator_state = operator_of(book, entry)
-    uncountersigned = countersigned(book, entry, operator_state)
-    if not run.startswith(f"{author}/") and book.genesis.qualified_ids:
-        raise Refused(Code.STANDING, f"{run} is not under {author}'s own name")
-    ancestors = _ancestors(book, parents)
-    if len(ancestors) > ANCESTORS_MAX:
-        raise Refused(Code.HARD_LIMIT, f"more than {ANCESTORS_MAX} ancestors")
-    if run in state.plans:
-        raise Refused(Code.RUN_STATE, f"{run} is already planned")
-    model = book.qualified(author, body.model)
-    if model in state.models:
-        raise Refused(Code.REPEATED, f"model {model} is already declared")
-    require_past(book, entry)
-    own_owners = book.owner_closure(author)
-    joined = tuple(
-        parent
-        for parent in parents
-        if own_owners & book.owner_closure(state.plans[parent].operator)
-        or state.plans[parent].operator in entry.endorsers
-    )
-    plan = Plan(
-        entry=entry.entry_hash,
-        operator=author,
-        state=operator_state,
-        model=model,
-        params_total=body.params_total,
-        pflop_plan=body.pflop_plan,
-        parents=parents,
-        joined=joined,
-        forecast_bp=body.forecast_bp,
-        code_hash=body.code_hash,
-        doc_root=body.doc_root,
-        sites=sites,
-        gates=tuple(gates_at(book.policy, book.now)),
-    )
-    state.plans.put(run, plan)
-    book.index_plan(run, plan, done=0)
-    state.models.put(model, Model(run))
-    life = Life(
-        status="PLANNED",
-        tier=-1,  # not weighed yet
-        gates=(),
-        own=body.pflop_plan,
-        lineage=body.pflop_plan + sum(state.lives[one].own for one in ancestors),
-        approved=0,
-        until=NEVER,
-        motion="",
-        inspectors=(),
-        limits=(),
-        reported=0,
-        used=0,
-        started_at=NEVER,
-        last_at=book.now,
-        ended_at=NEVER,
-        refused_at=NEVER,
-        halted_done=-1,
-        halts=halts_at(book, sites),
-    )
-    state.lives.put(run, life)
-    weigh(book, run)
-    return Accepted(f"run:{run}", uncountersigned)
-
-
-def _start(book: Book, entry: Entry, run: str, plan: Plan) -> None:
-    weigh(book, run)  # schedules of the policy may have moved a gate since the plan
-    life = book.state.lives[run]
-    if life.status not in _UNTIL_APPROVED or life.halts:
-        raise Refused(Code.RUN_STATE, f"{run} is {life.status}, halted by {len(life.halts)}")
-    if life.tier > 0 and (life.status != "APPROVED" or life.approved < life.tier):
-        raise Refused(Code.NOT_APPROVED, f"{run} is tier {life.tier} and {life.status}")
-    require_past(book, entry)
-    life = life._replace(
-        status="RUNNING",
-        limits=tuple(_gates(book, plan, life)),
-        started_at=book.now,
-        last_at=book.now,
-    )
-    book.state.lives.put(run, life)
-    emit_step(book, run, life)
-    watch_progress(book, run, life)
-    look_for_splitting(book, run)
-
-
-def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> None:
-    """`progress` or `end`."""
-    life = book.state.lives[run]
-    if life.status not in {"RUNNING", "HALTED"}:
-        raise Refused(Code.RUN_STATE, f"{run} is {life.status}")
-    require_past(book, entry)
-    before = done_of(life)
-    life = life._replace(reported=body.pflop_done, last_at=book.now)
-    if body.phase == pb.RUN_PHASE_END:
-        life = life._replace(status="ENDED", ended_at=book.now)
-    book.state.lives.put(run, life)
-    if body.phase == pb.RUN_PHASE_END:
-        emit_step(book, run, life)
-    elif life.status == "RUNNING":
-        watch_progress(book, run, life)
-    if body.code_hash and plan.code_hash and body.code_hash != plan.code_hash:
-        _over_budget(book, run, plan, life, 3, (), (entry.entry_hash,))
-    if body.phase == pb.RUN_PHASE_END and life.tier >= TIER_WITH_OVERSIGHT:
-        share = book.value("oversight_bp")
-        if body.oversight_pflop * 10_000 < plan.pflop_plan * share:
-            numbers = (("oversight_pflop", body.oversight_pflop), ("oversight_bp", share))
-            _over_budget(book, run, plan, life, 3, numbers, (entry.entry_hash,))
-    _done_changed(book, run, plan, before, entry.entry_hash)
 
 
 def add_usage(book: Book, run: str, pflop: int, starts_at: int, entry_hash: bytes) -> None:
@@ -177,28 +31,28 @@ def add_usage(book: Book, run: str, pflop: int, starts_at: int, entry_hash: byte
     book.state.lives.put(run, life)
     if life.ended_at != NEVER and starts_at > life.ended_at:  # K39
         numbers = (("period_start", starts_at), ("ended_at", life.ended_at))
-        _over_budget(book, run, plan, life, 4, numbers, (entry_hash,))
-    _done_changed(book, run, plan, before, entry_hash)
+        over_budget(book, run, plan, life, 4, numbers, (entry_hash,))
+    done_changed(book, run, plan, before, entry_hash)
 
 
-def _done_changed(book: Book, run: str, plan: Plan, before: int, entry_hash: bytes) -> None:
+def done_changed(book: Book, run: str, plan: Plan, before: int, entry_hash: bytes) -> None:
     life = book.state.lives[run]
     done = done_of(life)
     if done != before:
         book.add_done(run, done - before)
     numbers = (("done_pflop", done), ("plan_pflop", plan.pflop_plan))
     if done * 10_000 > plan.pflop_plan * (10_000 + BUDGET_TOLERANCE_BP):
-        _over_budget(book, run, plan, life, 3, numbers, (entry_hash,))
+        over_budget(book, run, plan, life, 3, numbers, (entry_hash,))
     if life.status == "HALTED":
         if life.halted_done < 0:  # K39: the first report after a halt may still bring its past
             book.state.lives.put(run, life._replace(halted_done=done))
         elif done > before:
-            _over_budget(book, run, plan, life, 4, numbers, (entry_hash,))
+            over_budget(book, run, plan, life, 4, numbers, (entry_hash,))
     weigh(book, run)
     look_for_splitting(book, run)
 
 
-def _over_budget(
+def over_budget(
     book: Book,
     run: str,
     plan: Plan,
@@ -231,7 +85,7 @@ def progress_due(book: Book, run: str) -> None:
         watch_progress(book, run, life)
         return
     numbers = (("last_report_at", life.last_at), ("progress_s", book.value("progress")))
-    _over_budget(book, run, book.state.plans[run], life, 3, numbers, ())
+    over_budget(book, run, book.state.plans[run], life, 3, numbers, ())
 
 
 def done_of(life: Life) -> int:
@@ -244,7 +98,7 @@ def _own(plan: Plan, life: Life) -> int:
     return done if life.ended_at != NEVER else max(plan.pflop_plan, done)
 
 
-def _gates(book: Book, plan: Plan, life: Life) -> Gates:
+def gates_for(book: Book, plan: Plan, life: Life) -> Gates:
     if life.limits:
         return Gates._make(life.limits)
     return safer_gates(Gates._make(plan.gates), gates_at(book.policy, book.now))
@@ -252,7 +106,7 @@ def _gates(book: Book, plan: Plan, life: Life) -> Gates:
 
 def gates_of(book: Book, run: str) -> Gates:
     """The thresholds that bind this run now."""
-    return _gates(book, book.state.plans[run], book.state.lives[run])
+    return gates_for(book, book.state.plans[run], book.state.lives[run])
 
 
 def weigh(book: Book, run: str) -> None:
@@ -275,7 +129,7 @@ def weigh(book: Book, run: str) -> None:
 
 def _weigh_one(book: Book, run: str, lineage: int) -> None:
     plan, life = book.state.plans[run], book.state.lives[run]
-    gates = _gates(book, plan, life)
+    gates = gates_for(book, plan, life)
     tier = tier_of_run(
         gates,
         params_total=plan.params_total,
@@ -315,19 +169,7 @@ def _enter_tier(book: Book, run: str, plan: Plan, life: Life, tier: Tier, lineag
         emit_step(book, run, life)
     if above_approval and life.started_at != NEVER:  # unapproved from this entry on (MODEL 8)
         numbers = (("tier", tier.tier), ("lineage_pflop", lineage))
-        _over_budget(book, run, plan, life, 4, numbers, ())
-
-
-def _ancestors(book: Book, parents: tuple[str, ...]) -> set[str]:
-    """The parents and all their ancestors; stops once there are too many."""
-    seen = set(parents)
-    ahead = list(seen)
-    while ahead and len(seen) <= ANCESTORS_MAX:
-        for parent in book.state.plans[ahead.pop()].parents:
-            if parent not in seen:
-                seen.add(parent)
-                ahead.append(parent)
-    return seen
+        over_budget(book, run, plan, life, 4, numbers, ())
 
 
 def submitted(book: Book, run: str, motion: str) -> None:

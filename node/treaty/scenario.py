@@ -18,11 +18,12 @@ from node.treaty import ballots
 from node.treaty.cases import UNDECIDED
 from node.treaty.codes import Code
 from node.treaty.derived import Decision, Finding, FindingEnded, MotionOpened, PolicyStep
-from node.treaty.entries import NO_PREVIOUS, Entry, parse_entry
+from node.treaty.entries import NO_PREVIOUS, Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.genesis import LAW_VERSION, FoundingMember, FoundingParty, GenesisFacts
 from node.treaty.law import Law
 from node.treaty.memory_index import MemoryIndex
+from node.treaty.parsing import parse_entry
 from node.treaty.register import kid_of
 from node.treaty.rules import one_state_could_change
 from node.treaty.state import Motion

@@ -41,7 +41,8 @@ from node.settings import LogSettings
 from node.signing.keys import Role, SigningKey
 from node.signing.keystore import write_agency_keys
 from node.signing.statements import entry_hash
-from node.treaty.entries import ParsedEntry, parse_entry
+from node.treaty.entries import ParsedEntry
+from node.treaty.parsing import parse_entry
 from tests.e2e.cluster import (
     CHEAP_KDF,
     PASSPHRASE,

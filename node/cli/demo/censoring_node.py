@@ -16,8 +16,8 @@ from node.ledger.mempool import Mempool
 from node.log.cose import parse_statement
 from node.log.errors import MalformedStatement
 from node.main import Engine, Parts, build_engine, main
-from node.treaty.entries import parse_entry
 from node.treaty.errors import MalformedContent
+from node.treaty.parsing import parse_entry
 
 MOTION: Final = "BREACH:"
 

@@ -7,14 +7,17 @@ of the rule table may only rise, and only where no single state could then block
 motion changes.
 """
 
-from typing import Final
+import itertools
+from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty import amendments
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import INTEGER_LIMIT, Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
+from node.treaty.errors import MalformedContent
 from node.treaty.filing import require_past, require_role
 from node.treaty.motions.kind import (
     Force,
@@ -216,7 +219,51 @@ def _effect(book: Book, motion_id: str, _motion: Motion, outcome: str) -> None:
         book.state.amendments.drop(motion_id)
 
 
+GENERATOR_EVERY_MIN_S: Final = 86_400  # LAW section 5
+
+
+_GENERATOR_FIELDS: Final = ("t0", "v0", "step", "mul_ppm", "every_s", "clamp_lo", "clamp_hi")
+
+
+def _amend_shape(body: Any) -> None:
+    values = [part for part in ("value", "generator", "rule") if body.HasField(part)]
+    if len(values) + bool(body.schedule) != 1:
+        raise MalformedContent("AMEND", "needs one of value, schedule, generator, rule")
+    if body.HasField("rule"):
+        if body.HasField("param") or not body.num or not body.den:
+            raise MalformedContent("AMEND.rule", "goes with num and den from 1, without param")
+    elif not body.HasField("param") or body.HasField("num") or body.HasField("den"):
+        raise MalformedContent("AMEND.param", "missing, or with num and den, which a rule has")
+    for point in body.schedule:
+        if point.t_from >= INTEGER_LIMIT or point.value >= INTEGER_LIMIT:
+            raise MalformedContent("AMEND.schedule", "not below 2^53")
+    times = [point.t_from for point in body.schedule]
+    if any(one >= other for one, other in itertools.pairwise(times)):
+        raise MalformedContent("AMEND.schedule", "t_from does not rise")
+    if body.HasField("generator"):
+        _amend_generator(body.generator)
+
+
+def _amend_generator(form: Any) -> None:
+    numbers = (form.t0, form.v0, abs(form.step), form.mul_ppm, form.every_s, form.clamp_hi)
+    if any(number >= INTEGER_LIMIT for number in numbers):
+        raise MalformedContent("AMEND.generator", "not below 2^53")
+    if any(not form.HasField(name) for name in _GENERATOR_FIELDS):
+        raise MalformedContent("AMEND.generator", f"needs {', '.join(_GENERATOR_FIELDS)}")
+    if form.every_s < GENERATOR_EVERY_MIN_S:
+        raise MalformedContent("AMEND.generator", f"every_s below {GENERATOR_EVERY_MIN_S} s")
+    if form.clamp_lo > form.clamp_hi:
+        raise MalformedContent("AMEND.generator", "its clamp is empty")
+
+
 KIND: Final = MotionKind(
+    form=Form(
+        integers=("value", "num", "den"),
+        texts=("param", "rule"),
+        hashes=("safety_standard_ref", "democratic_control_ref"),
+        lists=("schedule",),
+        extra=(_amend_shape,),
+    ),
     file=_file,
     outcomes=always("unchanged", "adopted"),
     barrier=_barrier,

@@ -8,6 +8,7 @@ from typing import Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty import cases, lives
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -69,5 +70,9 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
 
 
 KIND: Final = MotionKind(
-    file=_file, outcomes=always("upheld", "overturned"), force=never_acts, effect=_effect
+    form=Form(),
+    file=_file,
+    outcomes=always("upheld", "overturned"),
+    force=never_acts,
+    effect=_effect,
 )

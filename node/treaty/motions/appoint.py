@@ -7,6 +7,7 @@ from typing import Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -52,6 +53,7 @@ def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
 
 
 KIND: Final = MotionKind(
+    form=Form(enums=("what",), names=("name",)),
     file=_file,
     outcomes=always("no_change", "appointed"),
     force=acts_if("appointed"),

@@ -9,6 +9,7 @@ from typing import Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty import cases, lives
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book
 from node.treaty.entries import Entry
 from node.treaty.filing import require_past, require_role
@@ -37,4 +38,6 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
         lives.end_halts_of(book, motion.case)
 
 
-KIND: Final = MotionKind(file=_file, outcomes=_outcomes, force=never_acts, effect=_effect)
+KIND: Final = MotionKind(
+    form=Form(), file=_file, outcomes=_outcomes, force=never_acts, effect=_effect
+)

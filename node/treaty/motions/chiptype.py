@@ -8,6 +8,7 @@ from typing import Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty import chips
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -78,6 +79,7 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
 
 
 KIND: Final = MotionKind(
+    form=Form(),
     file=_file,
     outcomes=always("not_approved", "approved"),
     force=acts_if("approved"),

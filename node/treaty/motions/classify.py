@@ -4,6 +4,7 @@ from typing import Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -38,5 +39,5 @@ def _file(book: Book, entry: Entry, _body: pb.Classify) -> Accepted:
 
 
 KIND: Final = MotionKind(
-    file=_file, outcomes=always("released", "restricted"), force=acts_if("restricted")
+    form=Form(), file=_file, outcomes=always("released", "restricted"), force=acts_if("restricted")
 )

@@ -10,6 +10,7 @@ from typing import Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty import lives, runs
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import UNDECIDED
 from node.treaty.codes import Code
@@ -173,6 +174,7 @@ def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
 
 
 KIND: Final = MotionKind(
+    form=Form(required=("cap_ver",), integers=("cap_ver",), texts=("mode",), lists=("stewards",)),
     file=_file,
     outcomes=always("not_approved", "approved"),
     barrier=_barrier,

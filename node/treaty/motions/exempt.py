@@ -9,6 +9,7 @@ from typing import Any, Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty import runs
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry, EntryFacts
@@ -135,7 +136,9 @@ def _rested(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
         rest(book, _rest_key(motion.kind, motion.about, motion.subjects), book.now)
 
 
+_FORM: Final = Form(required=("domain", "general_output"), texts=("domain",))
 EXEMPT: Final = MotionKind(
+    form=_FORM,
     file=_file_exempt,
     outcomes=always("not_granted", "granted"),
     barrier=_barrier,
@@ -143,5 +146,9 @@ EXEMPT: Final = MotionKind(
     effect=_exempted,
 )
 CLASS: Final = MotionKind(
-    file=_file_class, outcomes=always("not_granted", "granted"), force=_force, effect=_rested
+    form=_FORM,
+    file=_file_class,
+    outcomes=always("not_granted", "granted"),
+    force=_force,
+    effect=_rested,
 )

@@ -11,6 +11,7 @@ from typing import Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty import lives
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import RANK_LAPSE, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -158,4 +159,4 @@ def reschedule(book: Book) -> None:
         book.schedule(row.until, RANK_LAPSE, "unhalt", motion_id)
 
 
-KIND: Final = MotionKind(file=_file, outcomes=_outcomes, force=_force, effect=_effect)
+KIND: Final = MotionKind(form=Form(), file=_file, outcomes=_outcomes, force=_force, effect=_effect)

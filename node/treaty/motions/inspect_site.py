@@ -8,6 +8,7 @@ from typing import Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.duties import open_access
@@ -132,6 +133,7 @@ def _effect(book: Book, motion_id: str, _motion: Motion, outcome: str) -> None:
 
 
 KIND: Final = MotionKind(
+    form=Form(),
     file=_file,
     outcomes=always("goes_ahead", "stopped"),
     force=acts_if("goes_ahead"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry, EntryFacts
@@ -39,6 +40,7 @@ def unbarred(_book: Book, _motion_id: str, _motion: Motion) -> str:
 class MotionKind:
     """One row of MODEL 4. `outcomes`: the default, what yes-votes lead to, and, of a halt, what no-votes do."""
 
+    form: Form
     file: Callable[[Book, Entry, Any], Accepted]
     outcomes: Callable[[str, Motion], tuple[str, ...]]
     barrier: Callable[[Book, str, Motion], str] = (

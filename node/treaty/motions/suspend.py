@@ -9,6 +9,7 @@ from typing import Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import RANK_LAPSE, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -133,6 +134,7 @@ def reschedule(book: Book) -> None:
 
 
 KIND: Final = MotionKind(
+    form=Form(),
     file=_file,
     outcomes=always("no_change", "suspended"),
     barrier=_barrier,

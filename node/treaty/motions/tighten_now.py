@@ -9,6 +9,7 @@ from typing import Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty import amendments
 from node.treaty.ballots import open_motion
+from node.treaty.bodies import Form
 from node.treaty.book import RANK_LAPSE, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -99,5 +100,9 @@ def end(book: Book, motion_id: str) -> None:
 
 
 KIND: Final = MotionKind(
-    file=_file, outcomes=always("lapsed", "kept"), force=_force, effect=_effect
+    form=Form(required=("param", "scale_bp"), integers=("scale_bp",), texts=("param",)),
+    file=_file,
+    outcomes=always("lapsed", "kept"),
+    force=_force,
+    effect=_effect,
 )

@@ -14,9 +14,10 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.codec import DamagedRow, decode, encode
 from node.treaty.codes import DROPPED
 from node.treaty.derived import Decision, Finding
-from node.treaty.entries import KIND_NAMES, Entry, parse_content, parse_entry
+from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.law import Law
+from node.treaty.parsing import KIND_NAMES, parse_content, parse_entry
 from tests.unit.treaty.court import CHAIN_ID, STATES, Court, genesis_of
 
 CHOICES = (pb.CHOICE_YES, pb.CHOICE_NO, pb.CHOICE_ABSTAIN)

@@ -48,7 +48,8 @@ from node.signing.checkpoints import (
 from node.signing.keys import generate_agency_keys
 from node.signing.keystore import KdfCost
 from node.signing.statements import FIRST_PREV, entry_hash
-from node.treaty.entries import ParsedEntry, parse_entry
+from node.treaty.entries import ParsedEntry
+from node.treaty.parsing import parse_entry
 
 STATES = ("US", "CN", "GB", "KE", "BR")
 ORIGIN = "ledger.test/main"

@@ -27,7 +27,7 @@ from node.log.cose import parse_endorsement, parse_statement
 from node.signing.keys import generate_agency_keys
 from node.signing.statements import FIRST_PREV, entry_hash
 from node.signing.verify import verify_ed25519
-from node.treaty.entries import parse_content, parse_entry
+from node.treaty.parsing import parse_content, parse_entry
 from tests.unit.cli.fake_nodes import OPERATOR, parsed_of
 
 LEDGER = sha256(b"a ledger").digest()

@@ -16,7 +16,7 @@ from node.log.cose import parse_entry as parse_shell
 from node.signing.keys import generate_agency_keys
 from node.signing.statements import FIRST_PREV, entry_hash
 from node.signing.verify import verify_ed25519
-from node.treaty.entries import parse_entry
+from node.treaty.parsing import parse_entry
 
 CHAIN_ID = b"c" * 32
 

@@ -7,7 +7,7 @@ from node.intake.journal import Draft
 from node.intake.reading import Kind, Reading, Source
 from node.intake.statements import drafts, slot_of
 from node.intake.tally import Meter, advance, first, mark_reported
-from node.treaty.entries import header_subject, parse_content
+from node.treaty.parsing import header_subject, parse_content
 from tests.unit.intake.world import ANCHOR_S, AUTHOR, LEDGER, PERIOD_S, plan, source
 
 

@@ -17,7 +17,8 @@ from node.intake.statements import FacilityPlan
 from node.log.cose import parse_statement
 from node.signing.keys import AgencyKeys, Role, SigningKey, generate_agency_keys
 from node.signing.statements import FIRST_PREV, sign_entry
-from node.treaty.entries import ParsedEntry, header_subject, parse_entry
+from node.treaty.entries import ParsedEntry
+from node.treaty.parsing import header_subject, parse_entry
 
 LEDGER = sha256(b"ledger").digest()
 AUTHOR = "acme"

@@ -6,10 +6,11 @@ from typing import Any
 from foedus.v1 import content_pb2 as pb
 from node.treaty.codes import Code
 from node.treaty.derived import Derived
-from node.treaty.entries import Entry, parse_entry
+from node.treaty.entries import Entry
 from node.treaty.genesis import LAW_VERSION, FoundingMember, FoundingParty, GenesisFacts
 from node.treaty.law import Law, Outcome
 from node.treaty.memory_index import MemoryIndex
+from node.treaty.parsing import parse_entry
 from node.treaty.register import kid_of
 
 CHAIN_ID = hashlib.sha256(b"a drill").digest()

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import runs
 from node.treaty.book import derived_ref
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Finding, Rejected, Uncountersigned
-from node.treaty.entries import header_subject, parse_content, parse_entry
 from node.treaty.errors import MalformedContent
+from node.treaty.parsing import header_subject, parse_content, parse_entry
 from node.treaty.register import kid_of
+from node.treaty.statements import run
 from tests.unit.treaty.court import CHAIN_ID, START, Court, genesis_of, key_of
 
 EVIDENCE = pb.Note(type=pb.NOTE_TYPE_EVIDENCE, hash=bytes(32))
@@ -327,7 +327,7 @@ def test_the_first_code_in_the_order_counts(court: Court) -> None:
 
 
 def test_a_plan_with_too_many_ancestors(monkeypatch: pytest.MonkeyPatch, court: Court) -> None:
-    monkeypatch.setattr(runs, "ANCESTORS_MAX", 2)
+    monkeypatch.setattr(run, "ANCESTORS_MAX", 2)
     court.plan("a", 1)
     court.plan("b", 1, parents=["a"])
     court.plan("c", 1, parents=["b"])

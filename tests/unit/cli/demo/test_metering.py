@@ -6,7 +6,7 @@ from node.cli.demo import cast
 from node.cli.demo.metering import Site, value_of
 from node.intake.reading import Kind
 from node.treaty.chips import CHIP_TYPES
-from node.treaty.reports import UTILISATION_MAX_BP
+from node.treaty.statements.usage import UTILISATION_MAX_BP
 
 
 @pytest.mark.parametrize("state", cast.STATES)

@@ -1,13 +1,16 @@
 """`eval`: an independent evaluator measures a model (MODEL 3, kind 15; LAW K29, K40, K47)."""
 
-from typing import Final
+from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
+from node.treaty.errors import MalformedContent
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import is_appointed
+from node.treaty.kinds import Kind
 from node.treaty.lives import enter
 from node.treaty.motions.halt import halt_for_score
 from node.treaty.runs import gates_of, weigh
@@ -68,3 +71,22 @@ def _require_independence(book: Book, evaluator: str, run: str) -> None:
         raise Refused(
             Code.NOT_INDEPENDENT, f"{evaluator} and {plan.operator} share {sorted(shared)}"
         )
+
+
+def _eval_capabilities(body: Any) -> None:
+    if any(not item.capability or not item.presence for item in body.capabilities):
+        raise MalformedContent("eval.capabilities", "capability or presence missing")
+
+
+KIND: Final = Kind(
+    form=Form(
+        required=("model", "bench_ver", "items", "score_bp"),
+        integers=("bench_ver", "items"),
+        basis_points=("score_bp",),
+        references=("model",),
+        lists=("capabilities",),
+        extra=(_eval_capabilities,),
+    ),
+    take=take_eval,
+    classes="PR",
+)

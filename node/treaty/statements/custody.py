@@ -8,6 +8,7 @@ An `out` is about its lot: who sent it answers for it until an `in` with the sam
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty.bodies import Form
 from node.treaty.book import RANK_DUTY, Accepted, Book, Refused
 from node.treaty.cases import raise_finding
 from node.treaty.chips import Chip, approved_chip
@@ -16,6 +17,7 @@ from node.treaty.derived import Finding, FindingEnded
 from node.treaty.entries import Entry
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import require_inspectors
+from node.treaty.kinds import Kind
 from node.treaty.state import Basis, Lot, Notice
 from node.treaty.stocks import MH_SEVERE, move, sent_out, stock_key
 
@@ -222,3 +224,15 @@ def _broken(book: Book, name: str, lot: Lot, severity: int, arrival: bytes = b""
         numbers=(("mh", lot.mh), ("missing", lot.missing), ("out_at", lot.at)),
         inputs=(lot.entry, arrival) if arrival else (lot.entry,),
     )
+
+
+KIND: Final = Kind(
+    form=Form(
+        required=("chip_type", "count", "serial_root"),
+        enums=("type",),
+        integers=("count",),
+        references=("chip_type", "origin", "destination"),
+        hashes=("serial_root", "notice_of"),
+    ),
+    take=take_custody,
+)

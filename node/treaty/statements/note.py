@@ -1,15 +1,18 @@
 """Notes: replies, corrections, offers, evidence and the other short papers (MODEL 3, kind 20)."""
 
-from typing import Final
+from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.ballots import call_up
+from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import UNDECIDED, raise_finding, reply
 from node.treaty.codes import Code
 from node.treaty.duties import owe_meeting
 from node.treaty.entries import Entry
+from node.treaty.errors import MalformedContent
 from node.treaty.filing import is_filing_state, require_past, require_role
+from node.treaty.kinds import Kind
 from node.treaty.state import Offer
 
 _NAMES: Final = {
@@ -119,3 +122,20 @@ def _evidence(book: Book, entry: Entry, body: pb.Note) -> None:
             raise Refused(Code.UNKNOWN_REF, f"{body.about} is no member")
         require_role(book, entry, "state", "secretariat", "inspector")
     require_past(book, entry)
+
+
+_NOTE_NEEDS: Final = {1: "about", 2: "corrects", 6: "about", 7: "about", 9: "hash"}
+
+
+def _note_type(body: Any) -> None:
+    needed = _NOTE_NEEDS.get(body.type)
+    if needed is not None and not body.HasField(needed):
+        raise MalformedContent(f"note.{needed}", "missing in a note of this type")
+
+
+KIND: Final = Kind(
+    form=Form(enums=("type",), texts=("about",), hashes=("corrects", "hash"), extra=(_note_type,)),
+    take=take_note,
+    speaks_of="about",
+    classes="RPS",
+)

@@ -1,0 +1,41 @@
+"""What the schema was when law 1 was frozen (decision record 0120).
+
+A later schema knows more kinds, fields and words. On a ledger of law 1 they must stay what they were there, an unknown
+field: SCHEMA, dropped. Otherwise a node with newer software would tell the history of that ledger differently.
+"""
+
+from typing import Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.entries import ParsedEntry
+
+# The highest field number of each kind's message then; kinds that came later are missing.
+_LAST_FIELD: Final = {
+    "identity": 5, "instrument": 3, "facility": 5, "usage": 7, "energy": 7, "run": 13,
+    "note": 4, "chip_type": 3, "chip_batch": 3, "custody": 8, "inventory": 4, "eval": 5,
+    "inspection": 5, "TRAIN": 2, "BREACH": 0, "DEPLOY": 3, "EXEMPT": 2, "CLASS": 2, "HALT": 0,
+    "INSPECT": 0, "AMEND": 9, "TIGHTEN_NOW": 2, "APPEAL": 0, "APPOINT": 2, "CHIPTYPE": 0,
+    "CLASSIFY": 0, "SUSPEND": 0, "vote": 5,
+}
+
+
+def was_unknown(parsed: ParsedEntry) -> str:
+    """What of this entry the schema of law 1 did not have; empty: nothing."""
+    last = _LAST_FIELD.get(parsed.kind)
+    if last is None:
+        return f"law 1 knows no {parsed.kind}"
+    for descriptor, _ in parsed.body.ListFields():
+        if descriptor.number > last:
+            return f"law 1 knows no field {parsed.kind}.{descriptor.name}"
+    if parsed.kind == "note" and parsed.body.type > pb.NOTE_TYPE_OFFER:
+        return "law 1 knows no such type of note"
+    if any("/" in name for name in _named_barely(parsed)):
+        return "law 1 knows chip types and evaluated models by bare names"
+    return ""
+
+
+def _named_barely(parsed: ParsedEntry) -> tuple[str, ...]:
+    """What had to be a bare name before a party could speak of another's chip type or model."""
+    if parsed.kind == "eval":
+        return (parsed.body.model,)
+    return (getattr(parsed.body, "chip_type", ""),)

@@ -1,0 +1,158 @@
+"""Entries: from payload bytes to the value the law judges. Protobuf bytes are looked at here and nowhere else in this room.
+
+The way of one entry through `node/ledger`:
+
+    shell    signing: the COSE_Sign1, its kid, iss and sub
+    parsed   parse_entry(payload)                                          else SCHEMA
+             iss == parsed.author and sub == parsed.subject                else SCHEMA
+    key      law.resolve_key(parsed.author, kid)                           else UNKNOWN_AUTHOR
+             the signature, and every endorsement over parsed.content_hash, verified by signing
+    outcome  law.apply(Entry(...))
+"""
+
+import hashlib
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty import motions, statements
+from node.treaty.bodies import HASH_BYTES, INTEGER_LIMIT, Form, check_form, is_name
+from node.treaty.entries import ParsedEntry
+from node.treaty.errors import MalformedContent
+from node.treaty.kinds import Kind
+
+CONTENT_BYTES_MAX: Final = 16 * 1024  # RULINGS R12
+REFS_MAX: Final = 64  # MODEL 2
+ENDORSEMENTS_MAX: Final = 64  # more than k+1 at 195 members, the most that any rule asks for
+CONTENT_VERSION: Final = 1
+
+
+# The alternative of Content.body -> the kind's name in the law.
+KIND_NAMES: Final = {
+    alternative: {
+        "class_motion": "CLASS",
+        "chip_type_motion": "CHIPTYPE",
+    }.get(alternative, alternative.upper() if 64 <= number < 128 else alternative)
+    for alternative, number in (
+        (item.name, item.number) for item in pb.Content.DESCRIPTOR.oneofs_by_name["body"].fields
+    )
+}
+_STATEMENTS: Final[dict[str, Kind]] = statements.KINDS
+_FORMS: Final[dict[str, Form]] = {
+    **{name: kind.form for name, kind in statements.KINDS.items()},
+    **{name: kind.form for name, kind in motions.KINDS.items()},
+}
+_CLASS_LETTERS: Final = {
+    pb.CONFIDENTIALITY_PUBLIC: "P",
+    pb.CONFIDENTIALITY_RESTRICTED: "R",
+    pb.CONFIDENTIALITY_SECRET: "S",
+}
+_MOTION_CLASSES: Final = "RP"
+
+
+def parse_entry(payload: bytes) -> ParsedEntry:
+    """The signed payload (an Envelope) in, its value out. Raises MalformedContent (code SCHEMA)."""
+    envelope = pb.Envelope()
+    _parse_strictly(envelope, payload, "envelope")
+    if not 1 <= envelope.seq < INTEGER_LIMIT:
+        raise MalformedContent("envelope.seq", f"{envelope.seq} is not from 1 to 2^53")
+    if len(envelope.prev) != HASH_BYTES:
+        raise MalformedContent("envelope.prev", f"{len(envelope.prev)} bytes, not {HASH_BYTES}")
+    if len(envelope.endorsements) > ENDORSEMENTS_MAX:
+        raise MalformedContent("envelope.endorsements", f"more than {ENDORSEMENTS_MAX}")
+    content_bytes = envelope.content
+    content = parse_content(content_bytes)
+    alternative = content.WhichOneof("body")
+    assert alternative is not None, "parse_content let a content without a body through"
+    kind = KIND_NAMES[alternative]
+    body = getattr(content, alternative)
+    period = content.period if content.HasField("period") else None
+    return ParsedEntry(
+        seq=envelope.seq,
+        prev=envelope.prev,
+        endorsements=tuple(envelope.endorsements),
+        content_hash=hashlib.sha256(content_bytes).digest(),
+        ledger=content.ledger,
+        author=content.author,
+        kind=kind,
+        refs=tuple(content.refs),
+        period=None if period is None else (period.start, period.end),
+        confidentiality=content.confidentiality,
+        body=body,
+        subject=_subject(kind, body, content.author),
+    )
+
+
+def parse_content(content_bytes: bytes) -> pb.Content:
+    """Content bytes in, checked message out; treat it as read only. Raises MalformedContent.
+
+    For those who endorse a content or show one; `parse_entry` calls it on the way of an entry.
+    """
+    if len(content_bytes) > CONTENT_BYTES_MAX:
+        raise MalformedContent(
+            "content", f"{len(content_bytes)} bytes, at most {CONTENT_BYTES_MAX}"
+        )
+    content = pb.Content()
+    _parse_strictly(content, content_bytes, "content")
+    if content.ver != CONTENT_VERSION:
+        raise MalformedContent("content.ver", f"{content.ver}, not {CONTENT_VERSION}")
+    if len(content.ledger) != HASH_BYTES:
+        raise MalformedContent("content.ledger", f"{len(content.ledger)} bytes, not {HASH_BYTES}")
+    if not is_name(content.author):
+        raise MalformedContent("content.author", f"{content.author[:80]!r} is no party id")
+    if not content.confidentiality:
+        raise MalformedContent("content.confidentiality", "missing or unspecified")
+    refs = content.refs
+    if refs:
+        if len(refs) > REFS_MAX:
+            raise MalformedContent("content.refs", f"{len(refs)} refs, at most {REFS_MAX}")
+        if any(len(ref) != HASH_BYTES for ref in refs) or len(set(refs)) != len(refs):
+            raise MalformedContent("content.refs", f"not {HASH_BYTES} bytes each, or one twice")
+    alternative = content.WhichOneof("body")
+    if alternative is None:
+        raise MalformedContent("content.body", "missing")
+    kind = KIND_NAMES[alternative]
+    if content.HasField("period"):
+        start, end = content.period.start, content.period.end
+        if not start < end < INTEGER_LIMIT:
+            raise MalformedContent("content.period", f"[{start}, {end}) is empty or above 2^53")
+    elif kind in _STATEMENTS and _STATEMENTS[kind].needs_period:
+        raise MalformedContent("content.period", f"missing in {kind}")
+    classes = _STATEMENTS[kind].classes if kind in _STATEMENTS else _MOTION_CLASSES
+    letter = _CLASS_LETTERS[content.confidentiality]
+    if letter not in classes:
+        # MODEL 6: secret data enter the ledger sealed or as a hash only, and no check may read them.
+        raise MalformedContent("content.confidentiality", f"{letter} is not for {kind}")
+    check_form(kind, _FORMS[kind], getattr(content, alternative))
+    return content
+
+
+def header_subject(content_bytes: bytes) -> str:
+    """What the COSE header's `sub` must say for this content. Raises MalformedContent."""
+    content = parse_content(content_bytes)
+    alternative = content.WhichOneof("body")
+    assert alternative is not None, "parse_content let a content without a body through"
+    kind = KIND_NAMES[alternative]
+    return _subject(kind, getattr(content, alternative), content.author)
+
+
+def _subject(kind: str, body: Any, author: str) -> str:
+    field = _STATEMENTS[kind].speaks_of if kind in _STATEMENTS else ""
+    return f"{kind}/{(getattr(body, field) if field else '') or author}"
+
+
+def _parse_strictly(message: pb.Envelope | pb.Content, data: bytes, path: str) -> None:
+    """Fill `message` from `data`; an unknown field or enum value at any depth raises.
+
+    Unknown fields, those of closed enums included, show as a size that dropping them changes:
+    both calls work on the whole tree in C, which a walk with UnknownFieldSet does not.
+    """
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise MalformedContent(path, "not a protobuf message of this schema") from None
+    size = message.ByteSize()
+    message.DiscardUnknownFields()
+    if message.ByteSize() != size:
+        raise MalformedContent(path, "an unknown field or enum value")

@@ -1,0 +1,51 @@
+"""`facility`: a site is declared, once (MODEL 3, kind 3)."""
+
+from typing import Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.bodies import Form
+from node.treaty.book import Accepted, Book, Refused
+from node.treaty.codes import Code
+from node.treaty.entries import Entry
+from node.treaty.filing import countersigned, operator_of, require_past
+from node.treaty.kinds import Kind
+from node.treaty.reports import cover
+from node.treaty.state import Facility
+
+
+def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
+    """Declare a site, once."""
+    author = entry.parsed.author
+    state = operator_of(book, entry)
+    uncountersigned = countersigned(book, entry, state)
+    name = book.qualified(author, body.facility)
+    if name in book.state.facilities:
+        raise Refused(Code.REPEATED, f"facility {name} is already declared")
+    require_past(book, entry)
+    row = Facility(
+        operator=author,
+        state=state,
+        capacity_mh=body.capacity_mh,
+        mem_gb=body.mem_gb,
+        covered_at=0,
+        slot=0,
+        severe_after=0,
+        due_slot=0,
+        reported=(),
+        missed=0,
+    )
+    book.state.facilities.put(name, row)
+    cover(book, name, row, body.capacity_mh)
+    return Accepted(f"facility:{name}", uncountersigned)
+
+
+KIND: Final = Kind(
+    form=Form(
+        required=("capacity_mh", "mem_gb"),
+        integers=("capacity_mh", "mem_gb", "max_w"),
+        names=("facility",),
+        texts=("cell",),
+    ),
+    take=take_facility,
+    speaks_of="facility",
+)

@@ -1,0 +1,123 @@
+"""`usage`: a facility's work in one period, with C07, too much of it (MODEL 3, kind 8; LAW K20, K23, K32)."""
+
+from typing import Any, Final
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.bodies import INTEGER_LIMIT, Form, is_reference
+from node.treaty.book import Accepted, Book, Refused
+from node.treaty.cases import raise_finding
+from node.treaty.chips import Chip, approved_chip
+from node.treaty.codes import Code
+from node.treaty.entries import Entry
+from node.treaty.errors import MalformedContent
+from node.treaty.filing import operator_of, require_past
+from node.treaty.kinds import Kind
+from node.treaty.reports import cover, report_slot
+from node.treaty.runs import add_usage
+
+# C07: the share of the best peak rate that no training exceeds, in bp (CHECKS 1: u_max at 8 bit).
+UTILISATION_MAX_BP: Final = 5_000
+
+
+def take_usage(book: Book, entry: Entry, body: pb.Usage) -> Accepted:
+    """A facility's work in one period."""
+    parsed = entry.parsed
+    name = book.qualified(parsed.author, body.facility)
+    row = book.state.facilities.get(name)
+    if row is None:
+        raise Refused(Code.UNKNOWN_REF, f"no facility {name}")
+    runs = [(book.qualified(parsed.author, share.run), share.pflop) for share in body.runs]
+    for run, _ in runs:
+        if run not in book.state.plans:
+            raise Refused(Code.UNKNOWN_REF, f"no run {run}")
+    operator_of(book, entry)
+    if row.operator != parsed.author:
+        raise Refused(Code.STANDING, f"{name} is {row.operator}'s")
+    for run, _ in runs:
+        plan = book.state.plans[run]
+        if plan.operator != parsed.author and name not in plan.sites:
+            raise Refused(Code.STANDING, f"{run} is not {parsed.author}'s and does not list {name}")
+    chip = approved_chip(book, parsed.author, body.chip_type)
+    assert parsed.period is not None, "parse_entry let a usage without a period through"
+    start, end = parsed.period
+    require_past(book, entry)
+    if row.slot and end > row.covered_at:
+        row = report_slot(book, name, row, start, end)
+    row = cover(book, name, row, max(row.capacity_mh, body.chips_on * chip.mh))
+    _check_possible(book, entry, body, row.state, chip, end - start)
+    for run, pflop in runs:
+        add_usage(book, run, pflop, start, entry.entry_hash)
+    return Accepted(f"usage:{name}")
+
+
+def _check_possible(
+    book: Book, entry: Entry, body: pb.Usage, state: str, chip: Chip, seconds: int
+) -> None:
+    """C07: no more work and no more seconds than the chips can give, and the classes add up (K23).
+
+    A report that breaks this stays on the log and is evidence: a Finding, not a rejection.
+    PFLOP * 10^6 = GFLOP, and bp * 10^4: hence the factor 10^10. What the last count showed goes before what is said.
+    """
+    stock = book.state.stocks.get(
+        f"{book.qualified(entry.parsed.author, body.facility)}:{chip.name}"
+    )
+    chips = body.chips_on if stock is None else stock.chips
+    possible = chips * chip.peak_any * seconds * UTILISATION_MAX_BP
+    by_class = sum(item.amount for item in body.by_class)
+    if (
+        body.pflop_total * 10**10 <= possible
+        and body.chip_seconds <= chips * seconds
+        and by_class == body.pflop_total
+    ):
+        return
+    raise_finding(
+        book,
+        "C07",
+        state,
+        entry.name,
+        severity=2,
+        size=0,
+        numbers=(
+            ("by_class_pflop", by_class),
+            ("chip_seconds", body.chip_seconds),
+            ("chips", chips),
+            ("pflop_possible", possible // 10**10),
+            ("pflop_total", body.pflop_total),
+            ("seconds", seconds),
+        ),
+        inputs=(entry.entry_hash,),
+    )
+
+
+USAGE_CLASSES: Final = frozenset({"pretrain", "posttrain", "infer", "sim", "other", "idle"})
+
+
+def _usage_amounts(body: Any) -> None:
+    seen = set()
+    for item in body.by_class:
+        if item.name not in USAGE_CLASSES or item.name in seen:
+            raise MalformedContent("usage.by_class", f"{item.name[:80]!r} unknown or twice")
+        seen.add(item.name)
+        if not item.HasField("amount") or item.amount >= INTEGER_LIMIT:
+            raise MalformedContent("usage.by_class", f"no amount below 2^53 for {item.name}")
+    runs = set()
+    for share in body.runs:
+        if not is_reference(share.run) or share.run in runs:
+            raise MalformedContent("usage.runs", f"{share.run[:80]!r} is no run, or twice")
+        runs.add(share.run)
+        if not share.HasField("pflop") or share.pflop >= INTEGER_LIMIT:
+            raise MalformedContent("usage.runs", f"no pflop below 2^53 for {share.run}")
+
+
+KIND: Final = Kind(
+    form=Form(
+        required=("chip_type", "facility", "chips_on", "chip_seconds", "pflop_total"),
+        integers=("chips_on", "chip_seconds", "pflop_total"),
+        references=("chip_type", "facility"),
+        lists=("by_class", "runs"),
+        extra=(_usage_amounts,),
+    ),
+    take=take_usage,
+    speaks_of="facility",
+    needs_period=True,
+)
