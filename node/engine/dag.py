@@ -16,8 +16,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
@@ -83,6 +83,7 @@ from node.network import wire
 from node.network.certificates import PeerCertificate
 from node.network.link import Peer
 from node.network.network import Network
+from node.network.transport import GrpcTransport, Transport
 from node.signing.blocks import BlockVerifier, of_own_store, sign_block
 from node.signing.keys import NodeKeys
 from node.signing.verify import VerifyPool
@@ -116,6 +117,9 @@ class EngineParts:
     finality: Finality
     metrics: Metrics
     decisions: Path | None = None  # file of the decision log; None: none is written
+    clock: SlewedClock = field(default_factory=SlewedClock)
+    transport: Transport = field(default_factory=GrpcTransport)
+    monotonic: Callable[[], float] = time.monotonic  # seconds, of the network's pauses and budgets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +141,7 @@ class DagEngine:
         self._parts = parts
         self._own = ValidatorIndex(parts.own)
         self._committee = committee_of(genesis, parts.chain_id)
-        self._clock = SlewedClock()
+        self._clock = parts.clock
         self._inbox = Inbox()
         self._recent = RecentBlocks()
         self._prefetcher = Prefetcher(parts.ledger, parts.pool)
@@ -164,6 +168,8 @@ class DagEngine:
             ),
             heard=self,
             metrics=parts.metrics,
+            transport=parts.transport,
+            monotonic=parts.monotonic,
         )
         self._gossip = Gossip(parts.finality, self._network)
         self._asker: Asker | None = None

@@ -17,7 +17,6 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 import grpc
@@ -51,19 +50,19 @@ class ChainRequest(Protocol):
 R = TypeVar("R", bound=ChainRequest)
 
 
-def _bucket(rate: float) -> Bucket:
-    return Bucket(rate=rate, burst=BURST_S * rate, now=time.monotonic())
-
-
-@dataclass(slots=True)
 class Account:
     """What one member may still cost us."""
 
-    requests: Bucket = field(default_factory=lambda: _bucket(REQUESTS_PER_S))
-    served: Bucket = field(default_factory=lambda: _bucket(SERVED_BYTES_PER_S))
-    read: Bucket = field(default_factory=lambda: _bucket(READ_BYTES_PER_S))
-    frames: Bucket = field(default_factory=lambda: _bucket(READ_FRAMES_PER_S))
-    score: Score = field(default_factory=lambda: Score(time.monotonic()))
+    def __init__(self, now: float) -> None:
+        self.requests = _bucket(REQUESTS_PER_S, now)
+        self.served = _bucket(SERVED_BYTES_PER_S, now)
+        self.read = _bucket(READ_BYTES_PER_S, now)
+        self.frames = _bucket(READ_FRAMES_PER_S, now)
+        self.score = Score(now)
+
+
+def _bucket(rate: float, now: float) -> Bucket:
+    return Bucket(rate=rate, burst=BURST_S * rate, now=now)
 
 
 class Doorkeeper:
@@ -77,13 +76,15 @@ class Doorkeeper:
         register: CertificateRegister,
         chain: Chain,
         metrics: Metrics,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`states[i]` is member i's code, for log and metrics."""
+        """`states[i]` is member i's code, for log and metrics; `monotonic` gives seconds, from any thread."""
+        self.monotonic = monotonic
         self._own = own
         self._states = states
         self._register = register
         self._chain = chain
-        self._accounts = [Account() for _ in states]
+        self._accounts = [Account(monotonic()) for _ in states]
         self._handshakes: deque[float] = deque(maxlen=HANDSHAKES_MAX)
         self._addresses: OrderedDict[str, None] = OrderedDict()
         self._refused = metrics.counter(
@@ -98,14 +99,14 @@ class Doorkeeper:
 
     def penalty_s(self, member: int) -> float:
         """Seconds for which this member is still left alone."""
-        return self._accounts[member].score.penalty_s(time.monotonic())
+        return self._accounts[member].score.penalty_s(self.monotonic())
 
     def charge(self, member: int, why: str, points: float) -> None:
         """Something of this member's that no honest one sends."""
         state = self._states[member]
         self._charged.labels(state).inc()
         event(_log, "peer charged", level=logging.WARNING, peer=state, points=points, why=why)
-        penalty = self._accounts[member].score.charge(points, time.monotonic())
+        penalty = self._accounts[member].score.charge(points, self.monotonic())
         if penalty is not None:
             event(
                 _log,
@@ -120,11 +121,11 @@ class Doorkeeper:
 
     def handshake_begun(self) -> None:
         """From any thread: a connection was accepted."""
-        self._handshakes.append(time.monotonic())
+        self._handshakes.append(self.monotonic())
 
     def count_failed_handshakes(self) -> None:
         """Each second: what began long ago and was never heard of."""
-        before = time.monotonic() - HANDSHAKE_S
+        before = self.monotonic() - HANDSHAKE_S
         failed = 0
         while self._handshakes and self._handshakes[0] < before:
             self._handshakes.popleft()
@@ -164,7 +165,7 @@ class Doorkeeper:
         if member == self._own:
             why = "the caller shows this node's own certificate"
             await self._refuse(context, StatusCode.PERMISSION_DENIED, "stranger", why)
-        account, now = self._accounts[member], time.monotonic()
+        account, now = self._accounts[member], self.monotonic()
         if (seconds := account.score.penalty_s(now)) > 0:
             why = f"left alone for another {seconds:.0f} s: see what was charged"
             await self._refuse(context, StatusCode.RESOURCE_EXHAUSTED, "penalty", why, member)
@@ -188,7 +189,7 @@ class Doorkeeper:
 
     def spent(self, member: int, size: int) -> None:
         """Bytes that were served to this member."""
-        self._accounts[member].served.wait_s(size, time.monotonic())
+        self._accounts[member].served.wait_s(size, self.monotonic())
 
     async def _refuse(
         self, context: Context, status: StatusCode, kind: str, why: str, member: int | None = None

@@ -7,7 +7,6 @@ ends early. A new channel each time: an address that moved is looked up again, a
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from node.network.certificates import PeerCertificate, channel_credentials, chan
 from node.network.doorkeeper import MALFORMED_POINTS, Doorkeeper
 from node.network.hosting import Heard, Rejected
 from node.network.service import SERVICE
+from node.network.transport import Transport
 from node.network.wire import Chain, MalformedMessage
 from node.signing.transport import TransportIdentity
 from node.telemetry import event
@@ -58,6 +58,7 @@ class Link:
         chain: Chain,
         heard: Heard,
         door: Doorkeeper,
+        transport: Transport,
     ) -> None:
         self.member = peer.certificate.member
         self.connected = False
@@ -66,7 +67,8 @@ class Link:
         self._chain = chain
         self._heard = heard
         self._door = door
-        self._channel: grpc.aio.Channel | None = None
+        self._transport = transport
+        self._channel: Any = None
         self._slots = REQUESTS_MAX
         self._poked = asyncio.Event()
         # Members that lost one peer do not all dial it again at one instant.
@@ -77,9 +79,9 @@ class Link:
         pause = PAUSE_FIRST_S
         while True:
             await asyncio.sleep(self._door.penalty_s(self.member))
-            began = time.monotonic()
+            began = self._door.monotonic()
             why = await self._connection()
-            if time.monotonic() - began > STEADY_S:
+            if self._door.monotonic() - began > STEADY_S:
                 pause = PAUSE_FIRST_S
             level = logging.INFO if self.connected else logging.DEBUG
             self.connected = False
@@ -125,10 +127,10 @@ class Link:
     async def _connection(self) -> str:
         """Dial, and read to the end of the stream. Returns why it ended."""
         peer = self._peer
-        self._channel = grpc.aio.secure_channel(
+        self._channel = self._transport.channel(
             peer.endpoint,
             channel_credentials(self._identity, peer.certificate),
-            options=[*channel_options(peer.certificate), *_OPTIONS],
+            [*channel_options(peer.certificate), *_OPTIONS],
         )
         try:
             return await self._read(self._channel)
@@ -140,7 +142,7 @@ class Link:
             channel, self._channel = self._channel, None
             await channel.close()
 
-    async def _read(self, channel: grpc.aio.Channel) -> str:
+    async def _read(self, channel: Any) -> str:
         after = self._heard.newest_round_of(self.member)
         open_stream: Any = channel.unary_stream(f"/{SERVICE}/Subscribe")
         call = open_stream(wire.write_subscribe(wire.Subscribe(self._chain, Round(after))))
@@ -153,7 +155,7 @@ class Link:
         event(_log, "peer is read", peer=self._peer.certificate.state, after=after)
         account = self._door.account(self.member)
         while (data := await call.read()) is not grpc.aio.EOF:
-            now = time.monotonic()
+            now = self._door.monotonic()
             wait_s = max(account.read.wait_s(len(data), now), account.frames.wait_s(1, now))
             if wait_s > 0:
                 # Not read, not answered: flow control slows the peer down, and us it costs nothing.

@@ -9,11 +9,10 @@ await network.stop()
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
-
-import grpc
+from typing import Any, Final, TypeVar
 
 from consensus.types import CommitIndex, Ref, Round, ValidatorIndex
 from node.network import wire
@@ -22,6 +21,7 @@ from node.network.doorkeeper import MALFORMED_POINTS, Doorkeeper
 from node.network.hosting import Heard, Hosted
 from node.network.link import Link, Peer, Unanswered
 from node.network.service import PeerService
+from node.network.transport import GrpcTransport, Transport
 from node.network.wire import Chain, MalformedMessage
 from node.signing.transport import TransportIdentity
 from node.telemetry import Metrics
@@ -58,16 +58,27 @@ class Network:
         hosted: Hosted,
         heard: Heard,
         metrics: Metrics,
+        transport: Transport | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`peers[i]` is member i, the own one included; `address` is where to listen."""
+        """`peers[i]` is member i, the own one included; `address` is where to listen.
+
+        `transport` carries the calls (gRPC over TLS); `monotonic` gives the seconds of pauses and budgets.
+        """
         states = [peer.certificate.state for peer in peers]
         register = CertificateRegister(peer.certificate for peer in peers)
         self._own = own
         self._address = address
         self._identity = identity
         self._register = register
+        self._transport = transport or GrpcTransport()
         self._door = Doorkeeper(
-            own=own, states=states, register=register, chain=chain, metrics=metrics
+            own=own,
+            states=states,
+            register=register,
+            chain=chain,
+            metrics=metrics,
+            monotonic=monotonic,
         )
         self._fault: asyncio.Future[None] | None = None
         self._chain = chain
@@ -76,24 +87,30 @@ class Network:
         )
         self._links = {
             peer.certificate.member: Link(
-                peer, own=own, identity=identity, chain=chain, heard=heard, door=self._door
+                peer,
+                own=own,
+                identity=identity,
+                chain=chain,
+                heard=heard,
+                door=self._door,
+                transport=self._transport,
             )
             for peer in peers
             if peer.certificate.member != own
         }
-        self._server: grpc.aio.Server | None = None
+        self._server: Any = None
 
     async def start(self) -> int:
         """The port that answers from now on. Raises OSError naming the address."""
         self._fault = asyncio.get_running_loop().create_future()
         members = len(self._links) + 1
-        server = grpc.aio.server(
+        server = self._transport.server(
             options=_options(members), maximum_concurrent_rpcs=CALLS_PER_MEMBER * members
         )
         server.add_generic_rpc_handlers((self._service.handler(),))
         credentials = self._register.server_credentials(self._identity, self._door.handshake_begun)
         try:
-            port = server.add_secure_port(self._address, credentials)
+            port: int = server.add_secure_port(self._address, credentials)
         except RuntimeError as err:  # what grpcio raises when binding fails
             raise OSError(f"listen.peer {self._address}: cannot listen there: {err}") from err
         await server.start()

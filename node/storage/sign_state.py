@@ -10,15 +10,15 @@ Layouts, integers big-endian; the last 32 bytes of a file are the SHA-256 of all
     cosign   "foedus/cosign/1\n" | u64 size | root 32 | u64 timestamp | signature 64 | checksum 32
 """
 
-import fcntl
 import hashlib
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from node.storage.errors import StoreDamaged, StoreLocked, WriteFailed
+from node.storage.files import Files, OsFiles
 
 BLOCK_MAGIC: Final = b"foedus/block/1\n"
 COSIGN_MAGIC: Final = b"foedus/cosign/1\n"
@@ -119,23 +119,21 @@ def _checked(data: bytes, magic: bytes, name: str) -> bytes:
 class SignState:
     """Both files and the lock, for one process's whole life. Saves are synchronous: measured at 1,800 a second."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the lock on `folder`. Raises StoreLocked if another process holds it."""
+    def __init__(self, folder: Path, files: Files | None = None) -> None:
+        """Take the lock on `folder`, in `files` (the operating system's). Raises StoreLocked if another process holds it."""
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._files = files or OsFiles()
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._release: Callable[[], None] | None = self._files.lock(folder)
         except OSError as err:
-            os.close(self._lock)
             raise StoreLocked(
                 f"{folder}: another node process uses this folder; stop it first"
             ) from err
 
     def close(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._release is not None:
+            self._release()
+            self._release = None
 
     def __enter__(self) -> Self:
         return self
@@ -169,8 +167,7 @@ class SignState:
     def _load(self, name: str) -> bytes | None:
         path = self._folder / name
         try:
-            with path.open("rb") as file:
-                data = file.read(BLOCK_FILE_BYTES_MAX + 1)
+            data = self._files.read(path, BLOCK_FILE_BYTES_MAX + 1)
         except FileNotFoundError:
             return None
         except OSError as err:
@@ -180,25 +177,10 @@ class SignState:
         return data
 
     def _save(self, name: str, data: bytes) -> None:
-        assert self._lock >= 0, "sign state used after close"
+        assert self._release is not None, "sign state used after close"
         temporary = self._folder / f"{name}.new"
         try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                written = os.write(handle, data)
-                if written != len(data):
-                    raise WriteFailed(
-                        f"{temporary}: wrote {written} of {len(data)} bytes: disk full?"
-                    )
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            temporary.rename(self._folder / name)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                # Without this the rename itself can be undone by a power loss (SPEC 10).
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            self._files.write(temporary, data)
+            self._files.rename(temporary, self._folder / name)
         except OSError as err:
             raise WriteFailed(f"{self._folder / name}: {err}") from err

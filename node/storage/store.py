@@ -83,13 +83,26 @@ class PendingRow:
     entry: bytes
 
 
+def _rocks_batch() -> Any:
+    return rocksdict.WriteBatch(raw_mode=True)
+
+
 class Store:
     """One open database. Methods are synchronous and take microseconds; `sync` takes one disk flush."""
 
-    def __init__(self, path: Path, database: Any, *, read_only: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        database: Any,
+        *,
+        read_only: bool,
+        new_batch: Callable[[], Any] = _rocks_batch,
+    ) -> None:
+        """Over an open database: rocksdict's, or one that behaves like it. `open` and `over` check what it holds."""
         self.path = path
         self.read_only = read_only
         self._database = database
+        self._new_batch = new_batch
         self._families = {name: database.get_column_family(name) for name in keys.COLUMN_FAMILIES}
         self._handles = {
             name: database.get_column_family_handle(name) for name in keys.COLUMN_FAMILIES
@@ -134,16 +147,24 @@ class Store:
                 f"{path}: {err}. Run `foedus audit` on this home; then set the folder aside and let the node"
                 " rebuild it from its peers"
             ) from err
-        store = cls(path, database, read_only=read_only)
-        held = store.meta(keys.META_FORMAT)
-        if held is None and not read_only:
-            store.put_meta(keys.META_FORMAT, keys.STORE_FORMAT)
+        return cls(path, database, read_only=read_only)._checked(salvage=salvage)
+
+    @classmethod
+    def over(cls, path: Path, database: Any, new_batch: Callable[[], Any]) -> Self:
+        """Over an open database of another make, with what makes its batches. Raises StoreDamaged as `open` does."""
+        return cls(path, database, read_only=False, new_batch=new_batch)._checked(salvage=False)
+
+    def _checked(self, *, salvage: bool) -> Self:
+        """Mark a new database, or find the mark of this format; else close it. Raises StoreDamaged."""
+        held = self.meta(keys.META_FORMAT)
+        if held is None and not self.read_only:
+            self.put_meta(keys.META_FORMAT, keys.STORE_FORMAT)
         elif held != keys.STORE_FORMAT and not (salvage and held is None):
-            store.close()
+            self.close()
             raise StoreDamaged(
-                f"{path}: store format {held!r}, this program reads {keys.STORE_FORMAT!r}"
+                f"{self.path}: store format {held!r}, this program reads {keys.STORE_FORMAT!r}"
             )
-        return store
+        return self
 
     def close(self) -> None:
         """Flush the write-ahead log and close. The database keeps its lock while a family object lives.
@@ -208,7 +229,7 @@ class Store:
     # Blocks of the DAG
 
     def put_blocks(self, blocks: Sequence[tuple[Ref, bytes]]) -> None:
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._new_batch()
         to_blocks, to_authors = self._handles["blocks"], self._handles["authors"]
         for ref, data in blocks:
             batch.put(keys.block(ref.round, ref.author, ref.digest), data, to_blocks)
@@ -256,7 +277,7 @@ class Store:
 
     def write_commit(self, commit: CommitWrite) -> None:
         """Write one commit atomically. Not durable before `durable()`. Raises WriteFailed."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._new_batch()
         put = batch.put
         tip = commit.tip
         put(keys.u64(tip.commit), commit.engine_record, self._handles["commits"])
@@ -419,7 +440,7 @@ class Store:
 
     def put_pending(self, rows: Sequence[PendingRow]) -> None:
         """Raises WriteFailed. Not durable before `durable()`."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._new_batch()
         handle = self._handles["mempool"]
         for row in rows:
             head = keys.u64(row.arrival) + keys.u64(row.inclusion_by_ms) + bytes((row.held,))
@@ -427,7 +448,7 @@ class Store:
         self._write(batch)
 
     def delete_pending(self, entry_hashes: Sequence[bytes]) -> None:
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._new_batch()
         handle = self._handles["mempool"]
         for entry_hash in entry_hashes:
             batch.delete(entry_hash, handle)
@@ -456,7 +477,7 @@ class Store:
 
     def put_cosignatures(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
         """Rows (size, member, opaque bytes)."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._new_batch()
         handle = self._handles["cosignatures"]
         for size, member, row in rows:
             batch.put(keys.cosignature(size, member), row, handle)
@@ -464,7 +485,7 @@ class Store:
 
     def delete_cosignatures(self, rows: Sequence[tuple[int, int]]) -> None:
         """Rows (size, member)."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._new_batch()
         handle = self._handles["cosignatures"]
         for size, member in rows:
             batch.delete(keys.cosignature(size, member), handle)
@@ -494,7 +515,7 @@ class Store:
         return self._get("meta", name)
 
     def put_meta(self, name: bytes, value: bytes) -> None:
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._new_batch()
         batch.put(name, value, self._handles["meta"])
         self._write(batch)
 

@@ -1,0 +1,36 @@
+"""What carries calls between members: one listener, one channel for each member dialled.
+
+The two methods are those of `grpc.aio`, so the room above speaks gRPC's own words; what is behind them is handed in with the
+other parts of a node. gRPC over TLS is what ships (RULINGS R47).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import grpc
+
+Options = Sequence[tuple[str, Any]]
+
+
+class Transport(Protocol):
+    """Where this node listens and how it dials."""
+
+    def server(self, *, options: Options, maximum_concurrent_rpcs: int) -> Any:
+        """As `grpc.aio.server`: a server that is not started yet."""
+        ...
+
+    def channel(self, endpoint: str, credentials: grpc.ChannelCredentials, options: Options) -> Any:
+        """As `grpc.aio.secure_channel`: dialled at the first call."""
+        ...
+
+
+class GrpcTransport:
+    """gRPC, with TLS."""
+
+    def server(self, *, options: Options, maximum_concurrent_rpcs: int) -> grpc.aio.Server:
+        return grpc.aio.server(options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
+
+    def channel(
+        self, endpoint: str, credentials: grpc.ChannelCredentials, options: Options
+    ) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(endpoint, credentials, options=options)
