@@ -16,6 +16,7 @@ from node.cli.genesis_command import genesis_app
 from node.cli.init_command import init_command
 from node.cli.intake_command import intake_app
 from node.cli.keys_command import keys_app
+from node.cli.law.app import law_app
 from node.cli.law_command import (
     cases_command,
     facilities_command,
@@ -67,6 +68,7 @@ def _register(app: typer.Typer) -> None:
     app.command("cases")(cases_command)
     app.command("runs")(runs_command)
     app.command("facilities")(facilities_command)
+    app.add_typer(law_app(), name="law")
     app.command("assess")(assess_command)
     register_audit(app)
     app.add_typer(intake_app(), name="intake")

@@ -70,6 +70,7 @@ async def fill(cluster: Cluster) -> None:
     await cluster.until(cosigned_by_all, "five cosignatures", 30, every_s=1.1)
 
 
+@pytest.mark.measure("M57", "X18")
 async def test_running_stopped_killed_and_altered_nodes(cluster: Cluster, tmp_path: Path) -> None:
     cluster.start_all()
     await cluster.wait_ready()

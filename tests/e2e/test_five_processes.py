@@ -77,6 +77,7 @@ async def test_entries_through_any_node_are_final_on_all(
     assert [entry.code for entry in page.entries] == [""] * len(entries)
 
 
+@pytest.mark.measure("M57")
 async def test_an_acknowledgement_and_a_receipt_verify_offline(
     cluster: Cluster, outboxes: tuple[Outbox, ...]
 ) -> None:

@@ -344,6 +344,7 @@ async def test_broker_and_node_killed_and_restarted(tmp_path: Path) -> None:
         assert here.gateway.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.measure("M26")
 async def test_with_real_nodes_one_of_them_killed(tmp_path: Path) -> None:
     """Four states' real nodes: the gateway's first one dies for good, the next is asked, and it is killed itself."""
     with site(tmp_path, states=("KE", "BR", "GB", "US"), module="node.main") as here:

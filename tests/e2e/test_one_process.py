@@ -38,6 +38,7 @@ async def submit(lone: Cluster, entry: bytes) -> pb.SubmitResponse:
         return await node.Submit(pb.SubmitRequest(entry=entry), timeout=10)
 
 
+@pytest.mark.measure("M03")
 async def test_what_was_acknowledged_survives_kill_and_stop(lone: Cluster, home: Home) -> None:
     outbox = Outbox(keys=lone.operators[0], ledger=lone.chain_id)
     entries = [outbox.facility("dc1", countersigned_by=home.agency)]

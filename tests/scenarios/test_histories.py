@@ -69,6 +69,7 @@ def digest_of(form: dict[str, Any]) -> str:
     HISTORIES,
     ids=[f"law{version}-{history['form']['name']}" for version, history in HISTORIES],
 )
+@pytest.mark.measure("M02")
 def test_a_history_of_an_older_law_replays_to_the_same_bytes(
     version: int, history: dict[str, Any]
 ) -> None:

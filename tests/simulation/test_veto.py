@@ -66,6 +66,7 @@ def needs_all(
     return made
 
 
+@pytest.mark.measure("M10", "X04")
 def test_no_member_has_a_veto() -> None:
     found = gate.examine([4, 5], quick=True)
     assert found["findings"] == []

@@ -45,6 +45,34 @@ IN_FORCE = (
     "veto_table",
 )
 
+# What each shows of the treaty (tests.measures).
+MEASURES = {
+    "appoint_by_majority": ("M40",),
+    "breach_by_finding_stands": ("M10", "M24"),
+    "c04_custody": ("M24",),
+    "c14_over_budget": ("M35",),
+    "c15_split_run": ("M19", "M52", "X07"),
+    "c28_census_and_meeting": ("M16", "X12"),
+    "c29_contradictions": ("M24",),
+    "chiptype_panel": ("M54",),
+    "classify_released": ("M49",),
+    "deploy_two_evaluations": ("M14", "M36", "M37", "M38"),
+    "entry_into_force": ("M07", "M09"),
+    "envelope_rejections": ("M53",),
+    "exempt_narrow": ("M21", "X03"),
+    "halt_by_two_states_lapses": ("M11", "X02"),
+    "inspect_goes_ahead": ("M27",),
+    "inspection_carried_out": ("M27",),
+    "policy_schedules": ("M35",),
+    "tier_boundary": ("M15", "X03"),
+    "tighten_now_lapses": ("M51", "X02"),
+    "train_t1_panel": ("M15",),
+    "train_t1_silence": ("M15", "M22"),
+    "train_t2_plenary": ("M35",),
+    "train_t3_horizon_shut": ("M01", "M22", "X05"),
+    "veto_table": ("M10",),
+}
+
 
 def load(name: str) -> dict[str, Any]:
     form = json.loads(shared_path(f"vectors/law/{name}.json").read_text(encoding="utf-8"))

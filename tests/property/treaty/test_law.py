@@ -281,6 +281,7 @@ def test_with_nothing_due_nothing_changes(seed: int) -> None:
         court.law.drain_changes()
 
 
+@pytest.mark.measure("M10")
 def test_the_subjects_vote_is_never_counted() -> None:
     for seed in range(12):
         court = history(seed, 60)
@@ -294,6 +295,7 @@ def test_the_subjects_vote_is_never_counted() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
+@pytest.mark.measure("M10")
 def test_one_hostile_state_stops_no_safe_outcome(data: st.DataObject) -> None:
     """I4, I5 with k = 1: it may vote anything, contradict itself or be silent; a Finding stands and
 

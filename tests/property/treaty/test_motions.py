@@ -128,6 +128,7 @@ def test_a_restart_changes_nothing(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", HISTORIES)
+@pytest.mark.measure("M11")
 def test_every_motion_closes_by_its_deadline(seed: int) -> None:
     """I4, whoever votes what or keeps silent; and the recused never vote (I6)."""
     court, _ = HISTORIES[seed]
@@ -166,6 +167,7 @@ def test_a_parameter_gets_looser_only_by_a_loosening_of_ninety_days_or_as_an_eme
 
 
 @pytest.mark.parametrize("seed", HISTORIES)
+@pytest.mark.measure("X02")
 def test_emergencies_lapse_unless_kept(seed: int) -> None:
     """I9: after the last deadline nothing temporary is left."""
     court, _ = history(seed, 60)

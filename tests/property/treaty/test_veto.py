@@ -39,6 +39,7 @@ def blocking_sizes(rule: str, eligible: int, threshold: int) -> set[int]:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("members", range(2, 10))
+@pytest.mark.measure("M10")
 def test_the_veto_table_is_what_coalitions_can_do(members: int, rule: str) -> None:
     """With all eligible and with one recused: the table's number is one below the smallest block."""
     row = veto_check(members, 0)
@@ -77,6 +78,7 @@ def test_the_smallest_block_of_any_threshold(rule: str, eligible: int, threshold
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(RULES), st.integers(5, 60), st.integers(1, 40), st.integers(1, 40))
+@pytest.mark.measure("M10")
 def test_a_share_that_passes_the_check_gives_nobody_a_block(
     rule: str, members: int, num: int, den: int
 ) -> None:

@@ -64,6 +64,7 @@ def test_sealing_again_changes_nothing(export: Path) -> None:
     assert audit_sources([str(export)]).verdict is Verdict.CONSISTENT
 
 
+@pytest.mark.measure("X18")
 def test_hundreds_of_flips_and_none_missed(world: World, export: Path) -> None:
     """One bit anywhere, a random one each time; every third time the manifests are brought into line with it.
 

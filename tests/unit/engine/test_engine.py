@@ -36,6 +36,7 @@ def alone() -> Founding:
 # --- one member ----------------------------------------------------------------------------------
 
 
+@pytest.mark.measure("M03")
 async def test_one_member_alone_orders_what_it_is_given(tmp_path: Path) -> None:
     founding = alone()
     author, agency = founding.author(), founding.agencies[0]

@@ -42,6 +42,7 @@ def test_payloads_of_every_length_form(length: int) -> None:
     assert cbor2.loads(data).value[2] == b"x" * length
 
 
+@pytest.mark.measure("M53")
 def test_the_largest_entry_and_one_more() -> None:
     front = len(entry(payload=b"x" * 300)) - 300
     largest = entry(payload=b"x" * (65_535 - front))

@@ -64,6 +64,7 @@ def test_every_listed_resource_exists_and_covers_the_log() -> None:
         assert sum(tile.width for tile in listed if tile.level == 0) == size
 
 
+@pytest.mark.measure("M57")
 def test_any_proof_can_be_made_from_tiles_alone() -> None:
     """What a client does: tiles of size 300 in, inclusion and consistency proofs out."""
     hashes = merkle.MemoryHashes()

@@ -174,6 +174,7 @@ def test_run_phases_in_order(court: Court) -> None:
     assert court.say("acme", plan, by=("US",)).code is Code.REPEATED
 
 
+@pytest.mark.measure("M35")
 def test_c14_code_oversight_and_missing_progress() -> None:
     court = Court(genesis_of(policy={"progress": 50}))
     motion = court.train(court.plan("r1", FRONTIER, code_hash=b"\1" * 32))
@@ -194,6 +195,7 @@ def test_c14_code_oversight_and_missing_progress() -> None:
     assert other.found(Finding)[0].severity == 3
 
 
+@pytest.mark.measure("X10")
 def test_c14_rises_when_the_tier_rises(court: Court) -> None:
     court.plan("r1", 9_000_000)
     court.phase("r1", START_PHASE)
@@ -274,6 +276,7 @@ def test_an_old_run_is_no_part_of_a_split() -> None:
     assert [one.finding for one in court.found(Finding)] == ["C15:US:owner:acme"]
 
 
+@pytest.mark.measure("M19", "X10")
 def test_work_of_an_ancestor_raises_the_tier_of_its_descendants() -> None:
     court = Court(genesis_of(policy={"frontier_flop": 15_000_000}))
     court.plan("base", 6_000_000)
@@ -308,6 +311,7 @@ def test_a_set_aside_waits_for_the_reply() -> None:
     assert court.say("US", reply).code is Code.CLOSED
 
 
+@pytest.mark.measure("M52")
 def test_parts_under_another_owner_join_only_if_endorsed() -> None:
     """LAW K33: nobody is drawn into a case by a stranger who names its run as parent."""
     policy: dict[str, object] = {"frontier_flop": 15_000_000}
@@ -396,6 +400,7 @@ def test_no_state_gags_a_new_operator(court: Court) -> None:
     assert court.say("US", stranger).code is Code.UNKNOWN_REF
 
 
+@pytest.mark.measure("M12")
 def test_accession_needs_keys_and_attestation_but_no_vote(court: Court) -> None:
     france = pb.Identity(
         party="FR",

@@ -14,6 +14,7 @@ from tests.shared import shared_path
 DEFAULT = parse_policy({}, drill=False)
 
 
+@pytest.mark.measure("M18", "M19", "M20")
 def test_the_treatys_numbers_are_the_defaults() -> None:
     wanted = {
         "t1_params": 10**9,
@@ -101,6 +102,7 @@ def test_the_safer_value() -> None:
         ((1, None, 8_601), 3, ("bench",)),
     ],
 )
+@pytest.mark.measure("M18", "M19", "M20")
 def test_gates_of_models(
     known: tuple[int | None, int | None, int | None], tier: int, gates: tuple[str, ...]
 ) -> None:
@@ -113,6 +115,7 @@ def test_a_model_of_which_neither_figure_is_known_is_not_judged() -> None:
     assert tier_of_model(None, None, 8_601, DEFAULT) == Tier(tier=3, gates=("bench",))
 
 
+@pytest.mark.measure("M15", "M18", "M19", "X15")
 def test_tiers_of_runs() -> None:
     def tier(**changes: Any) -> Tier:
         run: dict[str, Any] = {

@@ -127,6 +127,7 @@ def test_closed_forms_of_veto_freedom_are_exact(eligible: int) -> None:
         assert not passes_against(rule, eligible, most + 1, k)
 
 
+@pytest.mark.measure("M10")
 def test_five_members_are_the_least_without_a_veto() -> None:
     assert [members for members in range(1, 196) if veto_possible(members)] == [1, 2, 3, 4]
     assert veto_check(4, 0).veto_possible == 1

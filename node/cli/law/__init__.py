@@ -1,0 +1,1 @@
+"""`foedus law`: what the treaty's law says, at any index of the log, and how far it answers the proposal."""

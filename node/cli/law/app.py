@@ -1,0 +1,16 @@
+"""The root of `foedus law`."""
+
+import typer
+
+from node.cli.law.coverage_command import coverage_command
+
+
+def law_app() -> typer.Typer:
+    """A fresh object."""
+    app = typer.Typer(
+        help="What the law says, at any index, and how far it answers the proposal.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.command("coverage")(coverage_command)
+    return app
