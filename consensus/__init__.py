@@ -14,6 +14,7 @@ Nothing here sees a clock, a disk, a socket or a key, and of the standard librar
     admission       a block's way in: limits, variants, acceptance
     parents         what a new block refers to
     own_slot        our newest block, what peers hold of ours, whether we may sign
+    epoch           when an epoch ends, and what is done after that
     votes           what others say they committed
     requests        questions to peers not answered yet
     fetching        missing blocks, and what decided a commit where they are gone

@@ -1,7 +1,7 @@
 """Bytes and values, one spelling each (SPEC 2 and 3; RULINGS R7, R8, R9, R21, R36).
 
-All integers are big-endian and of fixed width; a list is a u16 count and its items. Nothing is optional, so a value has one
-spelling by construction, and the decoder needs only to refuse what is out of range, left over or missing.
+All integers are big-endian and of fixed width; a list is a u16 count and its items. Nothing in a block is optional, so a
+value has one spelling by construction, and the decoder needs only to refuse what is out of range, left over or missing.
 
     header   chain_id 32 | epoch u32 | round u32 | author u16 | time_ms u64 | flags u8
              | u16 n, n x (round u32, author u16, digest 32)                   parents
@@ -11,12 +11,14 @@ spelling by construction, and the decoder needs only to refuse what is out of ra
     block    header | u32 n, n x (u32 length, bytes) | signature 64
     record   epoch u32 | index u64 | prev_digest 32 | leader ref | u32 n, n x ref | time_ms u64 | committee_hash 32
              | u16 n, n x ref                                                  deciders
+             | u16 n, n x author u16                                           closed_by; nothing at all if it is empty
 
 The digest covers the header alone: a signature made again over the same header names the same block (SPEC 2), and a header
 can be proven without its payload. What a valid block must also obey, with the committee known, is `validity`.
 """
 
 import hashlib
+import itertools
 import struct
 from collections.abc import Sequence
 from typing import Final
@@ -234,7 +236,9 @@ def encode_commit_record(record: CommitRecord) -> bytes:
     tail = _RECORD_TAIL.pack(commit.time_ms, commit.committee_hash, len(record.deciders))
     refs = [_REF.pack(*ref) for ref in commit.blocks]
     deciders = [_REF.pack(*ref) for ref in record.deciders]
-    return b"".join([head, *refs, tail, *deciders])
+    closed_by = record.closed_by
+    end = struct.pack(f">H{len(closed_by)}H", len(closed_by), *closed_by) if closed_by else b""
+    return b"".join([head, *refs, tail, *deciders, end])
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -409,8 +413,7 @@ def decode_commit_record(data: bytes) -> CommitRecord:
     at = end + _RECORD_TAIL.size
     end = at + count * _REF.size
     deciders = tuple(map(Ref._make, _REF.iter_unpack(_exactly(data, at, end, "deciders"))))
-    if end != len(data):
-        raise MalformedBlock(f"commit record: {len(data) - end} bytes left over")
+    closed_by = _closed_by(data, end)
     leader = Ref(Round(leader_round), ValidatorIndex(leader_author), Digest(leader_digest))
     digest = commit_digest(
         epoch=epoch,
@@ -431,4 +434,18 @@ def decode_commit_record(data: bytes) -> CommitRecord:
         committee_hash=Digest(committee_hash),
         digest=digest,
     )
-    return CommitRecord(commit=commit, deciders=deciders)
+    return CommitRecord(commit=commit, deciders=deciders, closed_by=closed_by)
+
+
+def _closed_by(data: bytes, at: int) -> tuple[ValidatorIndex, ...]:
+    """The end of a commit record. Raises MalformedBlock."""
+    left = len(data) - at
+    if not left:
+        return ()
+    count = int.from_bytes(data[at : at + 2], "big")
+    if left < 2 or not count or left != 2 + 2 * count:
+        raise MalformedBlock(f"commit record: {left} bytes left over")
+    authors = struct.unpack_from(f">{count}H", data, at + 2)
+    if any(one >= other for one, other in itertools.pairwise(authors)):
+        raise MalformedBlock(f"commit record: closed_by={authors}: must ascend")
+    return tuple(map(ValidatorIndex, authors))

@@ -13,6 +13,7 @@ from consensus.codec import genesis_ref, labelled_hash
 from consensus.types import (
     DIGEST_BYTES,
     ZERO_DIGEST,
+    CommitIndex,
     Digest,
     Millis,
     Ref,
@@ -21,6 +22,7 @@ from consensus.types import (
 )
 
 VALIDATORS_MAX: Final = 1024  # as many members as a genesis may list
+NO_COMMIT: Final = CommitIndex(0)
 
 
 def quorum_of(size: int) -> int:
@@ -46,7 +48,11 @@ class Committee:
     epoch: int
     size: int  # n
     committee_hash: Digest
-    genesis_time_ms: Millis
+    genesis_time_ms: (
+        Millis  # of the last commit of the epoch before; at first of the genesis document
+    )
+    previous_index: CommitIndex  # of that commit: index and log go on from it; 0 and zeros at first
+    previous_commit: Digest
     leaders: tuple[ValidatorIndex, ...]  # leader of round r is leaders[r mod n]
     genesis: tuple[Ref, ...]  # round-0 blocks by author
     faults: int  # f: as many may be Byzantine
@@ -61,12 +67,13 @@ class Committee:
         block_keys: Sequence[bytes],
         genesis_time_ms: Millis,
         epoch: int = 0,
+        previous_index: CommitIndex = NO_COMMIT,
         previous_commit: Digest = ZERO_DIGEST,
     ) -> Self:
         """The committee of `epoch`, validators in the order of `block_keys`.
 
-        `previous_commit` is the digest of the last commit of the epoch before; zeros at first, when the leader order is
-        drawn from the chain id instead (RULINGS R9, R11).
+        `previous_commit` is the digest of the last commit of the epoch before, and `previous_index` its index; zeros at first,
+        when the leader order is drawn from the chain id instead (RULINGS R9, R11).
         """
         seed = chain_id if previous_commit == ZERO_DIGEST else previous_commit
         return cls.with_order(
@@ -75,6 +82,7 @@ class Committee:
             members=committee_hash(epoch, block_keys),
             genesis_time_ms=genesis_time_ms,
             epoch=epoch,
+            previous_index=previous_index,
             previous_commit=previous_commit,
         )
 
@@ -87,6 +95,7 @@ class Committee:
         members: Digest,
         genesis_time_ms: Millis,
         epoch: int = 0,
+        previous_index: CommitIndex = NO_COMMIT,
         previous_commit: Digest = ZERO_DIGEST,
     ) -> Self:
         """As `found`, with the leader order given: conformance cases use the identity."""
@@ -100,6 +109,8 @@ class Committee:
             size=size,
             committee_hash=members,
             genesis_time_ms=genesis_time_ms,
+            previous_index=previous_index,
+            previous_commit=previous_commit,
             leaders=leaders,
             genesis=tuple(
                 genesis_ref(

@@ -16,6 +16,7 @@ from consensus.commit_rule import Decision, Forked, Status, decide, deciders
 from consensus.committee import Committee
 from consensus.dag import Dag
 from consensus.dissemination import Dissemination
+from consensus.epoch import EpochEnd
 from consensus.evidence import Evidence
 from consensus.fetching import Fetcher
 from consensus.linearizer import Linearizer
@@ -25,6 +26,7 @@ from consensus.parents import choose_parents
 from consensus.range_sync import RangeSync
 from consensus.requests import Question, Requests
 from consensus.types import (
+    FLAG_EPOCH_CLOSE,
     GC_DEPTH,
     GENESIS_ROUND,
     Accuse,
@@ -38,6 +40,7 @@ from consensus.types import (
     CommitIndex,
     CommitRecord,
     Effect,
+    EpochClosing,
     EquivocationProof,
     Event,
     Fault,
@@ -86,12 +89,16 @@ class Core:
         self,
         *,
         committee: Committee,
-        own: ValidatorIndex,
+        own: ValidatorIndex | None,
         parameters: Parameters,
         recovered: Recovered,
         gc_depth: int = GC_DEPTH,
     ) -> None:
-        assert own < committee.size, f"own={own}: the committee has {committee.size}"
+        """`own` None: an observer, of no seat in this epoch. It follows the order and never signs (SPEC 14: who joins later)."""
+        observes = own is None
+        if own is None:
+            own = ValidatorIndex(committee.size)  # nobody's: no block is by it
+        assert own < committee.size + observes, f"own={own}: the committee has {committee.size}"
         self.committee = committee
         self.own = own
         self._parameters = parameters
@@ -111,6 +118,7 @@ class Core:
         self._sync = RangeSync(self.dag, self._requests, parameters, own)
         self._spread = Dissemination(self.dag, own, parameters)
         self._mine = OwnSlot(self.dag, self.pacemaker, self._admission, parameters, own)
+        self._end = EpochEnd(committee)
         # What was decided, and what waits to be
         self._next_slot = Round(GENESIS_ROUND + 1)
         self._skip_deciders: dict[Ref, None] = {}  # of slots skipped since the last commit
@@ -148,6 +156,7 @@ class Core:
             self._next_slot = Round(commits[-1].leader.round + 1)
             self.dag.raise_floor(self.linearizer.floor)
         self._mine.restore(recovered)
+        self._end.restore(recovered.records)
         for proof in self.evidence.restore(recovered, self.own, self.linearizer.is_committed):
             self._accuse(proof)
         stored = [*recovered.blocks, *([recovered.own] if recovered.own is not None else [])]
@@ -182,6 +191,9 @@ class Core:
                 self._next_due = event.at_ms
             case LossConfirmed():
                 self._mine.confirm_loss()
+            case EpochClosing():
+                self._end.asked = True
+                self._resend_soon()
             case WakeReceived():
                 self.pacemaker.woken(event.peer, event.round)
                 self._resend_soon()
@@ -395,7 +407,7 @@ class Core:
 
     def _commit(self) -> bool:
         """Emit what is decided in sequence. True if the floor rose, which may have let blocks in."""
-        if self._forked or self.dag.highest_round < self._next_slot + 2:
+        if self._forked or self._end.reached or self.dag.highest_round < self._next_slot + 2:
             return False
         try:
             decisions = decide(self.dag, self._next_slot)
@@ -404,8 +416,8 @@ class Core:
             return False
         floor = self.linearizer.floor
         for position, decision in enumerate(decisions):
-            if decision.status is Status.UNDECIDED:
-                break
+            if decision.status is Status.UNDECIDED or self._end.reached:
+                break  # what would come after the end of the epoch is void
             self._next_slot = Round(decision.round + 1)
             self._decided(decisions, position)
         if self.linearizer.floor == floor:
@@ -428,7 +440,9 @@ class Core:
             self.dag.release(ref)
             self._unordered.pop(ref, None)
         record = CommitRecord(
-            commit=commit, deciders=tuple(sorted(self._skip_deciders)[-DECIDERS_MAX:])
+            commit=commit,
+            deciders=tuple(sorted(self._skip_deciders)[-DECIDERS_MAX:]),
+            closed_by=self._end.committed(leader.round, blocks),
         )
         self._skip_deciders = {}
         self._out.append(CommitDecided(record=record, blocks=tuple(blocks)))
@@ -456,6 +470,9 @@ class Core:
     @property
     def _may_idle(self) -> bool:
         """Nothing to order, as far as this node knows (SPEC 5 quiescence, RULINGS R32, PACEMAKER P5)."""
+        by_end = self._end.may_idle_at(self.pacemaker.round)
+        if by_end is not None:
+            return by_end
         due = self._next_due is not None and self._now >= self._next_due
         return not (self._payload_pending or self._unordered or due)
 
@@ -469,6 +486,8 @@ class Core:
         if self.pacemaker.rule(self.dag, self._now, may_idle=self._may_idle) is None:
             return
         round_ = self.pacemaker.round
+        if not self._end.may_sign_at(round_):
+            return
         mine = self._mine
         mine.outstanding = round_
         before = mine.newest.header.time_ms if mine.newest is not None else Millis(0)
@@ -484,7 +503,7 @@ class Core:
                     accused=self.evidence.accused,
                 ),
                 time_ms=max(self._now, before),
-                flags=0,
+                flags=FLAG_EPOCH_CLOSE if self._end.asked else 0,
                 commit_votes=self.votes.for_next_block(),
                 evidence=self.evidence.for_next_block(),
             )

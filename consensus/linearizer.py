@@ -14,7 +14,6 @@ from consensus.dag import Dag
 from consensus.types import (
     GC_DEPTH,
     GENESIS_ROUND,
-    ZERO_DIGEST,
     Commit,
     CommitIndex,
     Digest,
@@ -34,8 +33,8 @@ class Linearizer:
         assert gc_depth == 0 or gc_depth >= GC_DEPTH_MIN, f"gc_depth={gc_depth}"
         self.committee = committee
         self.floor = GENESIS_ROUND  # for the next commit: blocks at or below it are void
-        self.last_index = CommitIndex(0)
-        self.last_digest: Digest = ZERO_DIGEST
+        self.last_index = committee.previous_index
+        self.last_digest: Digest = committee.previous_commit
         self.last_leader_round = GENESIS_ROUND
         self.time_ms = committee.genesis_time_ms
         self._gc_depth = gc_depth

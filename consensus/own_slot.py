@@ -70,9 +70,11 @@ class OwnSlot:
     @property
     def is_ready(self) -> bool:
         """True once enough peers said what they hold of our own blocks, or it is settled what they cannot say."""
+        committee = self._dag.committee
+        if self._own >= committee.size:
+            return True  # an observer: nobody holds blocks of its own
         if self.amnesia is not None:
             return False
-        committee = self._dag.committee
         enough = min(committee.validity, committee.size - 1)
         if not self._has_sign_state and not self._out_of_patience:
             enough = answers_needed(committee)
@@ -81,7 +83,7 @@ class OwnSlot:
     @property
     def may_sign(self) -> bool:
         """True if nothing is in doubt, and our newest block is in the DAG (or below its floor) to build on."""
-        if self.observing or not self.is_ready:
+        if self.observing or self._own >= self._dag.committee.size or not self.is_ready:
             return False
         return self.newest is None or self._dag.has(self.newest.ref)
 

@@ -191,16 +191,19 @@ def recover(
     own: VerifiedBlock | None,
     *,
     evidence: tuple[EquivocationProof, ...] = (),
+    after_commit: int = 0,
     gc_depth: int = GC_DEPTH,
     bytes_max: int = 1 << 40,
 ) -> Recovered:
     """What the core of this store starts from. `own`: the block in the sign state. `evidence`: the proofs kept.
 
+    `after_commit`: the last commit of the epoch before; `reader` shows blocks of this epoch alone.
+
     Blocks were verified before they were stored, so they are trusted as read. Raises MalformedBlock: the store is damaged.
     """
     floor = floor_of(reader, gc_depth)
     records: list[CommitRecord] = []
-    for index in range(reader.last_commit_index(), 0, -1):
+    for index in range(reader.last_commit_index(), after_commit, -1):
         record = _record(reader, index)
         assert record is not None, f"commit {index} is below the last one and not stored"
         records.append(record)

@@ -61,7 +61,7 @@ FETCH_LEVELS_MAX: Final = 64
 RANGE_ROUNDS_MAX: Final = 50
 BELOW_COMMITS_MAX: Final = 64
 
-FLAG_EPOCH_CLOSE: Final = 0x01  # SPEC 14; written as 0 until epochs change
+FLAG_EPOCH_CLOSE: Final = 0x01  # SPEC 14: the law of the author has closed this epoch
 FLAGS_KNOWN: Final = FLAG_EPOCH_CLOSE
 
 
@@ -165,6 +165,9 @@ class CommitRecord:
     # What decided it (PACEMAKER P1): for its slot, or its anchor's, a quorum of certificates; before those, for each slot
     # skipped directly since the commit before, a quorum of blocks that blame it. Served to a peer that is stuck.
     deciders: tuple[Ref, ...]
+    # Authors of whom a closing block is committed in this epoch, this commit included, ascending. A quorum of them: this is the last
+    # commit of its epoch (`epoch`, SPEC 14.2).
+    closed_by: tuple[ValidatorIndex, ...] = ()
 
 
 # --- parameters and start ------------------------------------------------------------------------
@@ -217,9 +220,9 @@ LOCAL_PACE: Final = Parameters(
 class Recovered:
     """What a core starts from. Empty on the very first start. `serving.recover` reads it from a store.
 
-    blocks        every stored block above the garbage-collection floor of the last commit, ascending by ref
-    records       the newest commit records, ascending and contiguous, back to the first whose leader round is at or below that
-                  floor (or to commit 1): they name what is already committed above it
+    blocks        every stored block of this epoch above the garbage-collection floor of its last commit, ascending by ref
+    records       the newest commit records of this epoch, ascending and contiguous, back to the first whose leader round is at or
+                  below that floor (or to the epoch's first): they name what is already committed above it
     own           the block in the sign state file: the newest this node ever signed, whether the store has it or not
     evidence      the proofs of all `Accuse` of this epoch
     """
@@ -323,6 +326,11 @@ class NextDue:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochClosing:
+    """The law has closed this epoch: our blocks say so from now on. Told once, and again after a restart (SPEC 14.2)."""
+
+
+@dataclass(frozen=True, slots=True)
 class LossConfirmed:
     """An operator's word that our sign state is lost and one answer less than a quorum must do (SPEC 10, `amnesia`)."""
 
@@ -348,6 +356,7 @@ Event = (
     | PayloadPending
     | NextDue
     | LossConfirmed
+    | EpochClosing
     | BlockProposed
 )
 
@@ -357,7 +366,10 @@ Event = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Propose:
-    """Build, sign and bring back (`BlockProposed`) the block of this round. The driver adds the payload alone."""
+    """Build, sign and bring back (`BlockProposed`) the block of this round. The driver adds the payload alone.
+
+    A block with FLAG_EPOCH_CLOSE gets none: what it holds might be void (SPEC 14.2).
+    """
 
     round: Round
     parents: tuple[Ref, ...]
@@ -442,7 +454,10 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitDecided:
-    """The next commit, with its blocks in final order: the ledger's input (order_digest = commit.digest)."""
+    """The next commit, with its blocks in final order: the ledger's input (order_digest = commit.digest).
+
+    After one that ends the epoch (`epoch.ends_epoch`) there is no other: the next epoch is another core's.
+    """
 
     record: CommitRecord
     blocks: tuple[Block, ...]

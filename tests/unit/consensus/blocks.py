@@ -74,6 +74,7 @@ def block(
     time_ms: int | None = None,
     commit_votes: tuple[CommitVote, ...] = (),
     evidence: tuple[EquivocationProof, ...] = (),
+    flags: int = 0,
 ) -> Block:
     """The block with these parents, in this order. Time: one second a round unless given."""
     header = Header(
@@ -82,7 +83,7 @@ def block(
         round=Round(round_),
         author=ValidatorIndex(author),
         time_ms=Millis(GENESIS_MS + 1_000 * round_ if time_ms is None else time_ms),
-        flags=0,
+        flags=flags,
         parents=tuple(parents),
         payload_root=payload_root(payload),
         payload_len=sum(map(len, payload)),

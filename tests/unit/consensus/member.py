@@ -110,6 +110,7 @@ def answer_to(wanted: Propose, payload: tuple[bytes, ...] = (b"entry",)) -> Bloc
         time_ms=wanted.time_ms,
         commit_votes=wanted.commit_votes,
         evidence=wanted.evidence,
+        flags=wanted.flags,
     )
 
 
