@@ -117,8 +117,8 @@ class Admission:
         variants += self._room.variants(ref.round, ref.author)
         if self._room.needed_by_another(ref):
             return True
-        certified = self._certified_by(block)
         if variants:
+            certified = self._certified_by(block)
             # Certificates are counted by author, so one for each leader is all that a variant can add (P1). To refuse none
             # would let its author fill the DAG with copies that differ in their payload.
             if certified is not None and not self._dag.certifiers(certified) >> ref.author & 1:
@@ -126,7 +126,7 @@ class Admission:
             return sender != ref.author and variants < self._dag.committee.size
         if not pushed or not self._evidence.is_accused(ref.author):
             return True
-        return self._is_wanted(ref, certified)
+        return self._is_wanted(ref, self._certified_by(block))
 
     def _is_wanted(self, ref: Ref, certified: Ref | None) -> bool:
         """True of an accused author's block without which things might not go on here. It certifies `certified`."""

@@ -10,7 +10,7 @@ Both are masks of *authors*, so that one who signs two blocks counts once on eac
 parents but not its payload: the floor is GC_DEPTH rounds back, and payloads are what takes room.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consensus.committee import Committee
@@ -23,6 +23,8 @@ class Node:
 
     ref: Ref
     parents: tuple[Ref, ...]
+    before: int  # mask of authors of the parents one round below
+    older: tuple[Ref, ...]  # the parents further down
     time_ms: Millis
     signature: bytes = field(repr=False)  # one half of a proof, should its author sign another
     vote: Ref | None  # the leader's block of the round before, if it is a parent
@@ -36,6 +38,7 @@ class _RoundIndex:
     """What stands in one round."""
 
     authors: int = 0  # mask
+    twice: bool = False  # somebody has two blocks here: a mask of authors does not name blocks
     slots: dict[ValidatorIndex, tuple[Ref, ...]] = field(default_factory=dict)
     votes: dict[Ref | None, int] = field(default_factory=dict)  # vote -> mask of who cast it
     certificates: dict[Ref, int] = field(default_factory=dict)  # leader -> mask of who certifies it
@@ -86,6 +89,10 @@ class Dag:
         """Accepted blocks of one author and round, in order of acceptance; two or more are an equivocation."""
         return self._rounds.get(round_, _EMPTY).slots.get(author, ())
 
+    def has_variants(self, round_: Round) -> bool:
+        """Whether an author has two accepted blocks of this round. If not, a mask of authors names blocks."""
+        return self._rounds.get(round_, _EMPTY).twice
+
     def refs(self, round_: Round) -> list[Ref]:
         """Of one round, by author, variants in order of acceptance."""
         slots = self._rounds.get(round_, _EMPTY).slots
@@ -132,46 +139,57 @@ class Dag:
         ref = block.ref
         assert ref not in self._nodes, f"accepted twice: {ref}"
         assert ref.round > self.floor, f"accepted below the floor {self.floor}: {ref}"
-        nodes, before = self._nodes, ref.round - 1
-        leader = self.committee.leader(Round(before))
+        nodes, below = self._nodes, Round(ref.round - 1)
+        leader = self.committee.leader(below)
         parents: list[Ref] = []
         vote: Ref | None = None
-        support: dict[
-            Ref, int
-        ] = {}  # vote -> mask of parents' authors: never a count of blocks (SPEC 1)
+        before = 0
         for parent in block.header.parents:
             node = nodes.get(parent)
             assert node is not None or parent.round <= self.floor, f"{ref}: {parent} is missing"
             # The key of our table instead of an equal tuple: a parent is named by up to n blocks.
             parents.append(parent if node is None else node.ref)
-            if parent.round != before:
-                continue
-            if parent.author == leader and vote is None:
-                # The first, should an invalid block name two (SPEC 6.2's general form): never a vote for both.
-                vote = parents[-1]
-            if node is not None and node.vote is not None:
-                support[node.vote] = support.get(node.vote, 0) | 1 << parent.author
-        quorum = self.committee.quorum
-        certifies = next(
-            (voted for voted, mask in support.items() if mask.bit_count() >= quorum), None
-        )
+            if parent.round == below:
+                before |= 1 << parent.author
+                if parent.author == leader and vote is None:
+                    # The first, should an invalid block name two (SPEC 6.2's general form): never a vote for both.
+                    vote = parents[-1]
         node = Node(
             ref=ref,
             parents=tuple(parents),
+            before=before,
+            older=tuple([parent for parent in parents if parent.round != below]),
             time_ms=block.header.time_ms,
             signature=block.signature,
             vote=vote,
-            certifies=certifies,
+            certifies=self._certified_by(below, parents, before),
         )
         nodes[ref] = node
         self._blocks[ref] = block
         self._count(node)
         return node
 
+    def _certified_by(self, below: Round, parents: Sequence[Ref], before: int) -> Ref | None:
+        """The leader's block for which a quorum of the parents' authors vote: never a count of blocks (SPEC 1)."""
+        index = self._rounds.get(below, _EMPTY)
+        support: dict[Ref, int] = {}
+        if not index.twice:
+            support = {
+                vote: mask & before for vote, mask in index.votes.items() if vote is not None
+            }
+        else:
+            for parent in parents:
+                node = self._nodes.get(parent)
+                if parent.round == below and node is not None and node.vote is not None:
+                    support[node.vote] = support.get(node.vote, 0) | 1 << parent.author
+        quorum = self.committee.quorum
+        return next((vote for vote, mask in support.items() if mask.bit_count() >= quorum), None)
+
     def _count(self, node: Node) -> None:
         ref = node.ref
         index = self._rounds.setdefault(ref.round, _RoundIndex())
         bit = 1 << ref.author
+        index.twice |= bool(index.authors & bit)
         index.authors |= bit
         index.slots[ref.author] = (*index.slots.get(ref.author, ()), ref)
         index.votes[node.vote] = index.votes.get(node.vote, 0) | bit
