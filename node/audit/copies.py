@@ -233,6 +233,7 @@ def _by_blocks(
                 time_ms=commit.time_ms,
                 order_digest=commit.digest,
                 entries=ordered.entries,
+                evidence=ordered.evidence,
             )
             tick(1)
 

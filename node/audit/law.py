@@ -2,21 +2,24 @@
 
 Batches come from the blocks where the order could be followed. Else they are cut from the log itself: what stands before each
 commit record are its entries, its time and order digest are the record's, and so are the counts of entries that were left out,
-which then nobody has recomputed. Commits that appended nothing have no trace in the log; the law did nothing in them (R23).
+which then nobody has recomputed. Evidence of equivocation is taken from its records, and its signatures are verified here.
+Commits that appended nothing have no trace in the log; the law did nothing in them (R23).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from node.audit.findings import Depth, Findings
+from node.audit.order import committee_of
 from node.audit.source import Lost, Source
-from node.ledger.batch import CommittedBatch
+from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.errors import MalformedRecord
+from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import Genesis
 from node.ledger.plan import AppendPlan, CommitMachine, MemoryFacts
 from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
-from node.ledger.records import decode_record, is_record
+from node.ledger.records import EQUIVOCATION_TYPE, decode_record, is_record
 from node.ledger.state_digest import MemoryBuckets, Row
 from node.signing.verify import SignatureCheck, VerifyPool
 
@@ -31,6 +34,9 @@ class Replay:
     def __init__(self, genesis: Genesis, document: bytes, pool: VerifyPool) -> None:
         """Raises MalformedGenesis."""
         self._pool = pool
+        self._committee = committee_of(genesis, document)
+        self._block_keys = [member.block_key for member in genesis.members]
+        self.states = [member.state for member in genesis.members]  # in validator order
         self._reader = EntryReader()
         self._facts = MemoryFacts()
         self._buckets = MemoryBuckets()
@@ -58,6 +64,11 @@ class Replay:
     def take_dropped(self, dropped: dict[str, int]) -> None:
         """The counts that the log's commit record tells, where the transactions left out are not at hand."""
         self.machine.standing = replace(self.machine.standing, dropped=dropped)
+
+    def proves(self, evidence: Evidence) -> bool:
+        """Whether both signatures are the accused state's own."""
+        checks = proof_checks(evidence.proof, self._committee, self._block_keys)
+        return all(self._pool.verify_now(checks))
 
     def state(self) -> dict[Row, bytes]:
         """The whole state map, (bucket, key) -> value."""
@@ -155,7 +166,7 @@ def replay_log(
     _compare(source, plan, result, 1)
     on_plan(plan)
     try:
-        for batch, dropped in _commits_of(source, plan.tree.size, size, findings):
+        for batch, dropped in _commits_of(source, plan.tree.size, size, replay.states, findings):
             if result.expected:
                 break
             _check_batch(replay, batch, findings)
@@ -183,12 +194,21 @@ def _check_batch(replay: Replay, batch: CommittedBatch, findings: Findings) -> N
             f"commit record {batch.index} of time {batch.time_ms} follows record {standing.index} of time {standing.time_ms}",
         )
         raise BrokenLog
+    for evidence in batch.evidence:
+        if not replay.proves(evidence):
+            findings.add(
+                Depth.LAW,
+                f"commit record {batch.index} follows an equivocation record against {evidence.state} that its keys did not sign",
+                proof={"proof": evidence.proof.hex()},
+            )
+            raise BrokenLog
 
 
 def _commits_of(
-    source: Source, first: int, size: int, findings: Findings
+    source: Source, first: int, size: int, states: Sequence[str], findings: Findings
 ) -> Iterator[tuple[CommittedBatch, dict[str, int]]]:
     entries: list[bytes] = []
+    evidence: list[Evidence] = []
     for start in range(first, size, LEAVES_STEP):
         try:
             leaves = source.entries(start, min(LEAVES_STEP, size - start))
@@ -202,20 +222,23 @@ def _commits_of(
                 entries.append(leaf)
                 continue
             try:
-                closing = _commit_record(leaf, tuple(entries))
+                record = decode_record(leaf)
+                if record["type"] == EQUIVOCATION_TYPE:
+                    evidence.append(evidence_in(record, states))
+                closing = _closing(record, tuple(entries), tuple(evidence))
             except MalformedRecord as err:
                 findings.add(Depth.LAW, f"is no record: {err}", entry=index)
                 raise BrokenLog from err
             if closing is not None:
                 yield closing
-                entries = []
+                entries, evidence = [], []
 
 
-def _commit_record(
-    leaf: bytes, entries: tuple[bytes, ...]
+def _closing(
+    record: Mapping[str, Any], entries: tuple[bytes, ...], evidence: tuple[Evidence, ...]
 ) -> tuple[CommittedBatch, dict[str, int]] | None:
     """The batch that this commit record closes, and its counts; None for a record of another type. Raises MalformedRecord."""
-    match decode_record(leaf):
+    match record:
         case {
             "type": "commit",
             "index": int(index),
@@ -224,7 +247,11 @@ def _commit_record(
             "dropped": dict(dropped),
         } if all(isinstance(count, int) and count > 0 for count in dropped.values()):
             batch = CommittedBatch(
-                index=index, time_ms=time_ms, order_digest=order_digest, entries=entries
+                index=index,
+                time_ms=time_ms,
+                order_digest=order_digest,
+                entries=entries,
+                evidence=evidence,
             )
             return batch, dropped
         case {"type": "commit"}:

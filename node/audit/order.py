@@ -19,6 +19,7 @@ from consensus.codec import (
     block_signing_bytes,
     decode_block,
     decode_commit_record,
+    encode_proof,
 )
 from consensus.commit_rule import Forked, Status, decide
 from consensus.committee import Committee
@@ -30,6 +31,8 @@ from consensus.types import (
     CommitIndex,
     CommitRecord,
     Digest,
+    EquivocationProof,
+    Header,
     Millis,
     Ref,
     Round,
@@ -37,6 +40,8 @@ from consensus.types import (
 from consensus.validity import InvalidBlock, check_block
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
+from node.ledger.batch import Evidence
+from node.ledger.evidence import evidence_of, proof_checks
 from node.ledger.genesis import Genesis, chain_id
 from node.signing.verify import SignatureCheck, VerifyPool
 
@@ -56,6 +61,7 @@ class Ordered:
 
     commit: Commit
     entries: tuple[bytes, ...]
+    evidence: tuple[Evidence, ...]  # what its blocks prove
 
 
 class BrokenOrder(Exception):
@@ -102,13 +108,16 @@ class OrderReplay:
         commit = self._linearizer.order(self._dag, leader)
         self._compare(record.commit, commit)
         entries: list[bytes] = []
+        headers: list[Header] = []
         for ref in commit.blocks:
             block = self._dag.block(ref)
             assert block is not None, f"{ref} was accepted and not released"
             entries += block.payload
+            headers.append(block.header)
             self._dag.release(ref)
         self._dag.raise_floor(self._linearizer.floor)
-        return Ordered(commit=commit, entries=tuple(entries))
+        evidence = evidence_of(headers, [member.state for member in self._members])
+        return Ordered(commit=commit, entries=tuple(entries), evidence=evidence)
 
     def _record(self, index: CommitIndex) -> CommitRecord:
         """From this source, or from another one where it is lost."""
@@ -190,6 +199,27 @@ class OrderReplay:
                     proof={"signature": block.signature.hex()},
                 )
                 raise BrokenOrder from err
+        self._verify_evidence(index, blocks)
+
+    def _verify_evidence(self, index: CommitIndex, blocks: Sequence[Block]) -> None:
+        """Whoever carries a proof that proves nothing has signed an invalid block (SPEC 12)."""
+        carried = [(block, proof) for block in blocks for proof in block.header.evidence]
+        for block, proof in carried:
+            if self._proves(proof):
+                continue
+            name = self._name(block.ref)
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {index}: block {block.ref.round}/{name} {block.ref.digest.hex()} carries a proof against"
+                f" {self._members[proof.author].state} that its keys did not sign",
+                accused=(name,),
+                proof={"signature": block.signature.hex(), "proof": encode_proof(proof).hex()},
+            )
+            raise BrokenOrder
+
+    def _proves(self, proof: EquivocationProof) -> bool:
+        keys = [member.block_key for member in self._members]
+        return all(self._pool.verify_now(proof_checks(encode_proof(proof), self._committee, keys)))
 
     def signature_check(self, block: Block) -> SignatureCheck:
         """The author's signature, for the verify pool; a name for nobody is checked against no key, and fails."""

@@ -9,12 +9,13 @@ not ask others to apply. At `BYTES_MAX` the core waits, and with it everything t
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
 from consensus.codec import encode_commit_record
 from consensus.types import CommitDecided
 from node.ledger.batch import CommittedBatch
+from node.ledger.evidence import evidence_of
 from node.ledger.ledger import Ledger
 
 MIB: Final = 1024 * 1024
@@ -27,8 +28,12 @@ BYTES_MAX: Final = 32 * MIB
 class Applier:
     """One per node. `on_change` is called after each commit applied."""
 
-    def __init__(self, ledger: Ledger, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, states: Sequence[str], on_change: Callable[[], None]
+    ) -> None:
+        """`states`: of the validators, in their order."""
         self._ledger = ledger
+        self._states = tuple(states)
         self._on_change = on_change
         self._queue: deque[tuple[CommitDecided, int]] = deque()
         self._bytes = 0
@@ -74,6 +79,7 @@ class Applier:
             time_ms=commit.time_ms,
             order_digest=commit.digest,
             entries=tuple(itertools.chain.from_iterable(payloads)),
+            evidence=evidence_of((block.header for block in decided.blocks), self._states),
         )
         await self._ledger.apply(batch, encode_commit_record(decided.record))
 

@@ -151,7 +151,8 @@ class DagEngine:
         verifier = BlockVerifier(self._committee, keys, self._block_pool)
         self._receiver = Receiver(verifier, self._recent, self._prefetcher.add, self._count_refused)
         self._payload = OwnPayload(self._own, parts.mempool)
-        self._applier = Applier(parts.ledger, self._on_applied)
+        states = [member.state for member in genesis.members]
+        self._applier = Applier(parts.ledger, states, self._on_applied)
         self._network = Network(
             own=parts.own,
             peers=_peers(genesis),

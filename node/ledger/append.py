@@ -30,6 +30,7 @@ from node.treaty.derived import (
     CaseStep,
     Decision,
     Derived,
+    Equivocation,
     Finding,
     MotionOpened,
     PolicyStep,
@@ -176,6 +177,9 @@ def _derived_facets(derived: Derived) -> list[tuple[Facet, bytes]]:
         case MotionOpened() | Decision():
             subjects = [derived.motion, derived.about, *derived.subjects]
             case = derived.about if derived.kind == "BREACH" else ""
+        case Equivocation():
+            subjects = [derived.finding, derived.state, sha256(derived.proof).hexdigest()]
+            case = derived.finding
         case Finding():
             subjects = [derived.finding, derived.about, derived.subject]
             case = derived.finding

@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Proof that a state's node signed two blocks for one round. Verified: whoever makes one has checked both signatures."""
+
+    state: str
+    epoch: int
+    round: int
+    proof: bytes  # the engine's canonical bytes, which somebody else can verify alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommittedBatch:
     """One commit's transactions in their final order. Same batches, same log bytes, whatever engine made them."""
 
@@ -11,6 +21,7 @@ class CommittedBatch:
     time_ms: int  # ledger time, never below the one before
     order_digest: bytes  # 32 bytes: commit digest, or the block hash under another engine
     entries: tuple[bytes, ...]  # raw transactions in commit order, nothing checked yet
+    evidence: tuple[Evidence, ...] = ()  # what the commit's blocks carry: one for each accused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

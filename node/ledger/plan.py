@@ -3,8 +3,9 @@
     machine, plan = CommitMachine.found(genesis, document, sources)     the founding commit, index 0
     plan = machine.commit(batch, reader.read, known)                    then one plan per batch, in order
 
-Within a commit (RULINGS R24): what the clock made due, each dated at its own second; then the entries in order, each
-followed by what the law derives from it; then the commit record, its last leaf. Nothing appended and nothing derived:
+Within a commit (RULINGS R24): what the clock made due, each dated at its own second; then what the law makes of evidence that
+the commit's blocks carry; then the entries in order, each followed by what the law derives from it; then the commit record, its
+last leaf. Nothing appended and nothing derived:
 no leaf at all (R23); what was dropped is counted in the next commit record (R22, R26).
 
 A plan is also an order: the machine has already moved on when it returns one. Whoever cannot write a plan must stop.
@@ -265,6 +266,12 @@ class CommitMachine:
         assert batch.time_ms >= before.time_ms, f"ledger time {before.time_ms} -> {batch.time_ms}"
         commit = _OpenCommit(self._digest.root, before.tree.size, dict(before.dropped))
         commit.derive(self.law.advance(batch.time_ms // MS_PER_S))
+        for found in batch.evidence:
+            commit.derive(
+                self.law.accuse(
+                    found.state, epoch=found.epoch, round_=found.round, proof=found.proof
+                )
+            )
         for raw in batch.entries:
             self._apply(commit, raw, read, known)
         return self._close(commit, batch.index, batch.time_ms, batch.order_digest)

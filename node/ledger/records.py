@@ -17,6 +17,7 @@ from node.treaty.derived import (
     CaseStep,
     Decision,
     Derived,
+    Equivocation,
     Finding,
     FindingEnded,
     MotionOpened,
@@ -37,6 +38,7 @@ TYPE_OF: Final[dict[type[Any], str]] = {
     Uncountersigned: "uncountersigned",
     MotionOpened: "motion",
     Decision: "decision",
+    Equivocation: "equivocation",
     Finding: "finding",
     FindingEnded: "finding_ended",
     CaseStep: "case",
@@ -47,6 +49,7 @@ TYPE_OF: Final[dict[type[Any], str]] = {
 _FIELDS: Final = {kind: tuple(item.name for item in fields(kind)) for kind in TYPE_OF}
 GENESIS_TYPE: Final = "genesis"
 COMMIT_TYPE: Final = "commit"
+EQUIVOCATION_TYPE: Final = TYPE_OF[Equivocation]
 TYPES: Final = frozenset({*TYPE_OF.values(), GENESIS_TYPE, COMMIT_TYPE})
 
 

@@ -14,6 +14,7 @@ No input or output, clock, randomness, logging or float; it imports the standard
     kinds              what a kind of statement is
     filing, ballots    who may say what; motions opened, voted on, closed
     cases              findings, replies, BREACH
+    equivocations      C29 about a state whose node signed two blocks for one round
     lives              a run's status, and halts
     scores, runs       evaluations as rows; training runs with C14 and C15
     chips, stocks      approved chip types; chips counted at a site

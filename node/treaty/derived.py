@@ -75,6 +75,18 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Equivocation:
+    """A state's node signed two blocks for one round, and a committed block brought the proof (law 2 on, record 0138)."""
+
+    state: str
+    epoch: int
+    round: int
+    proof: bytes  # as blocks carry it: whoever has the state's block key can verify it alone
+    finding: str  # the Finding that follows
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """A check's output, new or risen in severity."""
 
@@ -166,6 +178,7 @@ Derived: TypeAlias = (
     | Uncountersigned
     | MotionOpened
     | Decision
+    | Equivocation
     | Finding
     | FindingEnded
     | CaseStep

@@ -3,6 +3,7 @@
     law = Law.at_genesis(facts, index)           once, or Law.restore(facts, index, state rows)
     for each committed batch:
         law.advance(floor(time_ms / 1000))       clock effects, each dated at its due second
+        law.accuse(state, ...)                   for each state that the commit's blocks prove to have signed twice
         for each entry, in order:
             key = law.resolve_key(author, kid)   the ledger verifies signatures with it
             law.apply(entry)                     accepted, rejected or dropped, and what follows
@@ -22,6 +23,7 @@ from node.treaty import (
     ballots,
     cases,
     duties,
+    equivocations,
     lives,
     motions,
     register,
@@ -129,6 +131,16 @@ class Law:
             self._clock_effect(what, name)
             self._settle()
         book.now = time_s
+        return self._derived()
+
+    def accuse(self, state: str, *, epoch: int, round_: int, proof: bytes) -> tuple[Derived, ...]:
+        """A committed block brought a verified proof that this state's node signed two blocks for one round.
+
+        Before the entries of its commit, after `advance`. Nothing under law 1, or if that state and epoch have their case.
+        """
+        if not self._book.is_first_law:
+            equivocations.accuse(self._book, state, epoch, round_, proof)
+            self._settle()
         return self._derived()
 
     def _clock_effect(self, what: str, name: str) -> None:

@@ -11,8 +11,8 @@ endorsed, rejected by the law, with a bad signature, and given twice.
 import asyncio
 import shutil
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import rocksdict
@@ -34,6 +34,7 @@ from consensus.types import (
     Block,
     CommitRecord,
     Digest,
+    EquivocationProof,
     Header,
     Millis,
     Ref,
@@ -41,6 +42,7 @@ from consensus.types import (
     ValidatorIndex,
 )
 from node.ledger.batch import CommittedBatch
+from node.ledger.evidence import evidence_of
 from node.ledger.finality import Cosigned
 from node.log.checkpoint import Checkpoint
 from node.settings import FILE_NAME, ListenSettings, NodeSettings, Settings, documented_toml
@@ -74,6 +76,10 @@ class Weave:
             time_ms=commit.time_ms,
             order_digest=commit.digest,
             entries=tuple(entry for payload in payloads for entry in payload),
+            evidence=evidence_of(
+                [self.by_ref[ref].header for ref in commit.blocks],
+                [member.state for member in self.founding.genesis.members],
+            ),
         )
 
 
@@ -94,6 +100,7 @@ def sign_block(
     payload: tuple[bytes, ...] = (),
     *,
     late_ms: int = 0,
+    evidence: tuple[EquivocationProof, ...] = (),
 ) -> Block:
     """A block by its author's own key."""
     header = Header(
@@ -107,7 +114,7 @@ def sign_block(
         payload_root=payload_root(payload),
         payload_len=sum(map(len, payload)),
         commit_votes=(),
-        evidence=(),
+        evidence=evidence,
     )
     ref = Ref(header.round, header.author, header_digest(encode_header(header)))
     key = founding.nodes[author].block
@@ -131,8 +138,32 @@ def payloads(founding: Founding) -> list[tuple[bytes, ...]]:
     return found
 
 
-def weave(*, rounds: int = 26, founding: Founding | None = None, equivocate: bool = False) -> Weave:
-    """A DAG of `rounds` rounds. Author 4 is silent in some; author 3's blocks are seen a round late in some."""
+def proof_of(first: Block, second: Block) -> EquivocationProof:
+    """That one author signed both."""
+    first, second = sorted((first, second), key=lambda block: block.ref.digest)
+    return EquivocationProof(
+        epoch=0,
+        round=first.ref.round,
+        author=first.ref.author,
+        digest1=first.ref.digest,
+        signature1=first.signature,
+        digest2=second.ref.digest,
+        signature2=second.signature,
+    )
+
+
+def weave(
+    *,
+    rounds: int = 26,
+    founding: Founding | None = None,
+    equivocate: bool = False,
+    accused_by: Mapping[int, bool] | None = None,
+) -> Weave:
+    """A DAG of `rounds` rounds. Author 4 is silent in some; author 3's blocks are seen a round late in some.
+
+    `equivocate`: author 2 signs two blocks for round 9. `accused_by`: who carries a proof of it in round 11, and whether it
+    is good.
+    """
     founding = founding or found(MEMBERS, 2)
     committee = committee_of(founding)
     made = Weave(founding=founding, committee=committee)
@@ -141,6 +172,7 @@ def weave(*, rounds: int = 26, founding: Founding | None = None, equivocate: boo
     shown = dict(last)  # what others can reference
     dag, linearizer = Dag(committee), Linearizer(committee)
     next_round = Round(1)
+    proof: EquivocationProof | None = None
     for round_ in range(1, rounds + 1):
         fresh: dict[int, Block] = {}
         for author in range(MEMBERS):
@@ -151,12 +183,20 @@ def weave(*, rounds: int = 26, founding: Founding | None = None, equivocate: boo
                 *(shown[other] for other in range(MEMBERS) if other != author),
             )
             payload = waiting.pop(0) if waiting and author == round_ % MEMBERS else ()
-            fresh[author] = sign_block(founding, committee, round_, author, parents, payload)
+            evidence: tuple[EquivocationProof, ...] = ()
+            if accused_by and round_ == 11 and author in accused_by:
+                assert proof is not None, "nobody has equivocated"
+                good = accused_by[author]
+                evidence = (proof if good else replace(proof, signature1=bytes(64)),)
+            fresh[author] = sign_block(
+                founding, committee, round_, author, parents, payload, evidence=evidence
+            )
             made.entries += payload
         blocks = list(fresh.values())
         if equivocate and round_ == 9:
             twin = sign_block(founding, committee, round_, 2, fresh[2].header.parents, late_ms=7)
             blocks.append(twin)
+            proof = proof_of(fresh[2], twin)
         for block in blocks:
             dag.accept(block)
             made.by_ref[block.ref] = block

@@ -33,9 +33,9 @@ from tests.unit.ledger.running import Running, start
 FAST = replace(LOCAL_PACE, min_round_delay_ms=10, idle_delay_ms=100, history_delay_ms=50)
 
 
-def founded(ports: Sequence[int]) -> Founding:
+def founded(ports: Sequence[int], *, law_version: int = 1) -> Founding:
     """One member for each port."""
-    founding = found(len(ports))
+    founding = found(len(ports), law_version=law_version)
     members = tuple(
         replace(member, peer_endpoint=f"127.0.0.1:{port}")
         for member, port in zip(founding.genesis.members, ports, strict=True)

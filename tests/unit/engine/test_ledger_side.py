@@ -81,7 +81,7 @@ async def test_commits_reach_the_ledger_in_order_with_their_records(
 ) -> None:
     author, agency = founding.author(), founding.agencies[0]
     told: list[int] = []
-    applier = Applier(running.ledger, lambda: told.append(running.ledger.last_commit))
+    applier = Applier(running.ledger, (), lambda: told.append(running.ledger.last_commit))
     commits = Commits(founding)
     entries = [author.facility("dc1", agency), author.energy(1), author.energy(2)]
     async with asyncio.TaskGroup() as tasks:
@@ -104,7 +104,7 @@ async def test_a_ledger_that_is_behind_stops_payload_then_the_core(
     monkeypatch.setattr(applying, "PAUSE_COMMITS", 2)
     monkeypatch.setattr(applying, "COMMITS_MAX", 3)
     ledger = _SlowLedger()
-    applier = Applier(cast(Ledger, ledger), lambda: None)
+    applier = Applier(cast(Ledger, ledger), (), lambda: None)
     commits = Commits(founding)
     behind = []
     for _ in range(3):
@@ -125,7 +125,7 @@ async def test_a_ledger_that_is_behind_stops_payload_then_the_core(
 
 async def test_the_commit_under_way_is_finished_when_the_node_stops(founding: Founding) -> None:
     ledger = _SlowLedger()
-    applier = Applier(cast(Ledger, ledger), lambda: None)
+    applier = Applier(cast(Ledger, ledger), (), lambda: None)
     commits = Commits(founding)
     await applier.put(commits.next())
     await applier.put(commits.next())

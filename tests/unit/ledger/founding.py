@@ -119,7 +119,7 @@ class Founding:
         return Author(self.agencies[index], self.chain_id)
 
 
-def found(members: int = 4, operators: int = 2) -> Founding:
+def found(members: int = 4, operators: int = 2, *, law_version: int = 1) -> Founding:
     """A ledger of `members` states, signed by all, with some operators of the first ones."""
     states = sorted(STATES[:members])
     nodes = tuple(generate_node_keys(state, seed=_seed(state)) for state in states)
@@ -135,7 +135,7 @@ def found(members: int = 4, operators: int = 2) -> Founding:
         publication="open",
         protocol={"inclusion_s": 60},
         policy={},
-        law_version=1,
+        law_version=law_version,
         states=tuple(states),
         members=tuple(map(member_of, nodes, agencies)),
         parties=tuple(

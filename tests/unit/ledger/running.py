@@ -6,7 +6,7 @@ from typing import Any
 
 from node.ledger import records
 from node.ledger.admission import Admission, chain_place
-from node.ledger.batch import CommittedBatch
+from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.finality import Finality
 from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import Mempool, MempoolLimits
@@ -31,7 +31,9 @@ class Running:
     now_ms: int = GENESIS_MS
     applied: list[Applied] = field(default_factory=list)
 
-    async def commit(self, *entries: bytes, after_ms: int = 100) -> Applied:
+    async def commit(
+        self, *entries: bytes, after_ms: int = 100, evidence: tuple[Evidence, ...] = ()
+    ) -> Applied:
         """One batch of these transactions, `after_ms` later."""
         self.now_ms += after_ms
         index = self.ledger.last_commit + 1
@@ -40,6 +42,7 @@ class Running:
             time_ms=self.now_ms,
             order_digest=index.to_bytes(32, "big"),
             entries=entries,
+            evidence=evidence,
         )
         self.applied.append(await self.ledger.apply(batch, b"engine %d" % index))
         return self.applied[-1]

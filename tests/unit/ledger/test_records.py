@@ -14,6 +14,7 @@ from node.treaty.derived import (
     CaseStep,
     Decision,
     Derived,
+    Equivocation,
     Finding,
     FindingEnded,
     MotionOpened,
@@ -64,6 +65,14 @@ SAMPLES: dict[str, Derived] = {
         until=None,
         one_state_could_change=1,
         reason="",
+    ),
+    "equivocation": Equivocation(
+        state="GB",
+        epoch=0,
+        round=17,
+        proof=bytes(range(202)),
+        finding="C29:GB:epoch0",
+        at=100,
     ),
     "finding": Finding(
         finding="C15:US:lineage:acme/r1",
@@ -152,6 +161,15 @@ GOLDEN: dict[str, bytes] = {
         "624742624b456866696c65645f61741864687375626a656374738162555369636c6f7365645f617418c86974"
         "68726573686f6c64036b696e5f666f7263655f617418c8766f6e655f73746174655f636f756c645f6368616e"
         "676501"
+    ),
+    "equivocation": bytes.fromhex(
+        "a8626174186464747970656c65717569766f636174696f6e6565706f636800656e6f6e636550000102030405"
+        "060708090a0b0c0d0e0f6570726f6f6658ca000102030405060708090a0b0c0d0e0f10111213141516171819"
+        "1a1b1c1d1e1f202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f404142434445"
+        "464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f606162636465666768696a6b6c6d6e6f7071"
+        "72737475767778797a7b7c7d7e7f808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d"
+        "9e9fa0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9"
+        "65726f756e64116573746174656247426766696e64696e676d4332393a47423a65706f636830"
     ),
     "finding": bytes.fromhex(
         "aa626174186464747970656766696e64696e676561626f75746f6c696e656167653a61636d652f7231656368"
