@@ -4,6 +4,8 @@ Column family, key -> value:
 
     blocks        u32 round | u16 author | digest 32       -> block bytes (header, signature, payload)
     authors       u16 author | u32 round | digest 32       -> (empty): finds an author's newest block
+    later_blocks  u32 epoch | as in blocks                 -> of the epochs from 1 on; rounds begin anew in each
+    later_authors u32 epoch | as in authors                -> (empty)
     commits       u64 commit index                         -> the engine's own record, opaque here
     log           u64 entry index                          -> leaf bytes, exactly as hashed
     hashes        u8 level | u64 index                     -> node hash 32; level 0 = leaf hashes, level h covers 2^h leaves
@@ -24,6 +26,8 @@ from typing import Final
 COLUMN_FAMILIES: Final = (
     "blocks",
     "authors",
+    "later_blocks",
+    "later_authors",
     "commits",
     "log",
     "hashes",
@@ -64,12 +68,22 @@ def u64(number: int) -> bytes:
     return number.to_bytes(8, "big")
 
 
-def block(round_: int, author: int, digest: bytes) -> bytes:
-    return round_.to_bytes(4, "big") + author.to_bytes(2, "big") + digest
+def block_families(epoch: int) -> tuple[str, str]:
+    """Where the blocks of this epoch are, and its authors' index. The founding epoch's have no epoch in their keys."""
+    return ("later_blocks", "later_authors") if epoch else ("blocks", "authors")
 
 
-def author_block(author: int, round_: int, digest: bytes) -> bytes:
-    return author.to_bytes(2, "big") + round_.to_bytes(4, "big") + digest
+def epoch_prefix(epoch: int) -> bytes:
+    """What stands before the rest of a key in `block_families`."""
+    return epoch.to_bytes(4, "big") if epoch else b""
+
+
+def block(round_: int, author: int, digest: bytes, epoch: int = 0) -> bytes:
+    return epoch_prefix(epoch) + round_.to_bytes(4, "big") + author.to_bytes(2, "big") + digest
+
+
+def author_block(author: int, round_: int, digest: bytes, epoch: int = 0) -> bytes:
+    return epoch_prefix(epoch) + author.to_bytes(2, "big") + round_.to_bytes(4, "big") + digest
 
 
 def split_block(key: bytes) -> tuple[int, int, bytes]:

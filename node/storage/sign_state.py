@@ -1,6 +1,7 @@
 r"""What this node has signed, in two small files beside the database, and the lock on the home folder.
 
-`block` holds the newest own block, `cosign` the newest own cosignature. Order of work: write the file (temporary name, fsync,
+`block` holds the newest own block, `cosign` the newest own cosignature; `block-odd` the newest of an epoch of odd number, for
+both epochs are signed in while one gives way to the next (SPEC 14.5). Order of work: write the file (temporary name, fsync,
 rename, fsync of the folder), and only then let the signed bytes leave. After a crash the same bytes are sent again. Both
 lie outside the RocksDB folder, so a database put back from a copy is noticed (RULINGS R52, R53; SPEC 10).
 
@@ -116,6 +117,11 @@ def _checked(data: bytes, magic: bytes, name: str) -> bytes:
     return body
 
 
+def block_file(epoch: int) -> str:
+    """Two files in turn: when an epoch begins, the one before the last is over, and its block may go."""
+    return "block-odd" if epoch % 2 else "block"
+
+
 class SignState:
     """Both files and the lock, for one process's whole life. Saves are synchronous: measured at 1,800 a second."""
 
@@ -146,10 +152,11 @@ class SignState:
     ) -> None:
         self.close()
 
-    def block(self) -> BlockSigned | None:
-        """None if this node never signed a block here. Raises StoreDamaged."""
-        data = self._load("block")
-        return None if data is None else parse_block(data)
+    def block(self, epoch: int = 0) -> BlockSigned | None:
+        """None if this node never signed a block of this epoch here. Raises StoreDamaged."""
+        data = self._load(block_file(epoch))
+        signed = None if data is None else parse_block(data)
+        return signed if signed is not None and signed.epoch == epoch else None
 
     def cosign(self) -> CosignSigned | None:
         """None if this node never cosigned here. Raises StoreDamaged."""
@@ -158,7 +165,7 @@ class SignState:
 
     def save_block(self, signed: BlockSigned) -> None:
         """On return the file is durable. Raises WriteFailed: then the block must not leave."""
-        self._save("block", encode_block(signed))
+        self._save(block_file(signed.epoch), encode_block(signed))
 
     def save_cosign(self, signed: CosignSigned) -> None:
         """On return the file is durable. Raises WriteFailed: then the line must not leave."""

@@ -228,18 +228,22 @@ class Store:
 
     # Blocks of the DAG
 
-    def put_blocks(self, blocks: Sequence[tuple[Ref, bytes]]) -> None:
+    def put_blocks(self, blocks: Sequence[tuple[Ref, bytes]], epoch: int = 0) -> None:
+        """Blocks of one epoch; so below, the epoch of a block is part of its name."""
         batch = self._new_batch()
-        to_blocks, to_authors = self._handles["blocks"], self._handles["authors"]
+        to_blocks, to_authors = map(self._handles.__getitem__, keys.block_families(epoch))
         for ref, data in blocks:
-            batch.put(keys.block(ref.round, ref.author, ref.digest), data, to_blocks)
-            batch.put(keys.author_block(ref.author, ref.round, ref.digest), b"", to_authors)
+            batch.put(keys.block(ref.round, ref.author, ref.digest, epoch), data, to_blocks)
+            batch.put(keys.author_block(ref.author, ref.round, ref.digest, epoch), b"", to_authors)
         self._write(batch)
 
-    def block(self, ref: Ref) -> bytes | None:
-        return self._get("blocks", keys.block(ref.round, ref.author, ref.digest))
+    def block(self, ref: Ref, epoch: int = 0) -> bytes | None:
+        family, _ = keys.block_families(epoch)
+        return self._get(family, keys.block(ref.round, ref.author, ref.digest, epoch))
 
-    def blocks_in_rounds(self, first: int, last: int, limit_bytes: int) -> list[tuple[Ref, bytes]]:
+    def blocks_in_rounds(
+        self, first: int, last: int, limit_bytes: int, epoch: int = 0
+    ) -> list[tuple[Ref, bytes]]:
         """Blocks of rounds first..last, ascending by (round, author, digest), until `limit_bytes` is reached.
 
         At least one block is returned if there is any, so a requester always gets further. A scan that meets a damaged
@@ -247,28 +251,30 @@ class Store:
         """
         found: list[tuple[Ref, bytes]] = []
         size = 0
-        for key, value in self._scan(
-            "blocks", keys.block(first, 0, b""), keys.block(last, 0xFFFF, b"\xff" * 33)
-        ):
+        family, _ = keys.block_families(epoch)
+        start = keys.block(first, 0, b"", epoch)
+        for key, value in self._scan(family, start, keys.block(last, 0xFFFF, b"\xff" * 33, epoch)):
             if found and size + len(value) > limit_bytes:
                 break
-            found.append((_ref(key), value))
+            found.append((_ref(key[len(keys.epoch_prefix(epoch)) :]), value))
             size += len(value)
         return found
 
-    def newest_block_of(self, author: int) -> tuple[Ref, bytes] | None:
+    def newest_block_of(self, author: int, epoch: int = 0) -> tuple[Ref, bytes] | None:
         """The author's stored block of the highest round (highest digest among equivocations)."""
-        cursor = self._families["authors"].iter()
-        cursor.seek_for_prev(keys.author_block(author, 0xFFFF_FFFF, b"\xff" * 33))
-        if not cursor.valid() or cursor.key()[:2] != author.to_bytes(2, "big"):
+        _, family = keys.block_families(epoch)
+        cursor = self._families[family].iter()
+        cursor.seek_for_prev(keys.author_block(author, 0xFFFF_FFFF, b"\xff" * 33, epoch))
+        prefix = keys.epoch_prefix(epoch) + author.to_bytes(2, "big")
+        if not cursor.valid() or not cursor.key().startswith(prefix):
             return None
-        key = cursor.key()
+        key = cursor.key()[len(prefix) :]
         ref = Ref(
-            round=Round(int.from_bytes(key[2:6], "big")),
+            round=Round(int.from_bytes(key[:4], "big")),
             author=ValidatorIndex(author),
-            digest=Digest(key[6:]),
+            digest=Digest(key[4:]),
         )
-        data = self.block(ref)
+        data = self.block(ref, epoch)
         if data is None:
             raise StoreDamaged(f"{self.path}: block {ref} is indexed but not stored")
         return ref, data

@@ -10,6 +10,7 @@ from node.storage.sign_state import (
     BlockSigned,
     CosignSigned,
     SignState,
+    block_file,
     encode_block,
     encode_cosign,
     parse_block,
@@ -24,14 +25,30 @@ def test_what_is_saved_is_loaded_after_a_restart(tmp_path: Path) -> None:
     with SignState(tmp_path) as state:
         assert state.block() is None
         assert state.cosign() is None
-        state.save_block(BlockSigned(epoch=1, round=6, digest=b"x" * 32, block=b"older"))
+        state.save_block(BlockSigned(epoch=BLOCK.epoch, round=6, digest=b"x" * 32, block=b"older"))
         state.save_block(BLOCK)
         state.save_cosign(COSIGN)
     with SignState(tmp_path) as state:
-        assert state.block() == BLOCK
+        assert state.block(BLOCK.epoch) == BLOCK
         assert state.cosign() == COSIGN
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["block", "cosign", "lock"]
-    assert (tmp_path / "block").stat().st_mode & 0o777 == 0o600
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        block_file(BLOCK.epoch),
+        "cosign",
+        "lock",
+    ]
+    assert (tmp_path / block_file(BLOCK.epoch)).stat().st_mode & 0o777 == 0o600
+
+
+def test_two_epochs_are_signed_in_side_by_side_and_older_ones_are_gone(tmp_path: Path) -> None:
+    with SignState(tmp_path) as state:
+        for epoch, round_ in ((0, 50), (1, 1), (0, 51), (1, 2)):
+            state.save_block(BlockSigned(epoch=epoch, round=round_, digest=bytes(32), block=b"b"))
+        newest = {epoch: state.block(epoch) for epoch in range(3)}
+        assert [None if held is None else held.round for held in newest.values()] == [51, 2, None]
+        state.save_block(BlockSigned(epoch=2, round=1, digest=bytes(32), block=b"b"))
+        assert state.block(0) is None
+        assert state.block(1) == newest[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["block", "block-odd", "lock"]
 
 
 def test_golden_bytes() -> None:

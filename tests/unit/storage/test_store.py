@@ -12,6 +12,7 @@ import pytest
 from consensus.types import Digest, Ref, Round, ValidatorIndex
 from node.log import merkle
 from node.storage import keys
+from node.storage.epoch_blocks import EpochBlocks
 from node.storage.errors import StoreDamaged, StoreLocked, WriteFailed
 from node.storage.keys import Facet
 from node.storage.store import CommitWrite, IndexRow, PendingRow, Store, Tip
@@ -121,6 +122,38 @@ def test_blocks_come_in_order_and_within_the_byte_limit(store: Store) -> None:
     assert newest == (ref(300, 1, 1), b"300/1/1")
     assert store.newest_block_of(0) == (ref(300, 0, 1), b"300/0/1")
     assert store.newest_block_of(2) is None
+
+
+def test_blocks_of_two_epochs_do_not_meet(store: Store) -> None:
+    """The same rounds and authors in each epoch; a scan, a name and an author's newest are of one epoch alone."""
+    for epoch in (0, 1, 256):
+        store.put_blocks(
+            [(ref(r, a, 0), b"%d:%d/%d" % (epoch, r, a)) for r in (1, 9) for a in (0, 1)], epoch
+        )
+    store.put_blocks([(ref(77, 1, 0), b"0:77/1")])
+    for epoch in (0, 1, 256):
+        held = EpochBlocks(store, epoch)
+        found = held.blocks_in_rounds(0, 2**32 - 1, 10**6)
+        assert {data.partition(b":")[0] for _, data in found} == {b"%d" % epoch}
+        assert [name for name, _ in found] == sorted(name for name, _ in found)
+        assert held.block(ref(9, 1, 0)) == b"%d:9/1" % epoch
+        assert held.newest_block_of(0) == (ref(9, 0, 0), b"%d:9/0" % epoch)
+    assert EpochBlocks(store, 1).block(ref(77, 1, 0)) is None
+    assert EpochBlocks(store, 1).newest_block_of(1) == (ref(9, 1, 0), b"1:9/1")
+    assert EpochBlocks(store, 2).newest_block_of(1) is None
+    assert EpochBlocks(store, 2).blocks_in_rounds(0, 2**32 - 1, 10**6) == []
+
+
+def test_commits_of_one_epoch_are_all_that_its_reader_shows(store: Store) -> None:
+    for index in range(6):
+        store.write_commit(commit(index, index + 1, [b"%d" % index]))
+    past = EpochBlocks(store, 1, after_commit=2, last_commit=4)
+    assert [index for index in range(8) if past.commit_record(index) is not None] == [3, 4]
+    assert past.last_commit_index() == 4
+    present = EpochBlocks(store, 2, after_commit=4)
+    assert present.last_commit_index() == 5
+    assert present.commit_record(4) is None
+    assert EpochBlocks(store, 3, after_commit=5).last_commit_index() == 5
 
 
 def test_mempool_rows_come_back_in_order_of_arrival(store: Store) -> None:
