@@ -4,8 +4,8 @@ Reading order:
 
     findings      what an audit says: depths, findings, sources, the verdict
     source        what a history is read from, and what it means that something is lost
-    store_source  a node's home or data folder; `archive` an export; `web` a running node
-    archive       the layout of an export; `export` writes one
+    store_source  a node's home or data folder; `archive` an archive; `web` a running node
+    archive       the layout of plain files; `unfinished` and `export` write one, `importing` makes a store of one
     structure     entries -> leaf hashes -> tree -> root
     certificates  founding signatures, checkpoints, cosignatures; who signed two roots
     order         the sequence of commits, again, from the signed blocks

@@ -1,23 +1,23 @@
-r"""An export: one node's history as plain files, the same bytes whichever honest node wrote it (RULINGS R56).
+r"""An archive: one node's history as plain files, the same bytes whichever honest node wrote it (RULINGS R56).
 
-    manifest.json                every file below but those in signatures/, with size and SHA-256; size, root, commits
+    manifest.json                every file of this first part, with bytes and SHA-256; origin, size, root, commits
     genesis.cbor                 the founding document
     policy                       the trust policy: whose cosignatures make a checkpoint final
-    checkpoint                   text of the final checkpoint, unsigned: origin, size, root
     tile/<L>/<N>[.p/<W>]         tree hashes, as c2sp.org/tlog-tiles
     tile/entries/<N>[.p/<W>]     entries, likewise
     commits/<first>.commits      commit records from commit <first> on: u32 length | record without deciders, ...
     blocks/<first>.blocks        their blocks in committed order: u32 length | block without its signature, ...
 
-    signatures/manifest.json     every other file of signatures/, likewise
-    signatures/checkpoint        the final checkpoint as a signed note, with every cosignature line held
+    signatures/manifest.json     every file of this second part, likewise
+    checkpoint                   the final checkpoint as a signed note, with every cosignature line held
     signatures/<first>.blocks    one signature of 64 bytes for each block of blocks/<first>.blocks
     signatures/<first>.deciders  for each commit of commits/<first>.commits: u16 n | n x (u32 round | u16 author | digest 32)
     signatures/undecided         blocks that deciders rest on and that no commit holds: u32 length | whole block, ...
 
-Two honest nodes may hold different quorums, other deciders, and two good signatures of one block: so what is below
-signatures/ is outside the manifest, and is judged by the signatures themselves. `<first>` has ten digits; a file has
-COMMITS_PER_FILE commits, the last one fewer.
+Two honest nodes may hold different quorums, other deciders, and two good signatures of one block: so the second part is
+outside the manifest, and is judged by the signatures themselves. `<first>` has ten digits; a file has COMMITS_PER_FILE
+commits, the last one fewer. Any static web server that serves the folder serves a C2SP tiled log: `checkpoint` and `tile/`
+stand where its clients look (decision 0160).
 """
 
 import json
@@ -51,10 +51,12 @@ from node.log.tiles import (
     tile_hashes,
 )
 
-FORMAT: Final = "foedus/export/1"
-SIGNATURES_FORMAT: Final = "foedus/export-signatures/1"
+FORMAT: Final = "foedus/archive/1"
+SIGNATURES_FORMAT: Final = "foedus/archive-signatures/1"
 MANIFEST: Final = "manifest.json"
 SIGNATURES: Final = "signatures"
+CHECKPOINT: Final = "checkpoint"
+SIGNATURES_MANIFEST: Final = f"{SIGNATURES}/{MANIFEST}"
 COMMITS_PER_FILE: Final = 256
 MANIFEST_BYTES_MAX: Final = 1 << 30
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -72,6 +74,11 @@ def first_of_range(commit: int) -> int:
 
 def range_name(first: int) -> str:
     return f"{first:010d}"
+
+
+def is_beside(name: str) -> bool:
+    """True for the second part: what honest nodes may have in different bytes."""
+    return name == CHECKPOINT or name.startswith(f"{SIGNATURES}/")
 
 
 def encode_manifest(value: dict[str, Any]) -> bytes:
@@ -106,7 +113,7 @@ def parse_manifest(data: bytes, want: str, names: frozenset[str]) -> Manifest:
     if value["format"] != want:
         raise Lost(f"format {value['format']!r:.40}: this program reads {want!r}")
     if encode_manifest(value) != data:
-        raise Lost("not spelt as an export spells it: sorted names, no spaces")
+        raise Lost("not spelt as an archive spells it: sorted names, no spaces")
     files: dict[str, tuple[int, str]] = {}
     listed = value["files"]
     if not isinstance(listed, dict):
@@ -143,14 +150,14 @@ class _Range:
     places: dict[Ref, _Place]
 
 
-def is_export(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
     return (path / MANIFEST).is_file() and (path / "tile").is_dir()
 
 
-class ExportSource:
-    """An export folder. Files are opened when asked for; what they hold is bounded before it is read."""
+class ArchiveSource:
+    """An archive folder. Files are opened when asked for; what they hold is bounded before it is read."""
 
-    kind = "export"
+    kind = "archive"
     every_level = False
     shows_entries = True
 
@@ -193,10 +200,9 @@ class ExportSource:
     def _measure(self) -> None:
         """How much there is, by the checkpoint; the manifest must say the same."""
         try:
-            text = read_file(self.path, "checkpoint", NOTE_BYTES_MAX)
-            self.size = parse_checkpoint(text).size
-        except (Lost, MalformedInput) as err:
-            self.damage.append(Lost(str(err), "checkpoint"))
+            note = parse_note(read_file(self.path, CHECKPOINT, NOTE_BYTES_MAX))
+            self.size = parse_checkpoint(note.text).size
+        except (Lost, MalformedInput):  # `read_certificates` says so
             if self.manifest is not None and isinstance(self.manifest.fields["size"], int):
                 self.size = self.manifest.fields["size"]
         if self.manifest is not None and isinstance(self.manifest.fields["commits"], int):
@@ -214,22 +220,13 @@ class ExportSource:
             self.damage.append(Lost(str(err), f"commits/{last.name}"))
 
     def read_certificates(self, genesis: Genesis) -> None:
-        file = f"{SIGNATURES}/checkpoint"
         try:
-            note = parse_note(read_file(self.path, file, NOTE_BYTES_MAX))
+            note = parse_note(read_file(self.path, CHECKPOINT, NOTE_BYTES_MAX))
             checkpoint = parse_checkpoint(note.text)
         except (Lost, MalformedInput) as err:
-            self.damage.append(Lost(str(err), file))
+            self.damage.append(Lost(str(err), CHECKPOINT))
             return
-        if checkpoint.text() != self._checkpoint_text():
-            self.damage.append(Lost("is of another text than the file `checkpoint`", file))
         self.certificates = (certificate_of(note, checkpoint, genesis),)
-
-    def _checkpoint_text(self) -> bytes:
-        try:
-            return read_file(self.path, "checkpoint", NOTE_BYTES_MAX)
-        except Lost:
-            return b""
 
     # The questions of a source
 
@@ -421,7 +418,7 @@ def _frames(path: Path, bytes_max: int) -> Iterator[bytes]:
 
 
 def read_file(folder: Path, name: str, bytes_max: int) -> bytes:
-    """A file of an export. Raises Lost naming it."""
+    """A file of an archive. Raises Lost naming it."""
     try:
         with (folder / name).open("rb") as file:
             data = file.read(bytes_max + 1)

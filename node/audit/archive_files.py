@@ -1,17 +1,19 @@
-"""The files of an export against its two manifests: each there, whole, and no other."""
+"""The files of an archive against its two manifests: each there, whole, and no other."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from node.audit.archive import (
+    CHECKPOINT,
     COMMITS_PER_FILE,
     MANIFEST,
     MANIFEST_BYTES_MAX,
-    SIGNATURES,
     SIGNATURES_FORMAT,
-    ExportSource,
+    SIGNATURES_MANIFEST,
+    ArchiveSource,
     file_digest,
+    is_beside,
     parse_manifest,
     read_file,
 )
@@ -21,13 +23,13 @@ from node.ledger.genesis import Genesis, chain_id
 from node.ledger.trust import trust_policy
 from node.log.checkpoint import parse_checkpoint
 from node.log.errors import MalformedInput
-from node.log.note import NOTE_BYTES_MAX
+from node.log.note import NOTE_BYTES_MAX, parse_note
 
 _SHOWN_MAX: Final = 20
 
 
 def check_files(
-    source: ExportSource,
+    source: ArchiveSource,
     genesis: Genesis,
     document: bytes,
     findings: Findings,
@@ -35,23 +37,21 @@ def check_files(
 ) -> int:
     """Every byte of the folder is one that a manifest covers, or a finding. How many files."""
     folder = source.path
-    prefix = f"{SIGNATURES}/"
     held = set(_files(folder))
-    inside = {name for name in held if not name.startswith(prefix)}
-    beside = {name.removeprefix(prefix) for name in held - inside}
+    inside = {name for name in held if not is_beside(name)}
     seen = 0
     if source.manifest is not None:
         _manifest_fields(source, genesis, document, findings)
         listed = source.manifest.files
-        seen += _compare(folder, "", listed, inside - {MANIFEST}, findings, tick)
-    name = prefix + MANIFEST
+        seen += _compare(folder, listed, inside - {MANIFEST}, findings, tick)
     try:
-        data = read_file(folder, name, MANIFEST_BYTES_MAX)
+        data = read_file(folder, SIGNATURES_MANIFEST, MANIFEST_BYTES_MAX)
         listed = parse_manifest(data, SIGNATURES_FORMAT, frozenset()).files
     except Lost as lost:
-        findings.add(Depth.PARSE, lost.why, file=name)
+        findings.add(Depth.PARSE, lost.why, file=SIGNATURES_MANIFEST)
         return seen
-    return seen + _compare(folder, prefix, listed, beside - {MANIFEST}, findings, tick)
+    beside = held - inside - {SIGNATURES_MANIFEST}
+    return seen + _compare(folder, listed, beside, findings, tick)
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -62,23 +62,22 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _compare(
     folder: Path,
-    prefix: str,
     listed: dict[str, tuple[int, str]],
     held: set[str],
     findings: Findings,
     tick: Callable[[int], None],
 ) -> int:
     for name in sorted(held - set(listed)):
-        findings.add(Depth.PARSE, "no manifest lists this file", file=prefix + name)
+        findings.add(Depth.PARSE, "no manifest lists this file", file=name)
     for name, expected in sorted(listed.items()):
         tick(1)
         if name not in held:
-            findings.add(Depth.PARSE, "listed in the manifest, and not there", file=prefix + name)
+            findings.add(Depth.PARSE, "listed in the manifest, and not there", file=name)
             continue
         try:
-            found = file_digest(folder / prefix / name)
+            found = file_digest(folder / name)
         except OSError as err:
-            findings.add(Depth.PARSE, f"cannot be read: {err.strerror}", file=prefix + name)
+            findings.add(Depth.PARSE, f"cannot be read: {err.strerror}", file=name)
             continue
         if found != expected:
             what = (
@@ -86,12 +85,12 @@ def _compare(
                 if found[0] != expected[0]
                 else "altered: its SHA-256 is not the manifest's"
             )
-            findings.add(Depth.PARSE, what, file=prefix + name)
+            findings.add(Depth.PARSE, what, file=name)
     return len(listed)
 
 
 def _manifest_fields(
-    source: ExportSource, genesis: Genesis, document: bytes, findings: Findings
+    source: ArchiveSource, genesis: Genesis, document: bytes, findings: Findings
 ) -> None:
     assert source.manifest is not None, "called with one"
     fields = source.manifest.fields
@@ -101,7 +100,8 @@ def _manifest_fields(
         "commits_per_file": COMMITS_PER_FILE,
     }
     try:
-        checkpoint = parse_checkpoint(read_file(source.path, "checkpoint", NOTE_BYTES_MAX))
+        note = parse_note(read_file(source.path, CHECKPOINT, NOTE_BYTES_MAX))
+        checkpoint = parse_checkpoint(note.text)
         expected |= {"size": checkpoint.size, "root": checkpoint.root.hex()}
     except (Lost, MalformedInput):
         pass  # the source has said so

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.committee import quorum_of
-from node.audit.archive import ExportSource, is_export
+from node.audit.archive import ArchiveSource, is_archive
 from node.audit.certificates import contradictions
 from node.audit.compare import Comparison, compare
 from node.audit.copies import (
@@ -64,11 +64,12 @@ def audit_sources(
     pinned: bytes | None = None,
     progress: Progress | None = None,
     threads: int = THREADS,
+    depth: Depth = Depth.COMPARE,
 ) -> AuditReport:
-    """Audit homes, data folders, exports (by path) and running nodes (by https URL); compare all of them with each other.
+    """Audit homes, data folders, archives (by path) and running nodes (by https URL); compare all of them with each other.
 
     `against`: copies that are only read for comparison: their tree and cosignatures are checked, their history is not run again.
-    `pinned`: the genesis document to judge by.
+    `pinned`: the genesis document to judge by. `depth`: the last one to look at, in the order of `Depth`.
 
     Raises:
         CannotAudit: nothing is known: no such folder, no answer, no genesis, another ledger.
@@ -78,7 +79,7 @@ def audit_sources(
         pool = stack.enter_context(VerifyPool(threads=threads))
         named = [*targets, *against]
         if not named:
-            raise CannotAudit("name a home, an export or a node's URL to audit")
+            raise CannotAudit("name a home, an archive or a node's URL to audit")
         document = _document(named, pinned)
         try:
             genesis = parse_genesis(document)
@@ -87,7 +88,11 @@ def audit_sources(
                 raise CannotAudit(f"--genesis: {err}") from err
             return _no_genesis(named[0], document, err)
         ground = Ground(
-            genesis=genesis, document=document, pool=pool, progress=progress or Silent()
+            genesis=genesis,
+            document=document,
+            pool=pool,
+            progress=progress or Silent(),
+            depth=depth,
         )
         opened = _open_all(named, ground, stack)
         primary = [copy for copy in opened.copies if copy.source.where not in _wheres(against)]
@@ -108,7 +113,9 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
     for copy in copies:
         read(copy, ground, sizes)
     for copy in copies:
-        if copy in primary:
+        if not ground.goes_to(Depth.SIGNATURES):
+            pass
+        elif copy in primary:
             replay(copy, ground, [other.source for other in copies if other is not copy])
         else:
             for depth in (Depth.SIGNATURES, Depth.ORDER, Depth.LAW, Depth.STORE):
@@ -150,6 +157,8 @@ def _side_by_side(
 ) -> dict[str, list[tuple[Copy, Comparison]]]:
     """Each pair once, told from both sides."""
     beside: dict[str, list[tuple[Copy, Comparison]]] = {copy.source.name: [] for copy in copies}
+    if not ground.goes_to(Depth.COMPARE):
+        return beside
     done: dict[str, int] = {}
     for position, copy in enumerate(copies):
         for other in copies[position + 1 :]:
@@ -194,13 +203,13 @@ def _document(named: Sequence[str], pinned: bytes | None) -> bytes:
             return folders.genesis.read_bytes()
         source: Source
         try:
-            if is_export(path):
-                source = ExportSource.open(path)
+            if is_archive(path):
+                source = ArchiveSource.open(path)
             elif folders is not None:
                 source = StoreSource.open(folders)
             else:
                 raise CannotAudit(
-                    f"{path}: neither a node's home or data folder nor an export: want foedus.toml, a database or manifest.json"
+                    f"{path}: neither a node's home or data folder nor an archive: want foedus.toml, a database or manifest.json"
                 )
         except Unopenable:
             continue
@@ -235,12 +244,12 @@ def _open(target: str, ground: Ground) -> Readable:
     if "://" in target:
         return WebSource.open(target, ground.genesis, ground.document)
     path = Path(target)
-    if is_export(path):
-        return ExportSource.open(path)
+    if is_archive(path):
+        return ArchiveSource.open(path)
     folders = find_folders(path)
     if folders is None:
         raise CannotAudit(
-            f"{path}: neither a node's home or data folder nor an export: want foedus.toml, a database or manifest.json"
+            f"{path}: neither a node's home or data folder nor an archive: want foedus.toml, a database or manifest.json"
         )
     return StoreSource.open(folders)
 

@@ -1,24 +1,17 @@
-"""`foedus audit` and `foedus export`."""
+"""`foedus audit`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
+from node.audit.archive_command import archive_app, genesis_bytes
 from node.audit.evidence import write_evidence
 from node.audit.findings import AuditReport, Depth, Verdict
-from node.ledger.genesis import GENESIS_BYTES_MAX
+from node.audit.progress_bars import showing_progress
 from node.reporting import CouldNot, JsonOption, Report, reporting, table
 from node.settings import FILE_NAME, load_settings
-
-if TYPE_CHECKING:  # the replay comes with them: loaded by who audits, not by every command
-    from node.audit.copies import Progress, Tick
-    from node.audit.export import Exported
 
 SHOWN_MAX = 20  # findings on the screen; all of them are in the evidence file
 
@@ -26,35 +19,11 @@ GenesisOption = Annotated[
     Path | None,
     typer.Option(
         "--genesis",
-        help="Judge by this genesis document, which you had before; else by that of the first home or export named.",
+        help="Judge by this genesis document, which you had before; else by that of the first home or archive named.",
         show_default=False,
         metavar="FILE",
     ),
 ]
-
-
-class _Shown:
-    """Progress bars on standard error."""
-
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-
-    def start(self, what: str, total: int | None) -> "Tick":
-        task = self._bars.add_task(what, total=total)
-        return lambda steps: self._bars.advance(task, steps)
-
-
-@contextmanager
-def _progress(report: Report) -> "Iterator[Progress]":
-    from node.audit.copies import Silent
-
-    console: Console = report.notes
-    if report.as_json or not console.is_terminal:
-        yield Silent()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
-        yield _Shown(bars)
 
 
 def audit_command(
@@ -62,7 +31,7 @@ def audit_command(
         list[str],
         typer.Argument(
             metavar="DIR|URL...",
-            help="Homes or data folders of nodes (stopped, or running: as they stand now), exports, or https://host:port of"
+            help="Homes or data folders of nodes (stopped, or running: as they stand now), archives, or https://host:port of"
             " running nodes. Several are compared with each other.",
         ),
     ],
@@ -85,6 +54,9 @@ def audit_command(
             metavar="DIR",
         ),
     ] = None,
+    depth: Annotated[
+        Depth, typer.Option(help="How deep to look; each depth includes those before it.")
+    ] = Depth.COMPARE,
     evidence: Annotated[
         Path | None,
         typer.Option(
@@ -110,67 +82,26 @@ def audit_command(
 
       foedus audit br-home --against https://ke.example:7452 --evidence br.json
 
-      foedus audit export-us export-ke --genesis genesis.cbor --json
+      foedus audit archive-us archive-ke --genesis genesis.cbor --json
     """
     from node.audit.audit import audit_sources
 
     with reporting(json_output) as report:
         pinned = _genesis(genesis, home)
-        with _progress(report) as progress:
-            found = audit_sources(sources, against=against or (), pinned=pinned, progress=progress)
+        with showing_progress(report) as progress:
+            found = audit_sources(
+                sources, against=against or (), pinned=pinned, progress=progress, depth=depth
+            )
         written = write_evidence(found, evidence) if found.findings or found.misdeeds else None
         document = {**found.as_json(), "evidence": None if written is None else str(written)}
         report.show(document, _text(found))
         _end(report, found, written)
 
 
-def export_command(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
-    *,
-    home: Annotated[
-        Path,
-        typer.Option(
-            "--home",
-            envvar="FOEDUS_HOME",
-            help="Home or data folder of the node to export.",
-            metavar="DIR",
-        ),
-    ] = Path(),
-    size: Annotated[
-        int | None,
-        typer.Option(
-            help="Up to this final checkpoint, so that exports of several nodes can be equal; else the newest.",
-            min=1,
-            show_default=False,
-        ),
-    ] = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Write a node's final history as plain files: genesis, checkpoint, tiles, entries, commits, signed blocks, manifest.
-
-    Two honest nodes' exports of one size have the same manifest, byte for byte; cosignatures and block signatures lie beside it.
-    The node may be stopped or running. The folder appears when it is complete, and never in place of another.
-
-    Exit status: 0 written, 2 not: nothing is final, the store is damaged, or OUT exists.
-
-    For example:
-
-      foedus export --home us-home export-us
-
-      foedus export --home ke-home --size 412 export-ke --json
-    """
-    from node.audit.export import export_home
-
-    with reporting(json_output) as report:
-        with _progress(report) as progress:
-            made = export_home(home, out, size=size, progress=progress)
-        report.show(_exported_view(made), _exported_text(made))
-
-
 def register(app: typer.Typer) -> None:
     """Add this face's commands to the root of the command (decision 0031)."""
     app.command("audit")(audit_command)
-    app.command("export")(export_command)
+    app.add_typer(archive_app(), name="archive")
 
 
 def _genesis(genesis: Path | None, home: Path | None) -> bytes | None:
@@ -182,11 +113,7 @@ def _genesis(genesis: Path | None, home: Path | None) -> bytes | None:
         path = load_settings(home / FILE_NAME, {}).genesis_path
     if path is None:
         return None
-    with path.open("rb") as file:
-        data = file.read(GENESIS_BYTES_MAX + 1)
-    if len(data) > GENESIS_BYTES_MAX:
-        raise CouldNot(f"{path}: more than {GENESIS_BYTES_MAX} bytes: no genesis document")
-    return data
+    return genesis_bytes(path)
 
 
 def _text(found: AuditReport) -> Sequence[Any]:
@@ -228,24 +155,3 @@ def _end(report: Report, found: AuditReport, written: Path | None) -> None:
             report.note(f"consistent, but members signed against the rules{evidence}")
         case Verdict.CONSISTENT:
             pass
-
-
-def _exported_view(made: "Exported") -> dict[str, Any]:
-    return {
-        "folder": str(made.folder),
-        "chain_id": made.chain_id,
-        "size": made.size,
-        "root": made.root,
-        "commits": made.commits,
-        "cosigned_by": list(made.cosigned_by),
-        "files": made.files,
-        "bytes": made.bytes,
-        "manifest_sha256": made.manifest_digest,
-    }
-
-
-def _exported_text(made: "Exported") -> str:
-    return (
-        f"{made.folder}: {made.size} entries, {made.commits} commits, {made.files} files, {made.bytes} bytes;"
-        f" cosigned by {', '.join(made.cosigned_by)}\nroot {made.root}\nSHA-256 of manifest.json {made.manifest_digest}"
-    )

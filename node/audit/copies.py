@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from node.audit.archive import ExportSource
+from node.audit.archive import ArchiveSource
 from node.audit.archive_files import check_files
 from node.audit.certificates import Judged, judge_source
 from node.audit.compare import Comparison
@@ -59,6 +59,8 @@ class Readable(Source, Protocol):
 
 
 NOT_RUN: Final = Checked(done=False, how_far="nothing before it could be read")
+NOT_ASKED: Final = Checked(done=False, how_far="not asked for")
+DEPTHS: Final = tuple(Depth)
 REFERENCE: Final = Checked(done=False, how_far="read for comparison only")
 
 
@@ -115,6 +117,11 @@ class Ground:
     document: bytes
     pool: VerifyPool
     progress: Progress
+    depth: Depth = Depth.COMPARE  # the last one to look at
+
+    def goes_to(self, depth: Depth) -> bool:
+        """True if this depth is asked for."""
+        return DEPTHS.index(depth) <= DEPTHS.index(self.depth)
 
     @property
     def chain_id(self) -> bytes:
@@ -128,15 +135,20 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
     """Parts, tree and certificates. `sizes`: of every copy's checkpoints, so that roots can be compared across copies."""
     source, findings = copy.source, copy.findings
     parts = "genesis, checkpoints, tip"
-    if isinstance(source, ExportSource):
+    if isinstance(source, ArchiveSource):
         tick = ground.progress.start(f"{source.name}: files", None)
         seen = check_files(source, ground.genesis, ground.document, findings, tick)
         parts = f"{seen} files of the manifests"
     for lost in source.damage:
         findings.add(Depth.PARSE, lost.why, file=lost.file)
     copy.checked[Depth.PARSE] = Checked(done=True, how_far=parts)
+    for depth in DEPTHS:
+        if not ground.goes_to(depth):
+            copy.checked[depth] = NOT_ASKED
     if source.size == 0:
         findings.add(Depth.PARSE, "holds no entries")
+        return
+    if not ground.goes_to(Depth.STRUCTURE):
         return
     tick = ground.progress.start(f"{source.name}: tree", source.size)
     copy.structure = examine(source, sizes, tick)
@@ -149,7 +161,8 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
     copy.checked[Depth.STRUCTURE] = Checked(
         done=whole, how_far=f"{source.size} {what}" if whole else "no root: see the findings"
     )
-    copy.checked[Depth.CERTIFICATES] = _certificates(copy, final, len(ground.genesis.members))
+    if ground.goes_to(Depth.CERTIFICATES):
+        copy.checked[Depth.CERTIFICATES] = _certificates(copy, final, len(ground.genesis.members))
 
 
 def _certificates(copy: Copy, final: Judged | None, members: int) -> Checked:
@@ -191,6 +204,9 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
         copy.findings,
         others=others,
     )
+    if not ground.goes_to(Depth.LAW):
+        _order_alone(copy, ground, order)
+        return
     run = Replay(ground.genesis, ground.document, ground.pool)
     rows = StoreRows(source, copy.findings) if isinstance(source, StoreSource) else None
     complete = False
@@ -207,10 +223,32 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
         done=True,
         how_far=f"{run.signatures} of entries and endorsements, {order.blocks} of blocks",
     )
-    if isinstance(source, StoreSource):
+    if not ground.goes_to(Depth.STORE):
+        pass
+    elif isinstance(source, StoreSource):
         _store(copy, source, ground, order, run, rows)
     else:
         copy.checked[Depth.STORE] = Checked(done=False, how_far="no node's store")
+
+
+def _order_alone(copy: Copy, ground: Ground, order: OrderReplay) -> None:
+    """Blocks: who signed each, and what sequence they give. Whose key an entry needs, the law alone knows."""
+    last = copy.source.last_commit
+    if last is None:
+        for depth in (Depth.SIGNATURES, Depth.ORDER):
+            copy.checked[depth] = Checked(done=False, how_far="this source shows no blocks")
+        return
+    tick = ground.progress.start(f"{copy.source.name}: order", last)
+    done = 0
+    for _ in order.commits(last):
+        done += 1
+        tick(1)
+    how_far = f"{done} commits" if done == last else f"stopped at commit {done + 1} of {last}"
+    copy.checked[Depth.SIGNATURES] = Checked(
+        done=done == last, how_far=f"{order.blocks} of blocks; those of entries at depth law"
+    )
+    if ground.goes_to(Depth.ORDER):
+        copy.checked[Depth.ORDER] = Checked(done=done == last, how_far=how_far)
 
 
 def _by_blocks(

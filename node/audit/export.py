@@ -1,17 +1,15 @@
-"""Write an export of one node's history (layout: `archive`).
+"""Write an archive of one node's history (layout: `archive`).
 
-Everything is checked as it is copied, tree against entries, root against cosignatures, so that no damaged store spreads as an
-archive. The folder is built under a temporary name beside its place and renamed when its last byte is durable: it is there whole,
-or not.
+Everything is checked as it is copied, leaf hashes against entries, root against cosignatures, blocks against their names, so that
+no damaged store spreads as an archive. An interrupted export goes on where it stopped (`unfinished`): it keeps the checkpoint
+that it was begun for, however far the node has come meanwhile.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, Final
 
 from consensus.codec import (
     MalformedBlock,
@@ -30,15 +28,17 @@ from consensus.types import (
     Round,
 )
 from node.audit.archive import (
+    CHECKPOINT,
     COMMITS_PER_FILE,
     FORMAT,
     MANIFEST,
     SIGNATURES,
     SIGNATURES_FORMAT,
+    SIGNATURES_MANIFEST,
     encode_manifest,
     encode_ref,
-    file_digest,
     framed,
+    is_beside,
     range_name,
 )
 from node.audit.certificates import Judged, judge
@@ -46,20 +46,22 @@ from node.audit.copies import Progress, Silent
 from node.audit.findings import Findings
 from node.audit.source import CannotAudit, Lost
 from node.audit.store_source import StoreSource, find_folders
+from node.audit.unfinished import Unfinished
 from node.ledger.errors import MalformedGenesis, MalformedRecord
 from node.ledger.genesis import Genesis, chain_id, parse_genesis
 from node.ledger.records import decode_record
 from node.ledger.trust import trust_policy
 from node.log import merkle
+from node.log.errors import MalformedTile
 from node.log.merkle import EMPTY_TREE
-from node.log.tiles import TILE_HEIGHT, TILE_WIDTH, cut_tile, encode_bundle, paths
+from node.log.tiles import TILE_HEIGHT, TILE_WIDTH, TilePath, decode_bundle, encode_bundle
 
-FOLDER_MODE: Final = 0o755
+_HEIGHT_MASK: Final = TILE_HEIGHT - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written. `manifest_digest` is equal for all honest nodes' exports of the same size."""
+    """What was written. `manifest_digest` is equal for all honest nodes' archives of the same size."""
 
     folder: Path
     chain_id: str
@@ -69,6 +71,7 @@ class Exported:
     cosigned_by: tuple[str, ...]
     files: int
     bytes: int
+    reused: int  # files that stood already when an interrupted export was taken up
     manifest_digest: str
 
 
@@ -78,11 +81,12 @@ def export_home(
     """Export the final history of the node whose home or data folder this is, up to `size` (default: all that is final).
 
     Raises:
-        CannotAudit: no store, nothing final, no certificate for that size, `out` exists, or the store is damaged.
+        CannotAudit: no store, nothing final, no certificate for that size, `out` exists, another process writes it, an
+            interrupted export stands there and is of another size or ledger, or the store is damaged.
         OSError: `out` cannot be written.
     """
     if out.exists():
-        raise CannotAudit(f"{out}: exists already: exports are never overwritten")
+        raise CannotAudit(f"{out}: exists already: archives are never overwritten")
     folders = find_folders(home)
     if folders is None:
         raise CannotAudit(f"{home}: no node's home or data folder")
@@ -96,17 +100,19 @@ def export_home(
         except MalformedGenesis as err:
             raise _damaged(source, str(err)) from err
         source.read_certificates(genesis)
-        final = _final(source, genesis, size)
-        partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-        partial.mkdir(parents=True, mode=FOLDER_MODE)
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
-        writer = _Writer(source, genesis, final, partial, progress or Silent())
+        finals = _finals(source, genesis)
+        wanted = _of_size(source, finals, size)
+        target = _target(source.document, wanted)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = stack.enter_context(Unfinished.open(out, target))
+        if unfinished.target != target:
+            wanted = _begun(source, finals, size, unfinished, out)
+        writer = _Writer(source, genesis, wanted, unfinished, progress or Silent())
         try:
             exported = writer.write(out)
         except (Lost, MalformedBlock, MalformedRecord) as err:
             raise _damaged(source, str(err)) from err
-        partial.rename(out)
-        _sync_folder(out.parent)
+        unfinished.finish()
     return exported
 
 
@@ -114,21 +120,56 @@ def _damaged(source: StoreSource, why: str) -> CannotAudit:
     return CannotAudit(f"{source.where}: {why}: run `foedus audit` on it, and export another node")
 
 
-def _final(source: StoreSource, genesis: Genesis, size: int | None) -> Judged:
-    """The checkpoint that the export ends with. Raises CannotAudit."""
+def _finals(source: StoreSource, genesis: Genesis) -> list[Judged]:
+    """The checkpoints that an archive could end with, the last one largest. Raises CannotAudit."""
     scratch = Findings(source.name)
     judged = [judge(certificate, genesis, scratch) for certificate in source.certificates]
     finals = [found for found in judged if found.is_final and found.size <= source.size]
     if not finals:
         raise CannotAudit(f"{source.where}: no checkpoint with a quorum of cosignatures is held")
+    return sorted(finals, key=lambda found: found.size)
+
+
+def _of_size(source: StoreSource, finals: Sequence[Judged], size: int | None) -> Judged:
+    """Raises CannotAudit."""
     if size is None:
-        return max(finals, key=lambda found: found.size)
+        return finals[-1]
     for found in finals:
         if found.size == size:
             return found
     held = ", ".join(str(found.size) for found in finals[-8:])
     raise CannotAudit(
         f"{source.where}: no final checkpoint of size {size}; the newest held: {held}"
+    )
+
+
+def _target(document: bytes, final: Judged) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "chain_id": chain_id(document).hex(),
+        "size": final.size,
+        "root": final.root.hex(),
+    }
+
+
+def _begun(
+    source: StoreSource,
+    finals: Sequence[Judged],
+    size: int | None,
+    unfinished: Unfinished,
+    out: Path,
+) -> Judged:
+    """What an interrupted export was begun for, if it can go on: the node has come further since, that is all.
+
+    Raises CannotAudit.
+    """
+    for found in finals:
+        if size is None and unfinished.target == _target(source.document, found):
+            return found
+    begun = unfinished.target.get("size")
+    raise CannotAudit(
+        f"{out}: an interrupted export of {begun!r:.20} entries stands beside it, and this is of another size or ledger:"
+        f" finish that one by --size {begun!r:.20}, or remove {unfinished.path('').parent}"
     )
 
 
@@ -140,13 +181,13 @@ class _Writer:
         source: StoreSource,
         genesis: Genesis,
         final: Judged,
-        folder: Path,
+        files: Unfinished,
         progress: Progress,
     ) -> None:
         self._source = source
         self._genesis = genesis
         self._final = final
-        self._folder = folder
+        self._files = files
         self._progress = progress
 
     def write(self, out: Path) -> Exported:
@@ -154,15 +195,13 @@ class _Writer:
 
         Raises Lost, MalformedBlock, MalformedRecord for what the store should hold and does not; OSError.
         """
-        source, final = self._source, self._final
-        note = final.certificate
+        source, final, files = self._source, self._final, self._files
         self._file("genesis.cbor", source.document)
         self._file("policy", trust_policy(self._genesis))
-        self._file("checkpoint", note.checkpoint.text())
-        self._file(f"{SIGNATURES}/checkpoint", note.note(self._genesis))
-        self._tiles()
+        _Tiles(source, final, files, self._progress).write()
         commits = self._last_commit()
-        _Commits(source, self._folder, self._progress).write(commits)
+        _Commits(source, files, self._progress).write(commits)
+        files.write(CHECKPOINT, [final.certificate.note(self._genesis)])
         ledger = chain_id(source.document).hex()
         fields = {
             "format": FORMAT,
@@ -173,21 +212,14 @@ class _Writer:
             "commits": commits,
             "commits_per_file": COMMITS_PER_FILE,
         }
-        beside = self._digests(self._folder / SIGNATURES)
-        self._file(
-            f"{SIGNATURES}/{MANIFEST}",
-            encode_manifest({"format": SIGNATURES_FORMAT, "files": beside}),
+        beside = {name: list(entry) for name, entry in files.done.items() if is_beside(name)}
+        beside.pop(SIGNATURES_MANIFEST, None)
+        covered = {name: list(entry) for name, entry in files.done.items() if not is_beside(name)}
+        covered.pop(MANIFEST, None)
+        files.write(
+            SIGNATURES_MANIFEST, [encode_manifest({"format": SIGNATURES_FORMAT, "files": beside})]
         )
-        covered = {
-            name: entry
-            for name, entry in self._digests(self._folder).items()
-            if not name.startswith(f"{SIGNATURES}/")
-        }
-        self._file(MANIFEST, encode_manifest({**fields, "files": covered}))
-        for folder in (self._folder, *filter(Path.is_dir, self._folder.rglob("*"))):
-            _sync_folder(folder)
-        _, digest = file_digest(self._folder / MANIFEST)
-        sizes = [path.stat().st_size for path in self._folder.rglob("*") if path.is_file()]
+        files.write(MANIFEST, [encode_manifest({**fields, "files": covered})])
         return Exported(
             folder=out,
             chain_id=ledger,
@@ -195,34 +227,11 @@ class _Writer:
             root=final.root.hex(),
             commits=commits,
             cosigned_by=final.signers,
-            files=len(sizes),
-            bytes=sum(sizes),
-            manifest_digest=digest,
+            files=len(files.done),
+            bytes=sum(length for length, _ in files.done.values()),
+            reused=files.reused,
+            manifest_digest=files.done[MANIFEST][1],
         )
-
-    def _tiles(self) -> None:
-        """Tiles and bundles; on the way the tree is grown from the entries and compared."""
-        source, size = self._source, self._final.size
-        tick = self._progress.start("entries and tiles", size)
-        tree = EMPTY_TREE
-        for tile in paths(size):
-            if tile.level is not None:
-                data = cut_tile(tile, lambda level, index: source.hashes(level, index, 1)[0])
-            else:
-                first = TILE_WIDTH * tile.index
-                entries = source.entries(first, tile.width)
-                leaves = merkle.leaf_hashes(entries)
-                if leaves != source.hashes(0, first, tile.width):
-                    raise Lost(
-                        f"entries {first} to {first + tile.width - 1} and their hashes differ"
-                    )
-                tree = merkle.append(tree, leaves).tree
-                data = encode_bundle(entries)
-                tick(tile.width)
-            self._file(str(tile), data)
-        if tree.root() != self._final.root:
-            raise Lost(f"the first {size} entries do not lead to the cosigned root")
-        assert TILE_HEIGHT == 8, "tiles as c2sp.org/tlog-tiles draws them"
 
     def _last_commit(self) -> int:
         """Of the commit that the last entry closes. Raises MalformedRecord."""
@@ -233,27 +242,78 @@ class _Writer:
         return index
 
     def _file(self, name: str, data: bytes) -> None:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        if not self._files.has(name):
+            self._files.write(name, [data])
 
-    def _digests(self, folder: Path) -> dict[str, list[object]]:
-        found: dict[str, list[object]] = {}
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                found[path.relative_to(folder).as_posix()] = list(file_digest(path))
-        return found
+
+class _Tiles:
+    """Bundles of entries; and tiles of the tree that is grown from them, not of the hashes that the store holds."""
+
+    def __init__(
+        self, source: StoreSource, final: Judged, files: Unfinished, progress: Progress
+    ) -> None:
+        self._source = source
+        self._final = final
+        self._files = files
+        self._tick = progress.start("entries and tiles", final.size)
+        self._waiting: dict[int, list[bytes]] = {}  # tile level -> hashes that fill no tile yet
+        self._written: dict[int, int] = {}  # tile level -> full tiles so far
+
+    def write(self) -> None:
+        """Raises Lost if the entries do not lead to the cosigned root."""
+        size = self._final.size
+        tree = EMPTY_TREE
+        for first in range(0, size, TILE_WIDTH):
+            width = min(TILE_WIDTH, size - first)
+            leaves = self._bundle(TilePath(level=None, index=first // TILE_WIDTH, width=width))
+            if leaves != self._source.hashes(0, first, width):
+                raise Lost(f"entries {first} to {first + width - 1} and their hashes differ")
+            grown = merkle.append(tree, leaves)
+            for run in grown.runs:
+                if not run.level & _HEIGHT_MASK:
+                    self._hashes(run.level // TILE_HEIGHT, run.hashes)
+            tree = grown.tree
+            self._tick(width)
+        for level, hashes in self._waiting.items():
+            if hashes:
+                self._tile(level, hashes)
+        if tree.root() != self._final.root:
+            raise Lost(f"the first {size} entries do not lead to the cosigned root")
+
+    def _bundle(self, tile: TilePath) -> list[bytes]:
+        """Leaf hashes of one bundle, which is written unless it stands already."""
+        name = str(tile)
+        if self._files.has(name):
+            try:
+                entries = decode_bundle(self._files.path(name).read_bytes(), tile.width)
+                return merkle.leaf_hashes(entries)
+            except MalformedTile as err:
+                raise Lost(str(err), name) from err
+        entries = self._source.entries(TILE_WIDTH * tile.index, tile.width)
+        self._files.write(name, [encode_bundle(entries)])
+        return merkle.leaf_hashes(entries)
+
+    def _hashes(self, level: int, hashes: Sequence[bytes]) -> None:
+        waiting = self._waiting.setdefault(level, [])
+        waiting += hashes
+        while len(waiting) >= TILE_WIDTH:
+            self._tile(level, waiting[:TILE_WIDTH])
+            del waiting[:TILE_WIDTH]
+
+    def _tile(self, level: int, hashes: Sequence[bytes]) -> None:
+        index = self._written.get(level, 0)
+        self._written[level] = index + 1
+        name = str(TilePath(level=level, index=index, width=len(hashes)))
+        if not self._files.has(name):
+            self._files.write(name, hashes)
 
 
 class _Commits:
     """Commit records, blocks and what decided them, file by file."""
 
-    def __init__(self, source: StoreSource, folder: Path, progress: Progress) -> None:
+    def __init__(self, source: StoreSource, files: Unfinished, progress: Progress) -> None:
         self._source = source
-        self._folder = folder
+        self._files = files
         self._progress = progress
         self._committed: set[Ref] = set()  # above the floor of the range before
         self._undecided: dict[Ref, Block] = {}
@@ -261,8 +321,6 @@ class _Commits:
 
     def write(self, last: int) -> None:
         """Commits 1 to `last`. Raises Lost, MalformedBlock."""
-        for name in ("commits", "blocks", SIGNATURES):
-            (self._folder / name).mkdir(exist_ok=True, mode=FOLDER_MODE)
         tick = self._progress.start("commits and blocks", last)
         waiting: list[CommitRecord] = []
         for first in range(1, last + 1, COMMITS_PER_FILE):
@@ -279,40 +337,49 @@ class _Commits:
             waiting = records
         self._settle(waiting)
         kept = [ref for ref in sorted(self._undecided) if ref not in self._committed]
-        _write(
-            self._folder / f"{SIGNATURES}/undecided",
-            (framed(encode_block(self._undecided[ref])) for ref in kept),
+        self._write(
+            f"{SIGNATURES}/undecided",
+            lambda: (framed(encode_block(self._undecided[ref])) for ref in kept),
         )
 
     def _range(
         self, name: str, records: Sequence[CommitRecord], tick: Callable[[int], None]
     ) -> None:
-        _write(
-            self._folder / f"commits/{name}.commits",
-            (
+        self._write(
+            f"commits/{name}.commits",
+            lambda: (
                 framed(encode_commit_record(CommitRecord(commit=record.commit, deciders=())))
                 for record in records
             ),
         )
-        _write(
-            self._folder / f"{SIGNATURES}/{name}.deciders",
-            (
+        self._write(
+            f"{SIGNATURES}/{name}.deciders",
+            lambda: (
                 len(record.deciders).to_bytes(2, "big") + b"".join(map(encode_ref, record.deciders))
                 for record in records
             ),
         )
-        with (
-            (self._folder / f"blocks/{name}.blocks").open("wb") as bodies,
-            (self._folder / f"{SIGNATURES}/{name}.blocks").open("wb") as signatures,
-        ):
+        # A range's blocks are at most tens of megabytes on the disk, but not in memory: bodies go out one by one.
+        signatures: list[bytes] = []
+
+        def bodies() -> Iterator[bytes]:
+            signatures.clear()
             for record in records:
                 for ref in record.commit.blocks:
                     data = encode_block(self._block(ref))
-                    bodies.write(framed(data[:-SIGNATURE_BYTES]))
-                    signatures.write(data[-SIGNATURE_BYTES:])
-                tick(1)
-            _sync(bodies)
-            _sync(signatures)
+                    signatures.append(data[-SIGNATURE_BYTES:])
+                    yield framed(data[:-SIGNATURE_BYTES])
+
+        names = (f"blocks/{name}.blocks", f"{SIGNATURES}/{name}.blocks")
+        # Both or neither: two good signatures of one block may be about, and these belong to the bodies read with them.
+        if not all([self._files.has(part) for part in names]):  # noqa: C419 - both are looked at
+            self._files.write(names[0], bodies())
+            self._files.write(names[1], signatures)
+        tick(len(records))
+
+    def _write(self, name: str, parts: Callable[[], Iterator[bytes]]) -> None:
+        if not self._files.has(name):
+            self._files.write(name, parts())
 
     def _settle(self, records: Sequence[CommitRecord]) -> None:
         """Take up what the deciders of these commits rest on beyond committed blocks, down to the floor of each commit."""
@@ -336,23 +403,3 @@ class _Commits:
         if block.ref != ref:
             raise Lost(f"block {ref.round}/{ref.author} {ref.digest.hex()} was altered")
         return block
-
-
-def _write(path: Path, parts: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
-        for part in parts:
-            file.write(part)
-        _sync(file)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

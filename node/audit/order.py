@@ -11,7 +11,7 @@ which leader comes next. What the record says is only compared with the answer:
 So a record can neither add, drop nor move a block: it could at most withhold the proof of its own, and that is a finding too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from consensus.codec import (
@@ -91,6 +91,9 @@ class OrderReplay:
         self._linearizer = Linearizer(committee)
         self._next_round = Round(1)  # the first leader slot not yet decided
         self._reported: set[Ref] = set()
+        self.on_blocks: Callable[[Sequence[Block]], None] | None = (
+            None  # told of each that was accepted
+        )
         self.blocks = 0  # verified so far
 
     def commits(self, last: int) -> Iterator[Ordered]:
@@ -153,6 +156,8 @@ class OrderReplay:
             if before:
                 self._equivocation(before[0], block)
         self.blocks += len(blocks)
+        if self.on_blocks is not None:
+            self.on_blocks(blocks)
 
     def _block(self, index: CommitIndex, ref: Ref) -> Block:
         for source in (self._source, *self._others):

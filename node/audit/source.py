@@ -1,4 +1,4 @@
-"""What a history is read from: a node's store, an export, a running node. Three ways to the same questions.
+"""What a history is read from: a node's store, an archive, a running node. Three ways to the same questions.
 
 A source answers by index or name, raises `Lost` for a part that is not there or cannot be read, and judges nothing: what
 it hands out is what is there. Only form is its business: a tile of the wrong length is lost, a wrong hash is not.
@@ -57,8 +57,8 @@ class Certificate:
 class Source(Protocol):
     """One copy of a history."""
 
-    name: str  # short, unique in one audit: "US", "export of US"
-    kind: str  # store, export, web
+    name: str  # short, unique in one audit: "US", "archive of US"
+    kind: str  # store, archive, web
     where: str  # path or URL
     document: bytes  # the genesis as this source has it
     size: int  # entries it holds

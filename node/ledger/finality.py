@@ -165,6 +165,11 @@ class Finality:
         self._final: FinalCheckpoint | None = None
         self._kept_minute = -1
         self._last: CosignSigned | None = sign_state.cosign()
+        # A store that was restored beside no sign state: what this cosigner signed before, its peers alone know (D12).
+        self._restored_at = (
+            log_size if self._last is None and store.meta(keys.META_RESTORED) is not None else None
+        )
+        self._own_seen = 0  # the largest size of a good line of ours that a peer has shown
         self._own_line = self._line_last_signed()
         self._load_final()
         if self._own_line is not None and self._own_line.size <= log_size:
@@ -282,6 +287,8 @@ class Finality:
             return Added.KNOWN
         if not self._is_good(line):
             return Added.REFUSED
+        if line.member == self._own:
+            self._own_seen = max(self._own_seen, line.size)
         if line.size > self._size:
             waiting = self._ahead.setdefault(line.member, OrderedDict())
             waiting[line.size] = line
@@ -306,6 +313,8 @@ class Finality:
             return
         if self._last is not None and size <= self._last.size:
             return  # signed before a restart: the same bytes are sent again, never others
+        if self._is_silent(size):
+            return
         checkpoint = Checkpoint(origin=self._origin, size=size, root=self._root_at(size))
         floor = 0 if self._last is None else self._last.timestamp
         made = sign_cosignature(key, checkpoint, max(self._clock_s(), floor))
@@ -325,6 +334,21 @@ class Finality:
         self._judge(line)
         if self._on_line is not None:
             self._on_line(line)
+
+    def _is_silent(self, size: int) -> bool:
+        """True where a cosigner that lost its memory may have signed this size before.
+
+        Never up to what peers have shown of us. After a restore nothing at all, before a checkpoint beyond the restored log has
+        become final without us: then the others have gone on past what they had seen from us, and said so.
+        """
+        if size <= self._own_seen:
+            return True
+        if self._restored_at is None:
+            return False
+        final = self._final
+        if final is None or final.checkpoint.size <= self._restored_at:
+            return True
+        return size <= final.checkpoint.size
 
     def _line_last_signed(self) -> Cosigned | None:
         """What was signed before the restart, to be sent again; the store must not fall behind it."""

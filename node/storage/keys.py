@@ -49,6 +49,7 @@ META_FINAL: Final = b"final"  # u64 size of the newest checkpoint known to be fi
 META_REBUILD: Final = (
     b"rebuild"  # u64: the size cosigned before this store was started anew from peers
 )
+META_RESTORED: Final = b"restored"  # (empty): made of an archive beside no sign state; inert once the cosigner has signed
 META_EQUIVOCATION: Final = b"equivocation/"  # u32 epoch | u16 author: the proof kept against it
 STORE_FORMAT: Final = b"1"
 

@@ -95,7 +95,7 @@ async def test_running_stopped_killed_and_altered_nodes(cluster: Cluster, tmp_pa
         assert done == DEPTHS | {"store", "compare"}, source["checked"]
 
     # Exported: replayed offline from plain files.
-    status, made = foedus("export", "--home", homes[0], tmp_path / "export")
+    status, made = foedus("archive", "export", "--home", homes[0], tmp_path / "export")
     assert status == 0, made
     status, found = foedus("audit", tmp_path / "export", "--genesis", homes[1] / "genesis.cbor")
     assert (status, found["roots_equal"]) == (0, True), texts(found)

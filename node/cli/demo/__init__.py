@@ -18,7 +18,7 @@ Reading order:
     violation   step 4: a run in parts is found out; the accused votes, censors and stops, and is upheld against
     censoring_node   the accused state's node in step 4: the villain, a program of its own
     erasure     step 5: the accused node's store is altered; the audit names it; the node is rebuilt from its peers
-    audit       step 6: history replayed offline from one node's export
+    audit       step 6: history replayed offline from one node's archive
     outcome     the JSON
     run         all of it in order
 

@@ -1,4 +1,4 @@
-"""Step 6: history replayed offline from one node's export: signatures, order, law, roots, cosignatures of all five."""
+"""Step 6: history replayed offline from one node's archive: signatures, order, law, roots, cosignatures of all five."""
 
 from typing import Any, Final
 
@@ -20,24 +20,24 @@ async def replay(story: Story) -> None:
     """Every state signs the root that it sees; then one node's history is judged by somebody who asks no node."""
     await story.pause_metering()
     status = await _closing_words(story)
-    folder = story.folder / f"export-{EXPORTED}"
+    folder = story.folder / f"archive-{EXPORTED}"
     home = story.homes[EXPORTED].folder
-    story.show.doing(f"foedus export --home {home} {folder}")
+    story.show.doing(f"foedus archive export --home {home} {folder}")
     code, exported = await foedus_json(
-        *("export", str(folder), "--home", str(home), "--size", str(status.final_size))
+        *("archive", "export", str(folder), "--home", str(home), "--size", str(status.final_size))
     )
     expect(
         code == 0 and exported["size"] == status.final_size,
-        f"the first {status.final_size} entries are exported",
+        f"the first {status.final_size} entries are in the archive",
         exported,
     )
     story.show.fact(
-        f"export of {EXPORTED}: {exported['size']} entries, {exported['commits']} commits, {exported['files']} files"
+        f"archive of {EXPORTED}: {exported['size']} entries, {exported['commits']} commits, {exported['files']} files"
     )
     story.show.doing(f"foedus audit {folder}")
     code, found = await foedus_json(
         *("audit", str(folder), "--genesis", str(story.genesis_path)),
-        *("--evidence", str(story.folder / "evidence-export.json")),
+        *("--evidence", str(story.folder / "evidence-archive.json")),
     )
     expect(code == 0 and not found["findings"], "the audit finds nothing wrong", _wrong(found))
     source = found["sources"][0]

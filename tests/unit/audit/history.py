@@ -246,7 +246,7 @@ async def live(
     `cosigners`: how many states signed its checkpoints.
     """
     own = made.founding.genesis.member_index(state)
-    _furnish(made, home, state)
+    furnish(made, home, state)
     node = await start(made.founding, home / "data", own=own)
     cosigning = asyncio.create_task(node.finality.run())
     try:
@@ -288,7 +288,7 @@ async def live(
     return home
 
 
-def _furnish(made: Weave, home: Path, state: str) -> None:
+def furnish(made: Weave, home: Path, state: str) -> None:
     home.mkdir(parents=True)
     settings = Settings(home=home, node=NodeSettings(state=state), listen=ListenSettings())
     (home / FILE_NAME).write_text(documented_toml(settings), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`foedus audit` and `foedus export`: exit status, JSON, evidence; and a running node's URL."""
+"""`foedus audit` and `foedus archive`: exit status, JSON, evidence; and a running node's URL."""
 
 import json
 import ssl
@@ -85,11 +85,11 @@ def test_could_not_check_is_2(world: World, tmp_path: Path) -> None:
 
 
 def test_an_export_by_the_command(world: World, tmp_path: Path) -> None:
-    made = run("export", "--home", world.homes["CN"], tmp_path / "out", "--json")
+    made = run("archive", "export", "--home", world.homes["CN"], tmp_path / "out", "--json")
     assert made.exit_code == 0, made.output
     shown = json.loads(made.stdout)
     assert shown["manifest_sha256"] == world.exported["US"].manifest_digest
-    again = run("export", "--home", world.homes["CN"], tmp_path / "out")
+    again = run("archive", "export", "--home", world.homes["CN"], tmp_path / "out")
     assert again.exit_code == 2
     assert "never overwritten" in again.stderr
 
@@ -98,12 +98,12 @@ def test_an_export_by_the_command(world: World, tmp_path: Path) -> None:
 
 
 class _Files(SimpleHTTPRequestHandler):
-    """An export served as a node serves its log: tiles, bundles, and the signed note."""
+    """An archive served as a node serves its log: tiles, bundles, and the signed note."""
 
     protocol_version = "HTTP/1.1"
 
     def translate_path(self, path: str) -> str:
-        moved = "/signatures/checkpoint" if path == "/checkpoint.full" else path
+        moved = "/checkpoint" if path == "/checkpoint.full" else path
         return super().translate_path(moved)
 
     def log_message(self, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Altered exports: no byte of one can change without a finding, whatever manifest is brought into line with it."""
+"""Altered archives: no byte of one can change without a finding, whatever manifest is brought into line with it."""
 
 import random
 import shutil
@@ -10,9 +10,11 @@ import pytest
 
 from consensus.codec import encode_commit_record
 from node.audit.archive import (
+    FORMAT,
     SIGNATURES_FORMAT,
     encode_manifest,
     file_digest,
+    is_beside,
     parse_manifest,
 )
 from node.audit.audit import audit_sources
@@ -43,16 +45,16 @@ def reseal(export: Path) -> None:
     """Bring both manifests into line with the files, as a careful forger would."""
     fields = parse_manifest(
         (export / "manifest.json").read_bytes(),
-        "foedus/export/1",
+        FORMAT,
         frozenset({"chain_id", "origin", "size", "root", "commits", "commits_per_file"}),
     ).fields
     files = [p for p in sorted(export.rglob("*")) if p.is_file() and p.name != "manifest.json"]
     listed = {p.relative_to(export).as_posix(): list(file_digest(p)) for p in files}
-    beside = {n.removeprefix("signatures/"): e for n, e in listed.items() if "signatures/" in n}
+    beside = {name: entry for name, entry in listed.items() if is_beside(name)}
     (export / "signatures" / "manifest.json").write_bytes(
         encode_manifest({"format": SIGNATURES_FORMAT, "files": beside})
     )
-    fields["files"] = {name: entry for name, entry in listed.items() if "signatures/" not in name}
+    fields["files"] = {name: entry for name, entry in listed.items() if not is_beside(name)}
     (export / "manifest.json").write_bytes(encode_manifest(fields))
 
 
@@ -142,14 +144,14 @@ def _tile(world: World, export: Path) -> None:
 def _no_line(world: World, export: Path) -> None:
     """Two lines of five are left out: three are no quorum."""
     del world
-    path = export / "signatures" / "checkpoint"
+    path = export / "checkpoint"
     kept = path.read_bytes().splitlines(keepends=True)[:-2]
     path.write_bytes(b"".join(kept))
 
 
 def _line_of_another_size(world: World, export: Path) -> None:
     """A good line of the same state, over another size."""
-    path = export / "signatures" / "checkpoint"
+    path = export / "checkpoint"
     text = path.read_bytes()
     founding = world.weave.founding
     (line,) = lines(founding, 12, bytes(32), [4])
@@ -167,11 +169,10 @@ def _line_of_another_size(world: World, export: Path) -> None:
 def _forged_checkpoint(world: World, export: Path) -> None:
     """Another root in text and note, with the old lines: nobody signed that."""
     size = world.exported["CN"].size
-    for name in ("checkpoint", "signatures/checkpoint"):
-        path = export / name
-        text = path.read_bytes().split(b"\n")
-        text[2] = b"A" * 43 + b"="
-        path.write_bytes(b"\n".join(text))
+    path = export / "checkpoint"
+    text = path.read_bytes().split(b"\n")
+    text[2] = b"A" * 43 + b"="
+    path.write_bytes(b"\n".join(text))
     assert size > 0
 
 
