@@ -38,8 +38,8 @@ ASSUMED: Final = (
     ),
     (
         "Sets: every member alone; every set of f and of f + 1 members for up to"
-        f" {veto.ALL_SETS_UP_TO} members (above that, each member alone); under --quick three sets of each kind."
-        " One drawing of delays for each trial: a trial that holds is evidence, not proof."
+        f" {veto.ALL_SETS_UP_TO} members (above that, {veto.SOME_SETS} of either, spread evenly); under --quick three sets of"
+        " each kind. One drawing of delays for each trial: a trial that holds is evidence, not proof."
     ),
     (
         "Censorship: f colluders never refer to the victim's blocks, and lead in time, or not at all, or show their own blocks"

@@ -39,7 +39,8 @@ EVERY_MS: Final = 3 * DELTA_MS
 ROUNDS_MAX: Final = 20  # from the block that carries an entry to its order: more counts as a veto
 WAIT_DELTAS: Final = 100  # after the last entry; past it an entry counts as never ordered
 STALLED_DELTAS: Final = 40  # how long f+1 are watched for a fork
-ALL_SETS_UP_TO: Final = 7  # members: above, only single members are tried
+ALL_SETS_UP_TO: Final = 7  # members: above, single members, and of the larger sets some
+SOME_SETS: Final = 8  # spread evenly over all sets of one size
 SIZES: Final = tuple(range(4, 11))
 
 
@@ -120,19 +121,26 @@ class Verdict:
 
 
 def trials(sizes: Iterable[int], *, quick: bool) -> Iterator[Trial]:
-    """Every member alone; for n <= 7 every set of f and of f+1. Quick: first, middle and last set of each, one lie each."""
+    """Every member alone; for n <= 7 every set of f and of f+1, above it some. Quick: three sets of each kind, one lie each."""
     for size in sizes:
         faults = faults_of(size)
-        counts = dict.fromkeys((1, faults, faults + 1) if size <= ALL_SETS_UP_TO else (1,))
-        for count in counts:
+        for count in dict.fromkeys((1, faults, faults + 1)):
             sets = list(combinations(range(size), count))
             if quick:
-                sets = list(dict.fromkeys((sets[0], sets[len(sets) // 2], sets[-1])))
+                sets = _spread(sets, 3)
+            elif size > ALL_SETS_UP_TO and count > 1:
+                sets = _spread(sets, SOME_SETS)
             for turn, members in enumerate(sets):
                 yield Trial(size=size, members=members, behaviour=Behaviour.SILENT)
                 for lie in (LIES[turn % len(LIES)],) if quick else LIES:
                     yield Trial(size=size, members=members, behaviour=Behaviour.LYING, lie=lie)
                 yield Trial(size=size, members=members, behaviour=Behaviour.CUT_OFF)
+
+
+def _spread(sets: list[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
+    """The first, the last, and those evenly between."""
+    last = len(sets) - 1
+    return list(dict.fromkeys(sets[turn * last // (count - 1)] for turn in range(count)))
 
 
 def run(trial: Trial, seed: int, make: MakeCore = shipping_core) -> Verdict:
