@@ -165,8 +165,8 @@ class CommitRecord:
     # What decided it (PACEMAKER P1): for its slot, or its anchor's, a quorum of certificates; before those, for each slot
     # skipped directly since the commit before, a quorum of blocks that blame it. Served to a peer that is stuck.
     deciders: tuple[Ref, ...]
-    # Authors of whom a closing block is committed in this epoch, this commit included, ascending. A quorum of them: this is the last
-    # commit of its epoch (`epoch`, SPEC 14.2).
+    # Authors of whom a closing block is committed in this epoch, this commit included, ascending. A quorum of them: this is the
+    # last commit of its epoch (`epoch`, SPEC 14.2).
     closed_by: tuple[ValidatorIndex, ...] = ()
 
 
