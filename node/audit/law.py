@@ -17,9 +17,9 @@ from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.errors import MalformedRecord
 from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import Genesis
-from node.ledger.plan import AppendPlan, CommitMachine, MemoryFacts
+from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, MemoryFacts
 from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
-from node.ledger.records import EQUIVOCATION_TYPE, decode_record, is_record
+from node.ledger.records import EQUIVOCATION_TYPE, OUTAGE_TYPE, decode_record, is_record
 from node.ledger.state_digest import MemoryBuckets, Row
 from node.signing.verify import SignatureCheck, VerifyPool
 
@@ -54,12 +54,18 @@ class Replay:
             self._reader.forget(raw)
         return plan
 
-    def pass_over(self, index: int, time_ms: int) -> None:
-        """Go to just before commit `index` where the commits up to it appended nothing."""
+    def pass_over(self, index: int, time_ms: int, stood_since: int | None) -> None:
+        """Go to just before commit `index` where the commits up to it appended nothing.
+
+        The log does not tell when the last of those came, unless an outage followed, whose record does. That there
+        was one or was none only the blocks can show.
+        """
         standing = self.machine.standing
-        if index - 1 > standing.index:
-            self.machine.standing = replace(standing, index=index - 1)
         assert time_ms >= standing.time_ms, f"ledger time {standing.time_ms} -> {time_ms}"
+        if index - 1 > standing.index:
+            before_ms = time_ms if stood_since is None else stood_since * MS_PER_S
+            before_ms = min(max(before_ms, standing.time_ms), time_ms)
+            self.machine.standing = replace(standing, index=index - 1, time_ms=before_ms)
 
     def take_dropped(self, dropped: dict[str, int]) -> None:
         """The counts that the log's commit record tells, where the transactions left out are not at hand."""
@@ -166,11 +172,12 @@ def replay_log(
     _compare(source, plan, result, 1)
     on_plan(plan)
     try:
-        for batch, dropped in _commits_of(source, plan.tree.size, size, replay.states, findings):
+        commits = _commits_of(source, plan.tree.size, size, replay.states, findings)
+        for batch, dropped, stood_since in commits:
             if result.expected:
                 break
             _check_batch(replay, batch, findings)
-            replay.pass_over(batch.index, batch.time_ms)
+            replay.pass_over(batch.index, batch.time_ms, stood_since)
             replay.take_dropped(dropped)
             plan = replay.commit(batch)
             _compare(source, plan, result, 1)
@@ -206,9 +213,11 @@ def _check_batch(replay: Replay, batch: CommittedBatch, findings: Findings) -> N
 
 def _commits_of(
     source: Source, first: int, size: int, states: Sequence[str], findings: Findings
-) -> Iterator[tuple[CommittedBatch, dict[str, int]]]:
+) -> Iterator[tuple[CommittedBatch, dict[str, int], int | None]]:
+    """Batch, counts of what was dropped before, and since when the ledger stood still if it did."""
     entries: list[bytes] = []
     evidence: list[Evidence] = []
+    stood_since: int | None = None
     for start in range(first, size, LEAVES_STEP):
         try:
             leaves = source.entries(start, min(LEAVES_STEP, size - start))
@@ -225,13 +234,15 @@ def _commits_of(
                 record = decode_record(leaf)
                 if record["type"] == EQUIVOCATION_TYPE:
                     evidence.append(evidence_in(record, states))
+                if record["type"] == OUTAGE_TYPE and isinstance(record.get("since"), int):
+                    stood_since = record["since"]
                 closing = _closing(record, tuple(entries), tuple(evidence))
             except MalformedRecord as err:
                 findings.add(Depth.LAW, f"is no record: {err}", entry=index)
                 raise BrokenLog from err
             if closing is not None:
-                yield closing
-                entries, evidence = [], []
+                yield *closing, stood_since
+                entries, evidence, stood_since = [], [], None
 
 
 def _closing(

@@ -27,14 +27,18 @@ from node.storage.errors import StoreDamaged
 from node.storage.keys import FACET_VALUE_BYTES_MAX, Facet
 from node.storage.store import CommitWrite, IndexRow, Store, Tip
 from node.treaty.derived import (
+    Beacon,
     CaseStep,
     Decision,
     Derived,
     Equivocation,
+    Drawn,
     Finding,
     MotionOpened,
+    Outage,
     PolicyStep,
     Rejected,
+    RoundOpened,
     RunStep,
     Uncountersigned,
     VetoCheck,
@@ -190,7 +194,11 @@ def _derived_facets(derived: Derived) -> list[tuple[Facet, bytes]]:
             subjects = [derived.run]
         case PolicyStep():
             subjects = [derived.motion, derived.param]
-        case VetoCheck():
+        case RoundOpened() | Beacon():
+            subjects = [f"beacon/{derived.round}"]
+        case Drawn():
+            subjects = [derived.draw]
+        case VetoCheck() | Outage():
             pass
     found = [(Facet.KIND, TYPE_OF[type(derived)].encode())]
     found += [(Facet.SUBJECT, facet_value(text)) for text in dict.fromkeys(subjects) if text]

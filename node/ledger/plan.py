@@ -265,6 +265,10 @@ class CommitMachine:
         assert batch.index == before.index + 1, f"batch {batch.index} after {before.index}"
         assert batch.time_ms >= before.time_ms, f"ledger time {before.time_ms} -> {batch.time_ms}"
         commit = _OpenCommit(self._digest.root, before.tree.size, dict(before.dropped))
+        if before.index:  # before the first commit nothing was open
+            commit.derive(
+                self.law.stood_still(before.time_ms // MS_PER_S, batch.time_ms // MS_PER_S)
+            )
         commit.derive(self.law.advance(batch.time_ms // MS_PER_S))
         for found in batch.evidence:
             commit.derive(

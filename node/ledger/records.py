@@ -14,15 +14,19 @@ from node.log import cbor
 from node.log.errors import MalformedCbor
 from node.log.merkle import root_of_entries
 from node.treaty.derived import (
+    Beacon,
     CaseStep,
     Decision,
     Derived,
     Equivocation,
+    Drawn,
     Finding,
     FindingEnded,
     MotionOpened,
+    Outage,
     PolicyStep,
     Rejected,
+    RoundOpened,
     RunStep,
     Uncountersigned,
     VetoCheck,
@@ -45,11 +49,16 @@ TYPE_OF: Final[dict[type[Any], str]] = {
     RunStep: "run",
     PolicyStep: "policy",
     VetoCheck: "veto_check",
+    RoundOpened: "round",
+    Beacon: "beacon",
+    Drawn: "drawn",
+    Outage: "outage",
 }
 _FIELDS: Final = {kind: tuple(item.name for item in fields(kind)) for kind in TYPE_OF}
 GENESIS_TYPE: Final = "genesis"
 COMMIT_TYPE: Final = "commit"
 EQUIVOCATION_TYPE: Final = TYPE_OF[Equivocation]
+OUTAGE_TYPE: Final = TYPE_OF[Outage]
 TYPES: Final = frozenset({*TYPE_OF.values(), GENESIS_TYPE, COMMIT_TYPE})
 
 
@@ -73,6 +82,10 @@ def encode_derived(derived: Derived, record_nonce: bytes) -> bytes:
         del value["inputs"]
         value["inputs_count"] = len(derived.inputs)
         value["inputs_root"] = root_of_entries(sorted(derived.inputs))
+    if isinstance(derived, Drawn) and len(derived.population) > INPUTS_MAX:
+        del value["population"]
+        value["population_count"] = len(derived.population)
+        value["population_root"] = root_of_entries([name.encode() for name in derived.population])
     leaf = cbor.encode(value)
     assert len(leaf) <= RECORD_BYTES_MAX, f"{value['type']} record of {len(leaf)} bytes"
     return leaf

@@ -4,12 +4,12 @@ At filing everything is fixed (LAW K3): who may vote, the rule, the threshold, t
 the subject states, derived from refs and never typed in. The last valid vote before the close counts.
 """
 
-import hashlib
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import beacon
 from node.treaty.bodies import Form
-from node.treaty.book import RANK_MOTION, Accepted, Book, Refused
+from node.treaty.book import RANK_MOTION, Accepted, Book, Chance, Refused
 from node.treaty.codes import Code
 from node.treaty.derived import Decision, MotionOpened
 from node.treaty.entries import Entry
@@ -27,6 +27,7 @@ from node.treaty.rules import (
 from node.treaty.state import Closed, Motion
 
 _CHOICES: Final = {pb.CHOICE_YES: "yes", pb.CHOICE_NO: "no", pb.CHOICE_ABSTAIN: "abstain"}
+PANEL: Final = "panel"  # what is drawn for a motion
 CASE_OPEN_TO_CLOSE: Final = frozenset({"REPLIED", "SILENT"})
 
 
@@ -48,18 +49,20 @@ def open_motion(
 ) -> None:
     """File a motion now; `default` is its outcome if nobody acts.
 
-    PANEL draws its seats, or sits as a plenary without a beacon (LAW K52).
+    PANEL draws its seats by the next round of the beacon, or sits as a plenary where there can be none (LAW K52).
     """
     eligible = tuple(state for state in book.standing() if state not in subjects)
     panel: tuple[str, ...] = ()
     early_from = book.now
+    seats = len(eligible)
+    if rule == "PANEL" and book.genesis.beacon is None and not beacon.can_open(book):
+        rule = "SUP"
     if rule == "PANEL":
-        if book.genesis.beacon is None:
-            rule = "SUP"
-        else:
-            panel = draw_panel(book.genesis.beacon, motion_id, eligible)
-            early_from = book.now + book.value("callup")
-            book.schedule(early_from, RANK_MOTION, "early", motion_id)
+        seats = min(PANEL_SEATS_MAX, seats)
+        early_from = book.now + book.value("callup")
+        book.schedule(early_from, RANK_MOTION, "early", motion_id)
+        if book.genesis.beacon is not None:  # its seats stand at once
+            panel = beacon.draw(book.genesis.beacon, motion_id, eligible, seats)
     k = k_of(book.membership())
     order = book.count("motions")
     motion = Motion(
@@ -68,7 +71,7 @@ def open_motion(
         about=about,
         subjects=subjects,
         rule=rule,
-        threshold=book.threshold(rule, len(panel) if rule == "PANEL" else len(eligible), k),
+        threshold=book.threshold(rule, seats, k),
         k=k,
         eligible=eligible,
         panel=panel,
@@ -103,46 +106,55 @@ def open_motion(
             at=book.now,
         )
     )
+    if rule == "PANEL" and not panel:
+        beacon.ask(book, PANEL, motion_id)
 
 
-def draw_panel(beacon: bytes, motion_id: str, eligible: tuple[str, ...]) -> tuple[str, ...]:
-    """Seats in draw order: rejection sampling from a SHA-256 stream, without bias (LAW section 3)."""
-    seed = hashlib.sha256(beacon + motion_id.encode()).digest()
-    stream = b""
-    block = position = 0
-    left = sorted(eligible)
-    seats: list[str] = []
-    while left and len(seats) < PANEL_SEATS_MAX:
-        size = ((len(left) - 1).bit_length() + 7) // 8
-        span = 256**size
-        while True:
-            while len(stream) < position + size:
-                stream += hashlib.sha256(seed + block.to_bytes(4, "big")).digest()
-                block += 1
-            drawn = int.from_bytes(stream[position : position + size], "big")
-            position += size
-            if drawn < span - span % len(left):
-                break
-        seats.append(left.pop(drawn % len(left)))
-    return tuple(seats)
+def seat_panel(book: Book, chance: Chance) -> None:
+    """The round for a panel is over: its seats in draw order, or the plenary if chance gave nothing."""
+    motion = book.state.motions.get(chance.name)
+    if motion is None or motion.rule != "PANEL" or motion.panel:
+        return
+    panel: tuple[str, ...] = ()
+    if chance.value is not None:
+        seats = min(PANEL_SEATS_MAX, len(motion.eligible))
+        panel = beacon.draw(chance.value, chance.name, motion.eligible, seats)
+    beacon.show(book, chance, motion.eligible, panel)
+    if chance.value is None:
+        _to_plenary(book, chance.name, motion)
+    else:
+        book.state.motions.put(chance.name, motion._replace(panel=panel))
+
+
+def _to_plenary(book: Book, motion_id: str, motion: Motion) -> None:
+    """All states eligible at filing decide, by SUP; votes already cast stay (LAW K6)."""
+    beacon.forget(book, PANEL, motion_id)
+    motion = motion._replace(
+        rule="SUP",
+        threshold=book.threshold("SUP", len(motion.eligible), motion.k),
+        panel=(),
+        early_from=book.now,
+    )
+    book.state.motions.put(motion_id, motion)
+    book.to_judge[motion_id] = None
+
+
+def voters_of(motion: Motion) -> tuple[str, ...]:
+    """Who may vote: the panel, once it is drawn, or all that are eligible."""
+    return motion.panel if motion.rule == "PANEL" else motion.eligible
 
 
 def call_up(book: Book, motion_id: str, motion: Motion, states: set[str]) -> None:
     """Count `states` as asking for the plenary: the applicant's state is enough, or `trigger` others (LAW K6).
 
-    Then all states eligible at filing decide, by SUP; votes already cast stay.
+    A panel not yet drawn may be called up as well.
     """
     callers = tuple(sorted({*motion.callers, *states}))
     motion = motion._replace(callers=callers)
     if set(callers).intersection(motion.subjects) or len(callers) >= motion.trigger:
-        motion = motion._replace(
-            rule="SUP",
-            threshold=book.threshold("SUP", len(motion.eligible), motion.k),
-            panel=(),
-            early_from=book.now,
-        )
-        book.to_judge[motion_id] = None
-    book.state.motions.put(motion_id, motion)
+        _to_plenary(book, motion_id, motion)
+    else:
+        book.state.motions.put(motion_id, motion)
 
 
 def cast_vote(book: Book, entry: Entry, body: pb.Vote) -> Accepted:
@@ -156,7 +168,7 @@ def cast_vote(book: Book, entry: Entry, body: pb.Vote) -> Accepted:
     require_past(book, entry)
     if motion is None:
         raise Refused(Code.CLOSED, f"motion {body.motion} is closed")
-    if state not in (motion.panel or motion.eligible) or state in motion.barred:
+    if state not in voters_of(motion) or state in motion.barred:
         raise Refused(Code.NOT_ELIGIBLE, f"{state} has no vote in {body.motion}")
     if motion.mandate and not _has_mandate(book, state, body.mandate_ref):
         raise Refused(Code.MANDATE, f"{state} shows no mandate note of its own")
@@ -182,7 +194,7 @@ def bar(book: Book, motion_id: str, state: str) -> None:
     motion = book.state.motions.get(motion_id)
     if motion is None or state in motion.barred:
         return
-    if state not in (motion.panel or motion.eligible):
+    if state not in (motion.panel or motion.eligible):  # whoever may yet be drawn counts
         return
     kept = tuple(vote for vote in motion.votes if vote[0] != state)
     barred = tuple(sorted((*motion.barred, state)))
@@ -193,19 +205,20 @@ def bar(book: Book, motion_id: str, state: str) -> None:
 def counts_of(motion: Motion) -> Counts:
     """The present tally."""
     choices = [choice for _, choice in motion.votes]
-    voters = len(motion.panel or motion.eligible)
+    voters = voters_of(motion)
+    barred = sum(state in voters for state in motion.barred)
     return Counts(
         yes=choices.count("yes"),
         no=choices.count("no"),
         abstain=choices.count("abstain"),
-        silent=voters - len(choices) - len(motion.barred),
-        barred=len(motion.barred),
+        silent=len(voters) - len(choices) - barred,
+        barred=barred,
     )
 
 
 def may_close_early(book: Book, motion: Motion) -> bool:
     """LAW K5: settled against k changes, not before a panel's call-up time or the accused's reply."""
-    if book.now < motion.early_from:
+    if book.now < motion.early_from or (motion.rule == "PANEL" and not motion.panel):
         return False
     if motion.case and book.state.cases[motion.case].status not in CASE_OPEN_TO_CLOSE:
         return False  # right of reply (I11)
@@ -270,6 +283,7 @@ def close_motion(
             reason=barrier,
         )
     )
+    beacon.forget(book, PANEL, motion_id)
     book.state.motions.drop(motion_id)
     book.state.closed.put(motion_id, Closed(motion.kind, outcome, book.now))
 

@@ -47,6 +47,15 @@ def derived_ref(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
+class Chance(NamedTuple):
+    """What came of a draw that `beacon.ask` asked for."""
+
+    what: str
+    name: str
+    round: int  # 0: no round was needed, or none could be held
+    value: bytes | None  # None: too few members anchor or revealed
+
+
 class Group:
     """Runs that C15 looks at together, and the PFLOP they have done: an upper bound of what counts."""
 
@@ -69,6 +78,7 @@ class Book:
         self.now = genesis.time_s
         self.derived: list[Derived] = []
         self.case_moved = False  # a case entered a status: what waits for it may look again
+        self.to_draw: list[Chance] = []  # draws whose round is over
         self.to_judge: dict[str, None] = {}  # motions whose early close may have come
         self.due: list[tuple[int, int, int, str, str]] = []
         self.pending: dict[tuple[str, str], int] = {}

@@ -173,6 +173,50 @@ class VetoCheck:
     at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOpened:
+    """A round of the beacon opened: who is to reveal a link, and until when (RULINGS R63)."""
+
+    round: int
+    expected: tuple[str, ...]
+    due: int  # in time up to and including this second
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beacon:
+    """A round of the beacon is over: SHA-256 of the revealed links in this order, if they are enough."""
+
+    round: int
+    beacon: bytes  # 32 bytes; empty if fewer than `needed` revealed
+    needed: int  # k+1
+    revealed: tuple[tuple[str, bytes], ...]  # (state, link)
+    silent: tuple[str, ...]  # expected, and skipped
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What a round drew: `drawn` of `population`, in draw order; nobody if the round gave no beacon."""
+
+    draw: str  # what it is for: a motion's id, for example
+    what: str  # panel, team, ...
+    round: int
+    population: tuple[str, ...]
+    drawn: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """The ledger stood still between two commits, and open deadlines moved (RULINGS R34)."""
+
+    since: int  # the commit before
+    until: int  # the commit after
+    moved: int  # seconds
+    at: int
+
+
 Derived: TypeAlias = (
     Rejected
     | Uncountersigned
@@ -185,4 +229,8 @@ Derived: TypeAlias = (
     | RunStep
     | PolicyStep
     | VetoCheck
+    | RoundOpened
+    | Beacon
+    | Drawn
+    | Outage
 )

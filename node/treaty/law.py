@@ -2,6 +2,7 @@
 
     law = Law.at_genesis(facts, index)           once, or Law.restore(facts, index, state rows)
     for each committed batch:
+        law.stood_still(second of the commit before, second of this one)
         law.advance(floor(time_ms / 1000))       clock effects, each dated at its due second
         law.accuse(state, ...)                   for each state that the commit's blocks prove to have signed twice
         for each entry, in order:
@@ -21,11 +22,14 @@ from typing import Any, Final, NamedTuple
 from node.treaty import (
     amendments,
     ballots,
+    beacon,
     cases,
     duties,
     equivocations,
+    inspections,
     lives,
     motions,
+    outage,
     register,
     reports,
     runs,
@@ -38,6 +42,7 @@ from node.treaty.book import (
     RANK_SILENT,
     Accepted,
     Book,
+    Chance,
     Refused,
     derived_ref,
 )
@@ -53,6 +58,11 @@ from node.treaty.veto import veto_check
 _RULES: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
     name: kind.take for name, kind in statements.KINDS.items()
 } | motions.FILERS
+# What follows from a draw whose round is over, by what is drawn.
+_DRAWS: Final[dict[str, Callable[[Book, Chance], None]]] = {
+    ballots.PANEL: ballots.seat_panel,
+    inspections.TEAM: inspections.draw_team,
+}
 
 
 class RegisteredKey(NamedTuple):
@@ -143,12 +153,23 @@ class Law:
             self._settle()
         return self._derived()
 
+    def stood_still(self, since_s: int, until_s: int) -> tuple[Derived, ...]:
+        """Two successive commits came at these seconds: more than an outage apart, open deadlines move (RULINGS R34).
+
+        To be called before `advance(until_s)`, with the law's clock at `since_s` or earlier.
+        """
+        assert self._book.now <= since_s <= until_s, f"{self._book.now}, {since_s} -> {until_s}"
+        outage.stood_still(self._book, since_s, until_s)
+        return self._derived()
+
     def _clock_effect(self, what: str, name: str) -> None:
         book = self._book
         match what:
             case "close":
                 motion = book.state.motions.get(name)
-                if motion is not None:
+                if motion is not None and book.now < motion.closes_at:  # an outage moved it
+                    book.schedule(motion.closes_at, RANK_MOTION, "close", name, motion.order)
+                elif motion is not None:
                     motions.close(book, name, motion)
             case "early":
                 book.to_judge[name] = None
@@ -170,15 +191,21 @@ class Law:
                 custody.lot_due(book, name)
             case "progress":
                 runs.progress_due(book, name)
+            case "beacon":
+                beacon.round_due(book)
             case "veto":
                 register.show_veto_check(book)
             case _:
                 motions.CLOCK[what](book, name)
 
     def _settle(self) -> None:
-        """Close every motion whose outcome nothing can change any more (LAW K5)."""
+        """Draw what a round was awaited for; close every motion whose outcome nothing can change any more (LAW K5)."""
         book = self._book
-        while book.to_judge:
+        while book.to_draw or book.to_judge:
+            if book.to_draw:
+                chance = book.to_draw.pop(0)
+                _DRAWS[chance.what](book, chance)
+                continue
             name = next(iter(book.to_judge))
             del book.to_judge[name]
             motion = book.state.motions.get(name)
@@ -225,7 +252,7 @@ class Law:
             return self._rejected(entry, code, why)
         if accepted.uncountersigned:
             self._note_uncountersigned(entry)
-        if book.to_judge:
+        if book.to_judge or book.to_draw:
             self._settle()
         return Outcome(
             code=None,
@@ -372,6 +399,7 @@ def _reindex(book: Book) -> None:
     for name in state.cases:
         book.by_ref[derived_ref(name)] = name
     motions.reschedule(book)
+    beacon.schedule(book)
     register.schedule_veto_check(book)
     register.schedule_slow_door(book)
     for name, motion in state.motions.items():

@@ -8,6 +8,7 @@ go runs on only if its approval still holds.
 from collections.abc import Iterable
 from typing import Final
 
+from node.treaty import outage
 from node.treaty.ballots import open_motion
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.derived import RunStep
@@ -39,8 +40,12 @@ def emit_step(book: Book, run: str, life: Life) -> None:
 def watch_progress(book: Book, run: str, life: Life) -> None:
     """Have the clock look when the next report is due (C14)."""
     if life.tier >= TIER_WITH_OVERSIGHT:
-        due = life.last_at + book.value("progress") + 1
-        book.schedule(due, RANK_DUTY, "progress", run)
+        book.schedule(progress_deadline(book, life) + 1, RANK_DUTY, "progress", run)
+
+
+def progress_deadline(book: Book, life: Life) -> int:
+    """The last second at which the next report of a running run is in time."""
+    return outage.later(book, life.last_at, life.last_at + book.value("progress"))
 
 
 def halt(book: Book, finding: str, runs: Iterable[str], *, one_run: bool) -> None:

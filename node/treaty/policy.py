@@ -141,6 +141,7 @@ PARAMS: Final[dict[str, Param]] = {
         _duration("callup", 7 * DAY, DAY, safe_dir="higher"),
         _duration("offer_wait", 3 * DAY, 3_600),
         _duration("progress", DAY, 300),
+        _duration("beacon", 3_600, 60, hard_max=7_200),  # a round of reveals (RULINGS R63)
         # Times that MODEL 4 sets for what states file: what must lapse does, whoever has a majority
         _fixed("amend_close", 14 * DAY),
         _fixed("amend_wait", 7 * DAY),
@@ -160,6 +161,7 @@ PARAMS: Final[dict[str, Param]] = {
         _fixed("exempt_valid", 365 * DAY),
         _fixed("chiptype_close", 30 * DAY),
         _fixed("deploy_close", 30 * DAY),
+        _fixed("outage", 600),  # how long no commit may come before deadlines move (RULINGS R34)
     )
 }
 

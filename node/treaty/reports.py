@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from node.treaty import outage
 from node.treaty.book import RANK_DUTY, Book, Refused
 from node.treaty.cases import raise_finding
 from node.treaty.codes import Code
@@ -56,18 +57,19 @@ def _settled(row: Facility) -> Facility:
     return row._replace(due_slot=due, reported=kept, missed=missed)
 
 
-def _slot_deadline(row: Facility) -> int:
-    return row.covered_at + (row.due_slot + 2) * row.slot  # slot end + one slot
+def _slot_deadline(book: Book, row: Facility) -> int:
+    start = row.covered_at + row.due_slot * row.slot
+    return outage.later(book, start, start + 2 * row.slot)  # slot end + one slot
 
 
 def _schedule_slot(book: Book, name: str, row: Facility) -> None:
-    book.schedule(_slot_deadline(row) + 1, RANK_DUTY, "slot", name)
+    book.schedule(_slot_deadline(book, row) + 1, RANK_DUTY, "slot", name)
 
 
 def slot_due(book: Book, name: str) -> None:
     """C02: the deadline of one slot has passed: severity 1, at 3 missed 2, at `severe_after` 3."""
     row = book.state.facilities[name]
-    if book.now <= _slot_deadline(row):
+    if book.now <= _slot_deadline(book, row):
         _schedule_slot(book, name, row)
         return
     missed = row.missed + 1  # were it reported, `_settled` would have passed over it

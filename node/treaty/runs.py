@@ -14,6 +14,7 @@ from node.treaty.lives import (
     emit_step,
     enter,
     halt,
+    progress_deadline,
     watch_progress,
 )
 from node.treaty.scores import over_cap_states
@@ -81,7 +82,7 @@ def progress_due(book: Book, run: str) -> None:
     life = book.state.lives[run]
     if life.status != "RUNNING" or life.tier < TIER_WITH_OVERSIGHT:
         return
-    if book.now <= life.last_at + book.value("progress"):
+    if book.now <= progress_deadline(book, life):
         watch_progress(book, run, life)
         return
     numbers = (("last_report_at", life.last_at), ("progress_s", book.value("progress")))

@@ -358,6 +358,48 @@ class Named(NamedTuple):
     cases: tuple[str, ...]
 
 
+class Anchor(NamedTuple):
+    """Key: state. The end of its hash chain: `tip` is the link of `round`, and the next round's is one link on."""
+
+    tip: bytes
+    round: int
+
+
+class Round(NamedTuple):
+    """Key: "open". The round of the beacon that is under way."""
+
+    number: int
+    due: int  # a link is in time up to and including this second
+    expected: tuple[str, ...]  # states that anchored before it opened, sorted
+    needed: int  # reveals without which it gives nothing
+
+
+class Reveal(NamedTuple):
+    """Key: state. What it revealed in the open round."""
+
+    value: bytes
+
+
+class Draw(NamedTuple):
+    """Key: what/name. A draw that waits for this round."""
+
+    round: int
+
+
+class Team(NamedTuple):
+    """Key: motion id. The inspectors drawn for an inspection, in draw order."""
+
+    inspectors: tuple[str, ...]
+
+
+class Gap(NamedTuple):
+    """Key: its number, eight digits. The ledger stood still between these seconds (RULINGS R34)."""
+
+    since: int
+    until: int
+    moved: int  # seconds that deadlines open then have moved
+
+
 class Offer(NamedTuple):
     """Key: author/content hash in hex. When the author offered it for countersignature."""
 
@@ -461,6 +503,12 @@ class State:
         self.inspections = Table("inspect", Inspection, changed)
         self.suspensions = Table("suspension", Suspension, changed)
         self.named = Table("named", Named, changed)
+        self.anchors = Table("anchor", Anchor, changed)
+        self.rounds = Table("round", Round, changed)
+        self.reveals = Table("reveal", Reveal, changed)
+        self.draws = Table("draw", Draw, changed)
+        self.teams = Table("team", Team, changed)
+        self.gaps = Table("gap", Gap, changed)
         self.offers = Table("offer", Offer, changed)
         self.counters = Table("counter", Counter, changed)
         self._tables = {

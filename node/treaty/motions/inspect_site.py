@@ -14,6 +14,7 @@ from node.treaty.codes import Code
 from node.treaty.duties import open_access
 from node.treaty.entries import Entry, EntryFacts
 from node.treaty.filing import require_past, require_role
+from node.treaty.inspections import ask_for_team
 from node.treaty.motions.kind import (
     MotionKind,
     acts_if,
@@ -130,6 +131,7 @@ def _effect(book: Book, motion_id: str, _motion: Motion, outcome: str) -> None:
     book.state.inspections.put(motion_id, row._replace(closed_at=book.now, stopped=int(stopped)))
     if not stopped:
         open_access(book, motion_id, row.site, row.subject)
+        ask_for_team(book, motion_id)
 
 
 KIND: Final = MotionKind(

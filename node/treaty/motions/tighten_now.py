@@ -70,7 +70,8 @@ def _rest_key(param: str) -> str:
 
 
 def _force(book: Book, motion: Motion, outcome: str) -> Force:
-    until = motion.filed_at + book.value("tighten_now_close")
+    # An outage moves the vote's deadline (RULINGS R34); it acts until the vote is over.
+    until = max(motion.filed_at + book.value("tighten_now_close"), book.now)
     return Force(motion.filed_at, None if outcome == "kept" else until)
 
 

@@ -8,7 +8,7 @@ from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import require_past, require_role
-from node.treaty.inspections import require_inspectors
+from node.treaty.inspections import require_inspectors, require_team
 from node.treaty.kinds import Kind
 
 DRAWN: Final = "drawn"
@@ -19,6 +19,7 @@ def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
     site, inspected = _inspected(book, entry, body)
     require_role(book, entry, "inspector")
     require_inspectors(book, entry, inspected)
+    require_team(book, entry, body.mandate)
     require_past(book, entry)
     access = book.state.access.get(body.mandate)
     if body.mandate != DRAWN and (access is None or access.site != site):

@@ -1,8 +1,10 @@
 """Notes: replies, corrections, offers, evidence and the other short papers (MODEL 3, kind 20)."""
 
+import re
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import beacon
 from node.treaty.ballots import call_up
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
@@ -25,6 +27,8 @@ _NAMES: Final = {
     pb.NOTE_TYPE_REVIEW: "review",
     pb.NOTE_TYPE_EVIDENCE: "evidence",
     pb.NOTE_TYPE_OFFER: "offer",
+    pb.NOTE_TYPE_ANCHOR: "anchor",
+    pb.NOTE_TYPE_REVEAL: "reveal",
 }
 
 
@@ -60,6 +64,13 @@ def take_note(book: Book, entry: Entry, body: pb.Note) -> Accepted:
                 raise Refused(Code.REPEATED, "this content is already offered")
             require_past(book, entry)
             book.state.offers.put(key, Offer(book.now))
+        case "anchor":
+            require_role(book, entry, "state")
+            beacon.check_anchor(book, entry.parsed.author)
+            require_past(book, entry)
+            beacon.anchor(book, entry.parsed.author, body.hash)
+        case "reveal":
+            _reveal(book, entry, body)
         case _:
             require_past(book, entry)  # a publication is what it is
     return Accepted(f"note:{name}:{about}")
@@ -110,7 +121,7 @@ def _callup(book: Book, entry: Entry, body: pb.Note) -> None:
     require_past(book, entry)
     if motion is None:
         raise Refused(Code.CLOSED, f"motion {body.about} is closed")
-    if motion.panel:
+    if motion.rule == "PANEL":
         asking = {entry.parsed.author, *entry.endorsers}
         call_up(book, body.about, motion, {one for one in asking if is_filing_state(book, one)})
 
@@ -124,13 +135,34 @@ def _evidence(book: Book, entry: Entry, body: pb.Note) -> None:
     require_past(book, entry)
 
 
-_NOTE_NEEDS: Final = {1: "about", 2: "corrects", 6: "about", 7: "about", 9: "hash"}
+def _reveal(book: Book, entry: Entry, body: pb.Note) -> None:
+    """A member's link for a round of the beacon; `about` is the round's number (RULINGS R63)."""
+    author, number = entry.parsed.author, int(body.about)
+    beacon.require_round(book, number)
+    require_role(book, entry, "state")
+    beacon.check_reveal(book, author, number, body.hash)
+    require_past(book, entry)
+    beacon.reveal(book, author, number, body.hash)
+
+
+_NEEDS: Final[dict[int, tuple[str, ...]]] = {
+    pb.NOTE_TYPE_REPLY: ("about",),
+    pb.NOTE_TYPE_CORRECTION: ("corrects",),
+    pb.NOTE_TYPE_CALLUP: ("about",),
+    pb.NOTE_TYPE_REVIEW: ("about",),
+    pb.NOTE_TYPE_OFFER: ("hash",),
+    pb.NOTE_TYPE_ANCHOR: ("hash",),
+    pb.NOTE_TYPE_REVEAL: ("about", "hash"),
+}
+_ROUND: Final = re.compile("[1-9][0-9]{0,15}")
 
 
 def _note_type(body: Any) -> None:
-    needed = _NOTE_NEEDS.get(body.type)
-    if needed is not None and not body.HasField(needed):
-        raise MalformedContent(f"note.{needed}", "missing in a note of this type")
+    for needed in _NEEDS.get(body.type, ()):
+        if not body.HasField(needed):
+            raise MalformedContent(f"note.{needed}", "missing in a note of this type")
+    if body.type == pb.NOTE_TYPE_REVEAL and not _ROUND.fullmatch(body.about):
+        raise MalformedContent("note.about", f"{body.about[:80]!r} is no number of a round")
 
 
 KIND: Final = Kind(

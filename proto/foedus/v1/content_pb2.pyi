@@ -179,6 +179,10 @@ class _NoteTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoteType.Val
     NOTE_TYPE_REVIEW: _NoteType.ValueType  # 7
     NOTE_TYPE_EVIDENCE: _NoteType.ValueType  # 8
     NOTE_TYPE_OFFER: _NoteType.ValueType  # 9
+    NOTE_TYPE_ANCHOR: _NoteType.ValueType  # 10
+    """hash: the end of a state's hash chain, for the beacon"""
+    NOTE_TYPE_REVEAL: _NoteType.ValueType  # 11
+    """about: number of the beacon's round; hash: the state's link for it"""
 
 class NoteType(_NoteType, metaclass=_NoteTypeEnumTypeWrapper): ...
 
@@ -192,6 +196,10 @@ NOTE_TYPE_CALLUP: NoteType.ValueType  # 6
 NOTE_TYPE_REVIEW: NoteType.ValueType  # 7
 NOTE_TYPE_EVIDENCE: NoteType.ValueType  # 8
 NOTE_TYPE_OFFER: NoteType.ValueType  # 9
+NOTE_TYPE_ANCHOR: NoteType.ValueType  # 10
+"""hash: the end of a state's hash chain, for the beacon"""
+NOTE_TYPE_REVEAL: NoteType.ValueType  # 11
+"""about: number of the beacon's round; hash: the state's link for it"""
 Global___NoteType: _TypeAlias = NoteType  # noqa: Y015
 
 class _CustodyType:

@@ -11,15 +11,19 @@ from node.ledger.errors import MalformedRecord
 from node.ledger.view import leaf_view
 from node.log.merkle import root_of_entries
 from node.treaty.derived import (
+    Beacon,
     CaseStep,
     Decision,
     Derived,
     Equivocation,
+    Drawn,
     Finding,
     FindingEnded,
     MotionOpened,
+    Outage,
     PolicyStep,
     Rejected,
+    RoundOpened,
     RunStep,
     Uncountersigned,
     VetoCheck,
@@ -124,6 +128,24 @@ SAMPLES: dict[str, Derived] = {
         one_recused_stop=2,
         at=100,
     ),
+    "round": RoundOpened(round=7, expected=("BR", "CN", "GB"), due=3_700, at=100),
+    "beacon": Beacon(
+        round=7,
+        beacon=b"n" * 32,
+        needed=2,
+        revealed=(("BR", b"b" * 32), ("GB", b"g" * 32)),
+        silent=("CN",),
+        at=200,
+    ),
+    "drawn": Drawn(
+        draw="ab" * 32,
+        what="panel",
+        round=7,
+        population=("BR", "CN", "GB"),
+        drawn=("GB", "BR", "CN"),
+        at=200,
+    ),
+    "outage": Outage(since=1_000, until=5_000, moved=3_400, at=5_000),
 }
 
 # The bytes themselves, in hex. Changing one is a new `law_version`.
@@ -202,6 +224,27 @@ GOLDEN: dict[str, bytes] = {
         "6e655f726563757365645f6d616a016f6f6e655f726563757365645f73757001706f6e655f72656375736564"
         "5f6869676801706f6e655f726563757365645f73746f7002"
     ),
+    "round": bytes.fromhex(
+        "a6626174186463647565190e74647479706565726f756e64656e6f6e636550000102030405060708090a0b0c"
+        "0d0e0f65726f756e64076865787065637465648362425262434e624742"
+    ),
+    "beacon": bytes.fromhex(
+        "a862617418c8647479706566626561636f6e656e6f6e636550000102030405060708090a0b0c0d0e0f65726f"
+        "756e640766626561636f6e58206e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e"
+        "6e666e6565646564026673696c656e748162434e6872657665616c6564828262425258206262626262626262"
+        "6262626262626262626262626262626262626262626262628262474258206767676767676767676767676767"
+        "676767676767676767676767676767676767"
+    ),
+    "drawn": bytes.fromhex(
+        "a862617418c86464726177784061626162616261626162616261626162616261626162616261626162616261"
+        "626162616261626162616261626162616261626162616261626162616261626162647479706565647261776e"
+        "64776861746570616e656c65647261776e8362474262425262434e656e6f6e63655000010203040506070809"
+        "0a0b0c0d0e0f65726f756e64076a706f70756c6174696f6e8362425262434e624742"
+    ),
+    "outage": bytes.fromhex(
+        "a66261741913886474797065666f7574616765656d6f766564190d48656e6f6e636550000102030405060708"
+        "090a0b0c0d0e0f6573696e63651903e865756e74696c191388"
+    ),
 }
 GENESIS_BYTES = bytes.fromhex(
     "a364747970656767656e65736973666f726967696e706c65646765722e746573742f6d61696e68636861696e"
@@ -260,7 +303,7 @@ def schema_fields(kind: str) -> set[str]:
     names = {
         part.split('"')[1] for part in body[: body.index("\n}")].splitlines()[1:] if '"' in part
     }
-    return names - {"inputs_count", "inputs_root"}
+    return names - {"inputs_count", "inputs_root", "population_count", "population_root"}
 
 
 def plain(value: Any) -> Any:
@@ -278,6 +321,18 @@ def test_above_256_inputs_a_finding_gives_count_and_root() -> None:
     assert (read["inputs_count"], read["inputs_root"]) == (257, root_of_entries(sorted(inputs)))
     just = Finding(**{**fields, "inputs": inputs[:256]})
     assert len(records.decode_record(records.encode_derived(just, NONCE))["inputs"]) == 256
+
+
+def test_above_256_names_a_draw_gives_count_and_root() -> None:
+    names = tuple(f"inspector-{number}" for number in range(257))
+    sample = SAMPLES["drawn"]
+    fields = {name: getattr(sample, name) for name in sample.__slots__}
+    read = records.decode_record(
+        records.encode_derived(Drawn(**{**fields, "population": names}), NONCE)
+    )
+    assert "population" not in read
+    root = root_of_entries([name.encode() for name in names])
+    assert (read["population_count"], read["population_root"]) == (257, root)
 
 
 def test_what_is_no_record_is_refused() -> None:

@@ -36,8 +36,12 @@ def key_of(party: str, purpose: str) -> bytes:
 
 
 def genesis_of(
-    states: tuple[str, ...] = STATES, policy: dict[str, object] | None = None, **changes: Any
+    states: tuple[str, ...] = STATES,
+    policy: dict[str, object] | None = None,
+    more: tuple[tuple[str, str, str], ...] = (),
+    **changes: Any,
 ) -> GenesisFacts:
+    """`more`: parties beside those of every court, as (name, role, state)."""
     facts: dict[str, Any] = {
         "chain_id": CHAIN_ID,
         "time_s": START,
@@ -52,7 +56,7 @@ def genesis_of(
         ),
         "parties": tuple(
             FoundingParty(party=name, role=role, state=state, author_key=key_of(name, "author"))
-            for name, role, state in PARTIES
+            for name, role, state in (*PARTIES, *more)
         ),
         "policy": DRILL | (policy or {}),
     }

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from node.treaty.ballots import draw_panel
+from node.treaty.beacon import draw
 from node.treaty.rules import (
     DEFAULT,
     Counts,
@@ -150,7 +150,7 @@ def test_threshold_never_below_k_plus_one() -> None:
 
 def test_panel_draw_has_no_repeats_and_depends_on_the_beacon() -> None:
     states = tuple(f"S{number:03}" for number in range(300))  # two bytes a draw
-    one, other = draw_panel(bytes(32), "m1", states), draw_panel(b"\1" * 32, "m1", states)
+    one, other = draw(bytes(32), "m1", states, 15), draw(b"\1" * 32, "m1", states, 15)
     assert len(one) == len(set(one)) == 15
     assert one != other
-    assert draw_panel(bytes(32), "m1", ("A",)) == ("A",)
+    assert draw(bytes(32), "m1", ("A",), 15) == ("A",)
