@@ -56,14 +56,14 @@ async def test_evidence_comes_after_the_clock_and_before_the_entries(
     )
     author = founding.author(0)
     await node.commit(author.facility("dc1", founding.agencies[0]), evidence=first)
-    six_days_ms = 6 * 86_400_000  # CN has not replied by then
+    six_days_ms = 6 * 86_400_000
     applied = await node.commit(author.energy(1), after_ms=six_days_ms, evidence=second)
     kinds = [
         "entry" if appended.facts else type(appended.derived).__name__
         for appended in applied.plan.leaves
     ]
     at = kinds.index("Equivocation")
-    assert kinds[:at] == ["CaseStep"], "what the clock does comes before"
+    assert kinds[:at] == ["Outage"], "what time does comes before"
     assert kinds[at : at + 4] == ["Equivocation", "Finding", "CaseStep", "MotionOpened"]
     assert kinds.index("entry") > at
     record = node.records(applied.first)[1]
