@@ -47,11 +47,10 @@ class Weakness(NamedTuple):
 
     def told(self, states: Sequence[str]) -> str:
         """For the refusal: the rule, and a smallest coalition by name. `states` are in good standing."""
-        named = ", ".join(states[: self.blockers])
-        return (
-            f"{self.rule} would ask {self.threshold} of {self.eligible} eligible states: {self.blockers} could "
-            f"block it, for example {named}"
-        )
+        asks = f"{self.rule} would ask {self.threshold} of {self.eligible} eligible states"
+        if not self.blockers:
+            return f"{asks}: all together fall short"
+        return f"{asks}: {self.blockers} could block it, for example {', '.join(states[: self.blockers])}"
 
 
 def smallest_block(rule: str, eligible: int, threshold: int) -> int:
@@ -66,10 +65,17 @@ def smallest_block(rule: str, eligible: int, threshold: int) -> int:
     return min(by_absence, -(-eligible // 2)) if rule == "MAJ" else by_absence
 
 
-def first_weakness(
-    eligible: int, k: int, shares: Mapping[str, tuple[int, int]], withstand: int = 1
-) -> Weakness | None:
-    """The weakest rule with this E that does not withstand so many blockers, or None (LAW K10: VETO).
+def withstands(rule: str, k: int) -> int:
+    """How many blockers a rule must withstand.
+
+    MAJ and STOP lead to safe outcomes (a tightening, an emergency kept, an inspection not stopped): any k states (MODEL 7).
+    SUP and HIGH lead to unsafe ones, over which a minority may have a veto, but no single state (LAW K10).
+    """
+    return max(1, k) if rule in {"MAJ", "STOP"} else 1
+
+
+def first_weakness(eligible: int, k: int, shares: Mapping[str, tuple[int, int]]) -> Weakness | None:
+    """The rule with this E that fewest can block of those that must withstand as many, or None (LAW K10: VETO).
 
     Panels are not among them: they are veto-free by the right to call them up (MODEL 4).
     """
@@ -77,7 +83,7 @@ def first_weakness(
     for rule in ("MAJ", "SUP", "HIGH", "STOP"):
         threshold = max(1, k + 1, share_of(rule, eligible, shares.get(rule)))
         blockers = smallest_block(rule, eligible, threshold)
-        if blockers <= withstand:
+        if blockers <= withstands(rule, k):
             found.append(Weakness(rule, eligible, threshold, blockers))
     return min(found, key=lambda weakness: weakness.blockers, default=None)
 

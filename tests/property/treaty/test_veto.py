@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.treaty.rules import SHARES, k_of, share_of, threshold_of, yes_wins
-from node.treaty.veto import first_weakness, passes_against, smallest_block, strength, veto_check
+from node.treaty.veto import (
+    first_weakness,
+    passes_against,
+    smallest_block,
+    strength,
+    veto_check,
+    withstands,
+)
 
 RULES = ("MAJ", "SUP", "HIGH", "STOP")
 MEMBERS_MAX = 12
@@ -67,6 +74,45 @@ def test_the_closed_form_at_the_largest_sizes(eligible: int, rule: str) -> None:
         assert can_block(rule, threshold, states, coalition)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_to_195_the_closed_forms_are_what_every_vote_count_says(rule: str) -> None:
+    """A sweep over how many block and how they vote: k-veto-free up to the table's number, and not beyond."""
+    for eligible in range(2, 196):
+        threshold = max(1, share_of(rule, eligible))  # the rule itself; K31's floor is shown below
+        withstood = -1
+        for blockers in range(eligible + 1):
+            if blocks(rule, eligible, threshold, blockers):
+                break
+            withstood = blockers
+        assert withstood == strength(eligible)[RULES.index(rule)], eligible
+        assert smallest_block(rule, eligible, threshold) == withstood + 1
+
+
+def blocks(rule: str, eligible: int, threshold: int, blockers: int) -> bool:
+    """Whether so many, by any number of yes, no and other answers among them, stop what all others want."""
+    others = eligible - blockers
+    for against in range(blockers + 1):
+        for in_favour in {0, (blockers - against) // 2, blockers - against}:
+            if rule == "STOP":
+                won = yes_wins(rule, threshold, against, others + in_favour)
+                if won:
+                    return True
+            elif not yes_wins(rule, threshold, others + in_favour, against):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("members", range(5, 196))
+def test_the_treatys_own_rules_withstand_k_for_safe_outcomes_at_every_size(members: int) -> None:
+    """With one member recused, and floors of k+1 (LAW K31): N < 5 is the only size with a veto."""
+    k, eligible = k_of(members), members - 1
+    assert first_weakness(eligible, k, {}) is None
+    for rule in RULES:
+        threshold = threshold_of(rule, eligible, k)
+        assert not blocks(rule, eligible, threshold, withstands(rule, k)), rule
+    assert veto_check(members, 0).veto_possible == 0
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(RULES), st.integers(1, 8), st.integers(1, 9))
 def test_the_smallest_block_of_any_threshold(rule: str, eligible: int, threshold: int) -> None:
@@ -87,14 +133,17 @@ def test_a_share_that_passes_the_check_gives_nobody_a_block(
     weak = first_weakness(eligible, k, {rule: (num, den)})
     if weak is None:
         threshold = max(1, k + 1, share_of(rule, eligible, (num, den)))
-        others = eligible - 1
-        assert yes_wins(rule, threshold, others, 1) == (rule != "STOP" or others >= threshold)
-        assert rule != "STOP" or not yes_wins(rule, threshold, 1, 0)
+        blockers = withstands(rule, k)
+        others = eligible - blockers
+        if rule == "STOP":
+            assert not yes_wins(rule, threshold, blockers, 0)
+        else:
+            assert yes_wins(rule, threshold, others, blockers)
         return
     assert weak.rule == rule, "the treaty's own shares give nobody a block from five members on"
     states = range(eligible)
     coalition = tuple(states[: weak.blockers])
-    assert weak.blockers <= 1
+    assert weak.blockers <= withstands(rule, k)
     assert can_block(rule, weak.threshold, states, coalition)
     assert weak.told([f"S{state}" for state in states]).startswith(rule)
 
