@@ -32,6 +32,7 @@ from node.api.http import LogFiles
 from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
 from node.api.server import ClientServer
+from node.api.witness import WitnessBook, WitnessKeys, read_witness_keys
 from node.engine.dag import DagEngine, EngineParts, PeerLink, pace_of
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
@@ -71,6 +72,7 @@ class Prepared:
     document: bytes
     genesis: Genesis
     own: int  # validator index
+    witness: WitnessKeys | None = None  # None: no other people's logs are cosigned
 
 
 def main(argv: Sequence[str] | None, build_engine: "BuildEngine") -> int:
@@ -133,7 +135,13 @@ def prepare(home: Path, passphrase_file: Path | None) -> Prepared:
     except (OSError, SigningError) as err:
         raise BadStart(f"key file: {err}") from err
     _check_keys(keys, genesis, own, settings.keys_path)
-    return Prepared(settings=settings, keys=keys, document=document, genesis=genesis, own=own)
+    try:
+        witness = read_witness_keys(settings, keys, genesis.origin)
+    except BadSettings as err:
+        raise BadStart(str(err)) from err
+    return Prepared(
+        settings=settings, keys=keys, document=document, genesis=genesis, own=own, witness=witness
+    )
 
 
 def _genesis_bytes(path: Path) -> bytes:
@@ -276,7 +284,7 @@ async def run(prepared: Prepared, build_engine: BuildEngine) -> int:
 
 
 async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) -> None:
-    settings, metrics = prepared.settings, Metrics(prepared.settings.node.state)
+    metrics = Metrics(prepared.settings.node.state)
     async with AsyncExitStack() as stack:
         parts = await _open(prepared, metrics, stack)
         engine = build_engine(parts)
@@ -292,7 +300,7 @@ async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) 
                 tasks.create_task(engine.run(), name="engine"),
             ]
             async with AsyncExitStack() as faces:
-                for face in _faces(node, settings, prepared.keys, metrics, ending):
+                for face in _faces(node, prepared, metrics, ending):
                     await face.start()
                     faces.push_async_callback(face.stop)
                 _settle_collector()
@@ -408,15 +416,17 @@ def _alarms(finality: Finality, engine: Engine) -> list[str]:
 
 
 def _faces(
-    node: ServedNode, settings: Settings, keys: NodeKeys, metrics: Metrics, ending: Ending
+    node: ServedNode, prepared: Prepared, metrics: Metrics, ending: Ending
 ) -> list[ClientServer | HttpListener]:
-    """In the order in which they start; they stop in the opposite one."""
+    """In the order in which they start; they stop in the opposite one. Raises OSError."""
+    settings, keys, witness = prepared.settings, prepared.keys, prepared.witness
     listen, limits = settings.listen, settings.limits
     faces: list[ClientServer | HttpListener] = []
     if listen.metrics:
         app = metrics_app(metrics)
         faces.append(HttpListener(app, listen.metrics, requests_max=METRICS_REQUESTS_MAX))
-    files = LogFiles(node, time.monotonic).app()
+    book = None if witness is None else WitnessBook(witness, settings.witness_path)
+    files = LogFiles(node, time.monotonic, book).app()
     faces.append(
         HttpListener(
             files, listen.http, requests_max=limits.http_connections, identity=keys.transport

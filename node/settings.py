@@ -74,6 +74,16 @@ class PaceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessSettings:
+    """Other people's logs that this node cosigns as a witness (c2sp.org/tlog-witness), under /witness of the HTTP listener."""
+
+    logs: str = setting(
+        "",
+        "File of `log <vkey>` lines and `quorum none` (c2sp.org/tlog-policy); empty: none but its own ledger.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """The process's own words, on standard error. Keys and passphrases are never among them."""
 
@@ -118,6 +128,7 @@ class Settings:
     node: NodeSettings = field(default_factory=NodeSettings)
     listen: ListenSettings = field(default_factory=ListenSettings)
     pace: PaceSettings = field(default_factory=PaceSettings)
+    witness: WitnessSettings = field(default_factory=WitnessSettings)
     log: LogSettings = field(default_factory=LogSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
 
@@ -143,6 +154,15 @@ class Settings:
         return self.home / self.log.decisions if self.log.decisions else None
 
     @property
+    def witnessed_logs_path(self) -> Path | None:
+        return self.home / self.witness.logs if self.witness.logs else None
+
+    @property
+    def witness_path(self) -> Path:
+        """What was cosigned for other people's logs, a file for each."""
+        return self.data_path / "witness"
+
+    @property
     def passphrase_path(self) -> Path | None:
         return self.home / self.node.passphrase_file if self.node.passphrase_file else None
 
@@ -151,6 +171,7 @@ _TABLES: Final[dict[str, type[Any]]] = {
     "node": NodeSettings,
     "listen": ListenSettings,
     "pace": PaceSettings,
+    "witness": WitnessSettings,
     "log": LogSettings,
     "limits": LimitSettings,
 }

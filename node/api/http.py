@@ -4,6 +4,7 @@
     /checkpoint.full                the same with every cosignature
     /tile/<L>/<N>[.p/<W>]           hashes, cut on request, never stored; only what the final checkpoint covers
     /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`
+    /witness/...                    the witness API, see `witness`
     /healthz                        200 while the node serves; 503 once it has raised the alarm
 
 Tiles never change, so whoever stands between may keep them for ever.
@@ -21,6 +22,7 @@ from starlette.routing import Route
 
 from node.api.access import Access
 from node.api.node import ServedNode
+from node.api.witness import WitnessBook, WitnessFace
 from node.log.errors import MalformedTile
 from node.log.tiles import TilePath, cut_tile, encode_bundle, parse_path
 from node.storage.errors import StoreDamaged
@@ -42,8 +44,12 @@ class _Served:
 class LogFiles:
     """The handlers. `clock_s` is monotone."""
 
-    def __init__(self, node: ServedNode, clock_s: Callable[[], float]) -> None:
+    def __init__(
+        self, node: ServedNode, clock_s: Callable[[], float], book: WitnessBook | None = None
+    ) -> None:
+        """`book`: what is cosigned for other people's logs, if any are."""
         self._node = node
+        self._witness = WitnessFace(node, book)
         self._clock_s = clock_s
         self._is_open = Access(node).is_open
         self._shown: dict[bool, _Served] = {}  # by fullness
@@ -54,6 +60,7 @@ class LogFiles:
                 Route("/checkpoint", self.checkpoint),
                 Route("/checkpoint.full", self.full_checkpoint),
                 Route("/tile/{path:path}", self.tile),
+                *self._witness.routes(),
                 Route("/healthz", self.health),
             ]
         )

@@ -11,7 +11,7 @@ from node.cli.passphrases import new_passphrase, read_passphrase
 from node.log.cose import kid_of
 from node.log.note import KeyType, verifier_key
 from node.reporting import JsonOption, Report, reporting, table
-from node.signing.checkpoints import cosigner_vkey, log_vkey
+from node.signing.checkpoints import cosigner_vkey, log_vkey, witness_vkey
 from node.signing.keys import generate_agency_keys
 from node.signing.keystore import (
     AUTHOR,
@@ -28,7 +28,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A key file."
 OriginOption = Annotated[
     str,
     typer.Option(
-        help="Origin of the ledger: also print the verifier keys (vkey) of the log and cosigner.",
+        help="Origin of the ledger: also print the verifier keys (vkey) of log, cosigner and witness.",
         show_default=False,
     ),
 ]
@@ -139,6 +139,8 @@ def _key_view(facts: KeyFileFacts, role: str, public: bytes, origin: str) -> dic
         view["vkey"] = str(log_vkey(origin, public))
     if origin and role == "cosigner":
         view["vkey"] = str(cosigner_vkey(origin, facts.owner, public))
+    if origin and role == "witness":
+        view["vkey"] = str(witness_vkey(origin, facts.owner, public))
     if origin and role == "cosigner-pq":
         name = f"{origin}/cosigner/{facts.owner}/pq"
         view["vkey"] = str(verifier_key(name, KeyType.MLDSA_COSIGNATURE, public))

@@ -31,6 +31,20 @@ def mldsa_cosigner_vkey(origin: str, state: str, public_key: bytes) -> VerifierK
     return verifier_key(f"{cosigner_name(origin, state)}/pq", KeyType.MLDSA_COSIGNATURE, public_key)
 
 
+def witness_vkey(origin: str, state: str, public_key: bytes) -> VerifierKey:
+    """The witness of a state's node, named after the ledger `origin` that the node belongs to. It signs other origins alone."""
+    return verifier_key(f"{origin}/witness/{state}", KeyType.COSIGNATURE, public_key)
+
+
+def sign_witness_line(
+    key: SigningKey, vkey: VerifierKey, checkpoint: Checkpoint, timestamp: int
+) -> SignatureLine:
+    """The line of a witness over another log's checkpoint: consistent with all that this witness saw of it before."""
+    assert key.role is Role.WITNESS, f"witness line by a {key.role} key"
+    signature = key.sign(cosigned_message(timestamp, checkpoint.text()))
+    return cosignature_line(vkey, Cosignature(timestamp=timestamp, signature=signature))
+
+
 def sign_log_line(key: SigningKey, checkpoint: Checkpoint) -> SignatureLine:
     """The Ed25519 line of this node's log key over the checkpoint text."""
     assert key.role is Role.LOG, f"log line by a {key.role} key"

@@ -1,8 +1,8 @@
 """Key roles and signing keys.
 
 Every role has a key of its own (RULINGS R46): a block signature can then never be read as a cosignature, and a stolen
-node takes no vote with it. Online, in the node: block, log, cosigner, transport. Outside it: author, vote. The
-optional ML-DSA-44 cosigner is a second line for tools that want one.
+node takes no vote with it. Online, in the node: block, log, cosigner, transport. Outside it: author, vote. Optional: the
+ML-DSA-44 cosigner, a second line for tools that want one; the witness, which cosigns other people's logs and none of ours.
 
 A key shows its public half alone: `repr` and error messages hold no secret.
 """
@@ -33,6 +33,7 @@ class Role(StrEnum):
     LOG = "log"
     COSIGNER = "cosigner"
     COSIGNER_PQ = "cosigner-pq"
+    WITNESS = "witness"
     TRANSPORT = "transport"
     AUTHOR = "author"
     VOTE = "vote"
@@ -99,6 +100,7 @@ class NodeKeys:
     cosigner: SigningKey
     transport: TransportIdentity
     cosigner_pq: MldsaKey | None = None
+    witness: SigningKey | None = None  # None: key files made before nodes were witnesses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +145,10 @@ def generate_node_keys(state: str, *, seed: bytes | None = None) -> NodeKeys:
         transport=generate_transport(
             state, scalar_seed=None if seed is None else split_seed(seed, Role.TRANSPORT)
         ),
+        witness=_key(Role.WITNESS, seed),
     )
-    check_distinct({key.role: key.public for key in (keys.block, keys.log, keys.cosigner)})
+    signing = (keys.block, keys.log, keys.cosigner, keys.witness)
+    check_distinct({key.role: key.public for key in signing if key is not None})
     return keys
 
 

@@ -73,7 +73,8 @@ def write_node_keys(
     cost: KdfCost = KdfCost(),
 ) -> None:
     """Encrypts a node's keys into a new file. Raises FileExistsError unless `replace`, OSError."""
-    signing = {key.role.value: key for key in (keys.block, keys.log, keys.cosigner)}
+    in_use = (keys.block, keys.log, keys.cosigner, keys.witness)
+    signing = {key.role.value: key for key in in_use if key is not None}
     public = {role: key.public for role, key in signing.items()}
     seeds = {role: key.seed for role, key in signing.items()}
     if keys.cosigner_pq is not None:
@@ -105,11 +106,12 @@ def write_agency_keys(
 def read_node_keys(path: Path, passphrase: bytes) -> NodeKeys:
     """Raises OSError, UnsafeKeyFile, BadKeyFile, WrongPassphrase. Takes about 0.2 s and 64 MiB, once."""
     facts, secrets = _open(path, passphrase, NODE)
-    seeds = _seeds(path, facts, secrets, (Role.BLOCK, Role.LOG, Role.COSIGNER), (Role.COSIGNER_PQ,))
+    needed, optional = (Role.BLOCK, Role.LOG, Role.COSIGNER), (Role.COSIGNER_PQ, Role.WITNESS)
+    seeds = _seeds(path, facts, secrets, needed, optional)
     certificate, private_key = secrets.get("certificate"), secrets.get("key")
     if not isinstance(certificate, bytes) or not isinstance(private_key, bytes):
         raise BadKeyFile(f"{path}: no transport certificate and key inside")
-    pq_seed = seeds.get(Role.COSIGNER_PQ)
+    pq_seed, witness_seed = seeds.get(Role.COSIGNER_PQ), seeds.get(Role.WITNESS)
     keys = NodeKeys(
         state=facts.owner,
         block=SigningKey.from_seed(Role.BLOCK, seeds[Role.BLOCK]),
@@ -117,8 +119,10 @@ def read_node_keys(path: Path, passphrase: bytes) -> NodeKeys:
         cosigner=SigningKey.from_seed(Role.COSIGNER, seeds[Role.COSIGNER]),
         transport=TransportIdentity(certificate_pem=certificate, private_key_pem=private_key),
         cosigner_pq=None if pq_seed is None else MldsaKey.from_seed(pq_seed),
+        witness=None if witness_seed is None else SigningKey.from_seed(Role.WITNESS, witness_seed),
     )
-    made = {key.role.value: key.public for key in (keys.block, keys.log, keys.cosigner)}
+    in_use = (keys.block, keys.log, keys.cosigner, keys.witness)
+    made = {key.role.value: key.public for key in in_use if key is not None}
     if keys.cosigner_pq is not None:
         made[Role.COSIGNER_PQ.value] = keys.cosigner_pq.public
     _check_public(path, facts, made)

@@ -68,10 +68,12 @@ def test_the_real_cost_is_the_ruled_one(tmp_path: Path) -> None:
 def test_public_facts_need_no_passphrase_and_hold_no_secret(path: Path) -> None:
     facts = keystore.read_facts(path)
     assert (facts.kind, facts.owner) == ("node", "US")
+    assert NODE.witness is not None
     assert facts.public == {
         "block": NODE.block.public,
         "log": NODE.log.public,
         "cosigner": NODE.cosigner.public,
+        "witness": NODE.witness.public,
     }
     data = path.read_bytes()
     for secret in (NODE.block.seed, NODE.log.seed, NODE.cosigner.seed, b"PRIVATE KEY", PASS):
