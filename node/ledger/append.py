@@ -15,6 +15,7 @@ from node.ledger.plan import (
 )
 from node.ledger.records import (
     COMMIT_TYPE,
+    EPOCH_TYPE,
     GENESIS_TYPE,
     TYPE_OF,
     decode_dropped,
@@ -141,6 +142,9 @@ def _index_row(index: int, appended: Appended) -> IndexRow:
         )
     if appended.derived is not None:
         return IndexRow(index=index, facets=tuple(_derived_facets(appended.derived)))
+    if appended.epoch is not None:
+        states = [(Facet.SUBJECT, facet_value(state)) for state in appended.epoch.members]
+        return IndexRow(index=index, facets=((Facet.KIND, EPOCH_TYPE.encode()), *states))
     # Genesis and commit records are found by kind: nobody lists the log's backbone by anything else.
     kind = GENESIS_TYPE if index == 0 else COMMIT_TYPE
     return IndexRow(index=index, facets=((Facet.KIND, kind.encode()),))

@@ -22,6 +22,9 @@ class CommittedBatch:
     order_digest: bytes  # 32 bytes: commit digest, or the block hash under another engine
     entries: tuple[bytes, ...]  # raw transactions in commit order, nothing checked yet
     evidence: tuple[Evidence, ...] = ()  # what the commit's blocks carry: one for each accused
+    ends_epoch: bool = (
+        False  # the engine's last of its epoch: another committee follows (SPEC 14.2)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ LedgerError
 ├── Refused             this entry cannot be admitted as it is: says code, field, and what would have been right
 ├── Overloaded          a bound is reached: try again later
 ├── NotYet              asked about a size or index that does not exist yet
+├── EpochForced         an epoch was ended that the law has not closed: more than f members signed against it
 └── ReplayDiverged      the store and a replay of it disagree: the node must not go on signing
 """
 
@@ -43,6 +44,10 @@ class Overloaded(LedgerError):
 
 class NotYet(LedgerError):
     """Asked about a size or an index that this log has not reached."""
+
+
+class EpochForced(LedgerError):
+    """More than f members closed an epoch against the law: the order is not to be trusted any more, and the node stops."""
 
 
 class ReplayDiverged(LedgerError):

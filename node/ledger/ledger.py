@@ -9,19 +9,22 @@ compared the store with itself: state digest, tree and counts (RULINGS R53, R54)
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Self
 
 from node.ledger.append import StoreBuckets, StoreFacts, facet_value, standing_of, write_plan
 from node.ledger.batch import CommittedBatch
-from node.ledger.errors import NotYet, ReplayDiverged
+from node.ledger.epochs import Epoch, epochs_of, next_epoch
+from node.ledger.errors import MalformedRecord, NotYet, ReplayDiverged
 from node.ledger.finality import FinalCheckpoint, Finality
-from node.ledger.genesis import Genesis, chain_id, parse_genesis
+from node.ledger.genesis import Genesis, GenesisMember, chain_id, parse_genesis
 from node.ledger.mempool import Mempool, Place
 from node.ledger.plan import AppendPlan, CommitMachine
 from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
+from node.ledger.records import EPOCH_TYPE
+from node.ledger.seats import members_of
 from node.ledger.state_digest import DamagedState
 from node.log import merkle
 from node.log.merkle import Tree
@@ -109,6 +112,7 @@ class Ledger:
         self._tree = machine.standing.tree  # what readers see: durable
         self._commit = machine.standing.index
         self._time_ms = machine.standing.time_ms
+        self._epochs = self._read_epochs()
         self._roots: dict[int, bytes] = {}
         self._applying = False
         self._finality: Finality | None = None
@@ -217,7 +221,45 @@ class Ledger:
             self.reader.forget(raw)
         return self._show(plan)
 
+    def _read_epochs(self) -> list[Epoch]:
+        leaves: list[int] = []
+        while len(leaves) < self._machine.law.epoch:
+            first = leaves[-1] + 1 if leaves else 0
+            page = self._store.indexes_by_facet(
+                Facet.KIND,
+                EPOCH_TYPE.encode(),
+                first=first,
+                end=self._tree.size,
+                limit=LIST_LIMIT_MAX,
+            )
+            if not page:
+                raise StoreDamaged(
+                    f"{self._store.path}: the record of epoch {len(leaves) + 1} is not indexed"
+                )
+            leaves += page
+        try:
+            return epochs_of(
+                self.genesis, self.document, self._machine.law, leaves, self._store.entry
+            )
+        except (MalformedRecord, KeyError) as err:
+            raise StoreDamaged(f"{self._store.path}: epochs: {err}") from err
+
+    def _begin_epoch(self, plan: AppendPlan) -> None:
+        """The commit of this plan was the last of its epoch."""
+        law = self._machine.law
+        self._epochs[-1:] = next_epoch(
+            self._epochs[-1],
+            members_of(law, self.genesis, law.committee()),
+            last_commit=plan.index,
+            last_digest=plan.order_digest,
+            last_time_ms=plan.time_ms,
+            last_size=plan.tree.size,
+            record_leaf=plan.tree.size - 2,
+        )
+
     def _show(self, plan: AppendPlan) -> Applied:
+        if plan.ends_epoch:
+            self._begin_epoch(plan)
         self._tree, self._commit, self._time_ms = plan.tree, plan.index, plan.time_ms
         root = self.root
         if plan.leaves:
@@ -270,6 +312,26 @@ class Ledger:
     def law(self) -> Law:
         """The law after the last commit: read views only."""
         return self._machine.law
+
+    @property
+    def epochs(self) -> Sequence[Epoch]:
+        """All epochs so far, by number; the last one goes on."""
+        return self._epochs
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch of the next commit."""
+        return self._epochs[-1]
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the law has fixed another committee: the engine is to end this epoch."""
+        return self._machine.law.is_closing
+
+    def declared_members(self) -> tuple[GenesisMember, ...]:
+        """Bound states with their newest seats, whether they validate yet or not: whom a node must let in as a peer."""
+        law = self._machine.law
+        return members_of(law, self.genesis, law.declared_seats())
 
     @property
     def next_due_ms(self) -> int | None:

@@ -15,11 +15,13 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
+from consensus.committee import committee_hash
 from node.ledger import records
 from node.ledger.batch import CommittedBatch, Judged
-from node.ledger.errors import MalformedGenesis, MalformedRecord, ReplayDiverged
+from node.ledger.errors import EpochForced, MalformedGenesis, MalformedRecord, ReplayDiverged
 from node.ledger.genesis import Genesis, chain_id
 from node.ledger.reader import (
     SCHEMA_CODE,
@@ -31,7 +33,9 @@ from node.ledger.reader import (
     resolve,
     verified_endorsers,
 )
+from node.ledger.seats import members_of
 from node.ledger.state_digest import Buckets, Row, StateDigest
+from node.ledger.trust import policy_of
 from node.log import merkle
 from node.log.merkle import EMPTY_TREE, HashRun, Tree, leaf_hashes
 from node.treaty.codes import Code
@@ -57,12 +61,13 @@ class FactsSource(Protocol):
 
 
 class Appended(NamedTuple):
-    """One leaf. `facts` and `read` are of entries, `derived` of the law's records; genesis and commit record have neither."""
+    """One leaf. `facts` and `read` are of entries, `derived` of the law's records, `epoch` of one; others have none of them."""
 
     leaf: bytes
     facts: EntryFacts | None = None
     read: ReadEntry | None = None
     derived: Derived | None = None
+    epoch: records.EpochRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,8 @@ class AppendPlan:
     state_digest: bytes  # afterwards
     dropped: Mapping[str, int]  # counts still to be told by the next commit record
     judged: tuple[Judged, ...]  # one per transaction of the batch, in order
+    order_digest: bytes = b""
+    ends_epoch: bool = False
 
     @property
     def first(self) -> int:
@@ -178,6 +185,7 @@ def facts_of(genesis: Genesis, document: bytes) -> GenesisFacts:
             for party in genesis.parties
         ),
         policy=genesis.policy,
+        origin=genesis.origin,
     )
 
 
@@ -191,9 +199,11 @@ class CommitMachine:
         digest: StateDigest,
         buckets: Buckets,
         standing: Standing,
+        genesis: Genesis,
     ) -> None:
         """For `found` and `restore`."""
         self.law = law
+        self._genesis = genesis
         self._index = index
         self._digest = digest
         self._buckets = buckets
@@ -213,7 +223,7 @@ class CommitMachine:
         except ValueError as err:  # InvalidPolicy among them; each names its field
             raise MalformedGenesis(str(err)) from err
         standing = Standing(index=0, time_ms=genesis.time_ms, tree=EMPTY_TREE, dropped={})
-        machine = cls(law, index, StateDigest(), buckets, standing)
+        machine = cls(law, index, StateDigest(), buckets, standing, genesis)
         ledger_id = chain_id(document)
         first = Appended(leaf=records.encode_genesis_record(ledger_id, genesis.origin))
         commit = _OpenCommit(machine._digest.root, 0)
@@ -243,13 +253,13 @@ class CommitMachine:
         items = ((key, value) for _, key, value in rows)
         law = Law.restore(facts_of(genesis, document), index, items)
         # The law takes up its clock; what was due by then was derived before the store was left (R23).
-        late = law.advance(standing.time_ms // MS_PER_S)
+        late = law.resume(standing.time_ms // MS_PER_S)
         if late or law.drain_changes():
             raise ReplayDiverged(
                 f"after restart the law derives {len(late)} records for second {standing.time_ms // MS_PER_S} that the log"
                 " does not hold: the store was written under another version of the law, or is damaged"
             )
-        return cls(law, index, digest, buckets, standing)
+        return cls(law, index, digest, buckets, standing, genesis)
 
     @property
     def state_digest(self) -> bytes:
@@ -278,7 +288,27 @@ class CommitMachine:
             )
         for raw in batch.entries:
             self._apply(commit, raw, read, known)
+        if batch.ends_epoch:
+            self._end_epoch(commit)
         return self._close(commit, batch.index, batch.time_ms, batch.order_digest)
+
+    def _end_epoch(self, commit: "_OpenCommit") -> None:
+        """The next committee is in force after this commit. Raises EpochForced."""
+        law = self.law
+        if not law.is_closing:
+            raise EpochForced(
+                f"epoch {law.epoch} was ended by a quorum of closing blocks, and the law has not closed it:"
+                f" more than f of {len(law.committee())} members signed against it"
+            )
+        law.end_epoch()
+        members = members_of(law, self._genesis, law.committee())
+        record = records.EpochRecord(
+            epoch=law.epoch,
+            members=tuple(member.state for member in members),
+            committee_hash=committee_hash(law.epoch, [member.block_key for member in members]),
+            trust_policy=sha256(policy_of(self._genesis.origin, members)).digest(),
+        )
+        commit.leaves.append(Appended(leaf=records.encode_epoch_record(record), epoch=record))
 
     def _apply(self, commit: "_OpenCommit", raw: bytes, read: Read, known: Known) -> None:
         entry = read(raw)
@@ -352,6 +382,8 @@ class CommitMachine:
             state_digest=self._digest.root,
             dropped=dropped,
             judged=tuple(commit.judged),
+            order_digest=order_digest,
+            ends_epoch=any(appended.epoch is not None for appended in commit.leaves),
         )
 
 

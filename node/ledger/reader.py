@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from foedus.v1 import content_pb2
+from node.ledger.seats import bad_seat
 from node.log.cose import ENDORSEMENT_TYPE, ENTRY_TYPE, Statement, parse_detached, parse_statement
 from node.log.errors import MalformedStatement
 from node.log.tiles import ENTRY_BYTES_MAX
@@ -139,7 +140,7 @@ def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
         elif endorsement.header.subject != parsed.subject:
             wrong = (f"endorsements[{position}].sub", f"the content is about {parsed.subject!r}")
     if wrong is None and parsed.kind == "identity":
-        wrong = _weak_key(parsed.body)
+        wrong = _weak_key(parsed.body) or bad_seat(parsed)
     if wrong is not None:
         return Malformed(entry_hash=entry_hash, field=wrong[0], why=wrong[1])
     return ReadEntry(

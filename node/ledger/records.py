@@ -5,7 +5,7 @@ their first byte is a map head, never 0xd2. What a stranger could guess carries 
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import Any, Final
 
@@ -59,7 +59,8 @@ GENESIS_TYPE: Final = "genesis"
 COMMIT_TYPE: Final = "commit"
 EQUIVOCATION_TYPE: Final = TYPE_OF[Equivocation]
 OUTAGE_TYPE: Final = TYPE_OF[Outage]
-TYPES: Final = frozenset({*TYPE_OF.values(), GENESIS_TYPE, COMMIT_TYPE})
+EPOCH_TYPE: Final = "epoch"
+TYPES: Final = frozenset({*TYPE_OF.values(), GENESIS_TYPE, COMMIT_TYPE, EPOCH_TYPE})
 
 
 def is_record(leaf: bytes) -> bool:
@@ -94,6 +95,54 @@ def encode_derived(derived: Derived, record_nonce: bytes) -> bytes:
 def encode_genesis_record(chain_id: bytes, origin: str) -> bytes:
     """Leaf 0."""
     return cbor.encode({"type": GENESIS_TYPE, "chain_id": chain_id, "origin": origin})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """What the last commit of an epoch says of the next one (RULINGS R44)."""
+
+    epoch: int  # the next one's number, from 1
+    members: tuple[str, ...]  # states, in validator order
+    committee_hash: bytes  # over its number and their block keys, as its blocks and commits have it
+    trust_policy: (
+        bytes  # SHA-256 of the policy text that its checkpoints satisfy (`trust.policy_of`)
+    )
+
+
+def encode_epoch_record(record: EpochRecord) -> bytes:
+    """The leaf before the commit record of an epoch's last commit. Nothing in it is secret: it has no nonce."""
+    leaf = cbor.encode(
+        {
+            "type": EPOCH_TYPE,
+            "epoch": record.epoch,
+            "members": list(record.members),
+            "committee_hash": record.committee_hash,
+            "trust_policy": record.trust_policy,
+        }
+    )
+    assert len(leaf) <= RECORD_BYTES_MAX, f"epoch record of {len(leaf)} bytes"
+    return leaf
+
+
+def parse_epoch_record(leaf: bytes) -> EpochRecord:
+    """Raises MalformedRecord."""
+    match decode_record(leaf):
+        case {
+            "type": "epoch",
+            "epoch": int(epoch),
+            "members": list(members),
+            "committee_hash": bytes(committee_hash),
+            "trust_policy": bytes(trust_policy),
+        } if all(isinstance(member, str) for member in members):
+            record = EpochRecord(
+                epoch=epoch,
+                members=tuple(members),
+                committee_hash=committee_hash,
+                trust_policy=trust_policy,
+            )
+            if encode_epoch_record(record) == leaf:
+                return record
+    raise MalformedRecord("no epoch record: wants epoch, members, committee_hash, trust_policy")
 
 
 def encode_commit_record(

@@ -1,20 +1,27 @@
 """Whom to believe about this ledger: the trust policy that its genesis leads to, by the one rule of RULINGS R44."""
 
+from collections.abc import Sequence
+
 from consensus.committee import quorum_of
-from node.ledger.genesis import Genesis
+from node.ledger.genesis import Genesis, GenesisMember
 from node.log.policy import PolicyMember, policy_text
 from node.signing.checkpoints import cosigner_vkey, log_vkey
 
 
 def trust_policy(genesis: Genesis) -> bytes:
-    """The c2sp.org/tlog-policy text that checkpoints and receipts are judged by (RULINGS R2, R44)."""
-    members = [
+    """The c2sp.org/tlog-policy text that checkpoints and receipts of the founding epoch are judged by (RULINGS R2, R44)."""
+    return policy_of(genesis.origin, genesis.members)
+
+
+def policy_of(origin: str, members: Sequence[GenesisMember]) -> bytes:
+    """The policy text of an epoch in which these validate, in validator order: one rule, so every node builds the same bytes."""
+    found = [
         PolicyMember(
             state=member.state,
-            log_key=log_vkey(genesis.origin, member.log_key),
-            cosigner_key=cosigner_vkey(genesis.origin, member.state, member.cosigner_key),
+            log_key=log_vkey(origin, member.log_key),
+            cosigner_key=cosigner_vkey(origin, member.state, member.cosigner_key),
             url=f"https://{member.http_endpoint}",
         )
-        for member in genesis.members
+        for member in members
     ]
-    return policy_text(members, quorum_of(len(members)))
+    return policy_text(found, quorum_of(len(found)))

@@ -29,7 +29,7 @@ class FoundingMember:
     state: str  # ISO code
     author_key: bytes
     vote_key: bytes
-    node_keys: tuple[bytes, ...] = ()  # block, log, cosigner: only so that none takes another role
+    node_keys: tuple[bytes, ...] = ()  # block, log, cosigner, so that none takes another role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class GenesisFacts:
     members: tuple[FoundingMember, ...]
     parties: tuple[FoundingParty, ...] = ()
     policy: Mapping[str, object] = field(default_factory=dict)  # see policy.parse_policy
+    origin: str = ""  # the log's name, which is in every note key ID
     beacon: bytes | None = None  # scenarios only; without one, panels sit as plenaries (LAW K52)
     world_capacity_mh: Mapping[str, int] = field(
         default_factory=dict

@@ -25,6 +25,7 @@ from node.treaty import (
     beacon,
     cases,
     duties,
+    epochs,
     equivocations,
     inspections,
     lives,
@@ -51,7 +52,7 @@ from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
 from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
 from node.treaty.first_law import was_unknown
 from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
-from node.treaty.state import NEVER, Chain
+from node.treaty.state import NEVER, Chain, Seat
 from node.treaty.statements import custody
 from node.treaty.veto import veto_check
 
@@ -120,7 +121,7 @@ class Law:
     ) -> "Law":
         """The law whose drained changes add up to `items`, in any order.
 
-        Raises DamagedRow. The first call must be `advance` with the time of the last commit or later.
+        Raises DamagedRow. The first call must be `resume` with the time of the last commit.
         """
         book = Book(genesis, index)
         book.state.load(items)
@@ -162,6 +163,16 @@ class Law:
         outage.stood_still(self._book, since_s, until_s)
         return self._derived()
 
+    def resume(self, time_s: int) -> tuple[Derived, ...]:
+        """After `restore`: the clock stands where the last commit left it.
+
+        What fell due before that second was derived then, so nothing comes of this. What the last commit's entries made due in
+        that very second waits for the next commit, as it did before the restart.
+        """
+        late = self.advance(time_s - 1) if time_s > self._book.now else ()
+        self._book.now = time_s
+        return late
+
     def _clock_effect(self, what: str, name: str) -> None:
         book = self._book
         match what:
@@ -177,6 +188,9 @@ class Law:
                 runs.approval_ends(book, name)
             case "leave":
                 register.leave(book, name)
+                epochs.consider(book)
+            case "epoch":
+                epochs.close(book)
             case "eif":
                 register.consider_entry_into_force(book)
             case "silent":
@@ -363,6 +377,36 @@ class Law:
         return register.in_force_since(self._book)
 
     @property
+    def epoch(self) -> int:
+        """The number of the epoch in force (SPEC 14)."""
+        return epochs.number_of(self._book)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the next committee is fixed: the engine is to end the epoch."""
+        return epochs.is_closing(self._book)
+
+    def committee(self) -> Mapping[str, int]:
+        """State -> number of its seat, in validator order; 0 is a founder's, which the genesis document has."""
+        return epochs.committee(self._book)
+
+    def committee_of(self, epoch: int) -> Mapping[str, int]:
+        """As `committee`, of this epoch or an earlier one. Raises KeyError."""
+        return dict(self._book.state.epochs[epochs.epoch_name(epoch)].seats)
+
+    def seat(self, state: str, number: int) -> Seat:
+        """A seat declared since the founding. Raises KeyError."""
+        return self._book.state.seats[epochs.seat_name(state, number)]
+
+    def declared_seats(self) -> Mapping[str, int]:
+        """Bound states -> number of their newest seat, whether or not they validate yet; ascending."""
+        return epochs.declared_seats(self._book)
+
+    def end_epoch(self) -> None:
+        """The engine's last commit of its epoch is done; the next committee is in force. Only while `is_closing`."""
+        epochs.end_epoch(self._book)
+
+    @property
     def book(self) -> Book:
         """The open book, for views. Read it; only the law writes."""
         return self._book
@@ -401,6 +445,7 @@ def _reindex(book: Book) -> None:
     motions.reschedule(book)
     beacon.schedule(book)
     register.schedule_veto_check(book)
+    epochs.schedule(book)
     register.schedule_slow_door(book)
     for name, motion in state.motions.items():
         book.schedule(motion.closes_at, RANK_MOTION, "close", name, motion.order)
@@ -415,11 +460,11 @@ def _reindex(book: Book) -> None:
             book.schedule(life.last_at + 1, RANK_DUTY, "progress", run)
     for state_code, member in state.members.items():
         if member.status == "WITHDRAWING":
-            due = member.since + register.WITHDRAWAL_S
+            due = member.since + register.withdrawal_s(book)
             book.schedule(due, RANK_LAPSE, "leave", state_code)
     for state_code, suspended in state.suspensions.items():
         if suspended.status == "WITHDRAWING":
-            due = suspended.since + register.WITHDRAWAL_S
+            due = suspended.since + register.withdrawal_s(book)
             book.schedule(due, RANK_LAPSE, "leave", state_code)
     for name, facility in state.facilities.items():
         if facility.slot:

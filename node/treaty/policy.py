@@ -162,6 +162,10 @@ PARAMS: Final[dict[str, Param]] = {
         _fixed("chiptype_close", 30 * DAY),
         _fixed("deploy_close", 30 * DAY),
         _fixed("outage", 600),  # how long no commit may come before deadlines move (RULINGS R34)
+        # Membership and epochs (MODEL 7; RULINGS R44, R48)
+        _fixed("withdrawal_s", 365 * DAY, safe_dir="higher"),
+        _fixed("epoch_min_s", 3_600, safe_dir="higher"),
+        _fixed("key_overlap_s", 7 * DAY),
     )
 }
 

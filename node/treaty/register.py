@@ -23,7 +23,6 @@ from node.treaty.state import Appointment, Counter, Key, KeyOwner, Member, Party
 from node.treaty.veto import veto_check
 
 KID_BYTES: Final = 8  # RULINGS R16
-WITHDRAWAL_S: Final = 365 * 86_400
 # Entry into force (MODEL 7, LAW K28)
 EIF_MEMBERS: Final = 5
 EIF_NAMED: Final = ("CN", "US")
@@ -154,10 +153,10 @@ def _found_key(book: Book, owner: str, public_key: bytes, purpose: str) -> None:
         raise ValueError(f"genesis gives {owner} a key of {len(public_key)} bytes")
     if kid_of(public_key).hex() in book.state.key_owners:
         raise ValueError(f"genesis gives {owner} a key whose id is already taken")
-    _put_key(book, owner, public_key, purpose)
+    put_key(book, owner, public_key, purpose)
 
 
-def _put_key(book: Book, owner: str, public_key: bytes, purpose: str) -> None:
+def put_key(book: Book, owner: str, public_key: bytes, purpose: str) -> None:
     kid = kid_of(public_key).hex()
     book.state.keys.put(f"{owner}/{kid}", Key(public_key, purpose))
     book.state.key_owners.put(kid, KeyOwner(owner))
@@ -173,7 +172,7 @@ def rotate(book: Book, party: str, public_key: bytes, purpose: str) -> None:
     for name, row in list(_keys_of(book, party)):
         if row.purpose == purpose:
             book.state.keys.put(name, row._replace(purpose=ROTATED))
-    _put_key(book, party, public_key, purpose)
+    put_key(book, party, public_key, purpose)
 
 
 def _keys_of(book: Book, party: str) -> list[tuple[str, Key]]:
@@ -181,11 +180,16 @@ def _keys_of(book: Book, party: str) -> list[tuple[str, Key]]:
     return [(name, row) for name, row in book.state.keys.items() if name.startswith(prefix)]
 
 
+def withdrawal_s(book: Book) -> int:
+    """Seconds from the notice of a withdrawal until it takes effect; the treaty fixes them, only a drill has less."""
+    return book.founding_policy.value("withdrawal_s", book.genesis.time_s)
+
+
 def leave(book: Book, state: str) -> None:
     """A year after its notice a withdrawing state has left."""
     suspended = book.state.suspensions.get(state)
     member = Member(suspended.status, suspended.since) if suspended else book.state.members[state]
-    if member.status == "WITHDRAWING" and book.now >= member.since + WITHDRAWAL_S:
+    if member.status == "WITHDRAWING" and book.now >= member.since + withdrawal_s(book):
         if suspended:
             book.state.suspensions.drop(state)
         book.state.members.put(state, Member("LEFT", book.now))

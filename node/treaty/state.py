@@ -53,6 +53,33 @@ class Member(NamedTuple):
     since: int
 
 
+class Seat(NamedTuple):
+    """Key: state/number, from 1; a founder's seat 0 is in the genesis. The node of a member as it was declared (SPEC 14)."""
+
+    leaf: int  # of the `identity` that declared it
+    block_key: bytes
+    log_key: bytes
+    cosigner_key: bytes
+    certificate_pem: bytes
+    peer: str  # host:port, as the next two
+    client: str
+    http: str
+
+
+class Epoch(NamedTuple):
+    """Key: number in ten digits, from 1. Who validates in it, by state."""
+
+    began: int
+    seats: tuple[tuple[str, int], ...]  # (state, number of its seat)
+
+
+class Closing(NamedTuple):
+    """Key: "closing". This epoch is to end; who validates in the next."""
+
+    since: int
+    seats: tuple[tuple[str, int], ...]
+
+
 class Facility(NamedTuple):
     """Key: facility id. Slots run from `covered_at` in steps of `slot`; 0 = not covered."""
 
@@ -473,6 +500,10 @@ class State:
         self.keys = Table("key", Key, changed)
         self.key_owners = Table("kid", KeyOwner, changed)
         self.members = Table("member", Member, changed)
+        self.seats = Table("seat", Seat, changed)
+        self.seat_counts = Table("seat_count", Counter, changed)
+        self.epochs = Table("epoch", Epoch, changed)
+        self.closing = Table("closing", Closing, changed)
         self.facilities = Table("facility", Facility, changed)
         self.chip_types = Table("chip_type", ChipType, changed)
         self.stocks = Table("stock", Stock, changed)

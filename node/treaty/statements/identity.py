@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import epochs
 from node.treaty.bodies import HASH_BYTES, Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
@@ -13,6 +14,9 @@ from node.treaty.kinds import Kind
 from node.treaty.register import AUTHOR, PURPOSES, ROLES, VOTE, kid_of, rotate
 from node.treaty.rules import k_of, trigger_of
 from node.treaty.state import Party
+
+CERTIFICATE_BYTES_MAX: Final = 4_096
+ENDPOINT_CHARS_MAX: Final = 255
 
 
 def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
@@ -37,11 +41,17 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
     for key in body.keys:
         if kid_of(key.ed25519).hex() in book.state.key_owners:
             raise Refused(Code.REPEATED, "a key whose id is already registered")
+    if body.HasField("validator"):
+        if role != "state":
+            raise Refused(Code.STANDING, f"a {role} has no validator")
+        epochs.check_seat(book, body.party, body.validator)
     require_past(book, entry)
     if known is None:
         book.state.parties.put(body.party, Party(role, body.state, owners))
     for key in body.keys:
         rotate(book, body.party, key.ed25519, PURPOSES[key.purpose])
+    if body.HasField("validator"):
+        epochs.take_seat(book, body.party, body.validator, entry.index)
     return Accepted(f"identity:{body.party}")
 
 
@@ -85,9 +95,38 @@ def _identity_keys(body: Any) -> None:
             raise MalformedContent("identity.keys", f"{len(key.ed25519)} bytes, not 32")
 
 
+def _validator(body: Any) -> None:
+    if not body.HasField("validator"):
+        return
+    node = body.validator
+    for name in ("block_key", "log_key", "cosigner_key"):
+        if len(getattr(node, name)) != HASH_BYTES:
+            length = len(getattr(node, name))
+            raise MalformedContent(f"identity.validator.{name}", f"{length} bytes, not 32")
+    if not 0 < len(node.certificate_pem) <= CERTIFICATE_BYTES_MAX:
+        raise MalformedContent(
+            "identity.validator.certificate_pem", f"from 1 to {CERTIFICATE_BYTES_MAX} bytes"
+        )
+    for name in ("peer_endpoint", "client_endpoint", "http_endpoint"):
+        if not _is_endpoint(getattr(node, name)):
+            raise MalformedContent(f"identity.validator.{name}", "want host:port")
+    if [len(signature) for signature in node.possession] != [64, 64, 64]:
+        raise MalformedContent("identity.validator.possession", "want three signatures of 64 bytes")
+
+
+def _is_endpoint(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or len(text) > ENDPOINT_CHARS_MAX or not text.isprintable():
+        return False
+    return port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65_536
+
+
 KIND: Final = Kind(
     form=Form(
-        enums=("role",), names=("party", "state"), lists=("keys", "owners"), extra=(_identity_keys,)
+        enums=("role",),
+        names=("party", "state"),
+        lists=("keys", "owners"),
+        extra=(_identity_keys, _validator),
     ),
     take=take_identity,
     speaks_of="party",

@@ -3,13 +3,14 @@
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import epochs
 from node.treaty.bodies import Form
 from node.treaty.book import RANK_LAPSE, Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import is_filing_state, require_past
 from node.treaty.kinds import Kind
-from node.treaty.register import WITHDRAWAL_S, membership_changed
+from node.treaty.register import membership_changed, withdrawal_s
 from node.treaty.rules import trigger_of
 from node.treaty.state import Member
 
@@ -32,6 +33,7 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
         require_past(book, entry)
         book.state.members.put(state, Member("MEMBER", book.now))
         membership_changed(book)
+        epochs.consider(book)
     elif body.type == pb.INSTRUMENT_TYPE_WITHDRAW:
         suspended = book.state.suspensions.get(state)
         status = suspended.status if suspended else member.status if member else ""
@@ -43,7 +45,7 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
             book.state.suspensions.put(state, row)
         else:
             book.state.members.put(state, Member("WITHDRAWING", book.now))
-        book.schedule(book.now + WITHDRAWAL_S, RANK_LAPSE, "leave", state)
+        book.schedule(book.now + withdrawal_s(book), RANK_LAPSE, "leave", state)
     else:
         require_past(book, entry)
     return Accepted(f"instrument:{state}")

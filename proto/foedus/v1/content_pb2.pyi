@@ -591,6 +591,7 @@ class Identity(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    VALIDATOR_FIELD_NUMBER: _builtins.int
     party: _builtins.str
     role: Global___PartyRole.ValueType
     state: _builtins.str
@@ -603,6 +604,10 @@ class Identity(_message.Message):
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """direct owners: party ids"""
 
+    @_builtins.property
+    def validator(self) -> Global___Validator:
+        """of a state: the node that validates for it from some later epoch on"""
+
     def __init__(
         self,
         *,
@@ -611,14 +616,62 @@ class Identity(_message.Message):
         keys: _abc.Iterable[Global___PublicKey] | None = ...,
         owners: _abc.Iterable[_builtins.str] | None = ...,
         state: _builtins.str | None = ...,
+        validator: Global___Validator | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "state", b"state", "validator", b"validator"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "state", b"state", "validator", b"validator"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Identity: _TypeAlias = Identity  # noqa: Y015
+
+@_typing.final
+class Validator(_message.Message):
+    """What a genesis lists of a founding member's node. Public Ed25519 keys of 32 bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_KEY_FIELD_NUMBER: _builtins.int
+    LOG_KEY_FIELD_NUMBER: _builtins.int
+    COSIGNER_KEY_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_PEM_FIELD_NUMBER: _builtins.int
+    PEER_ENDPOINT_FIELD_NUMBER: _builtins.int
+    CLIENT_ENDPOINT_FIELD_NUMBER: _builtins.int
+    HTTP_ENDPOINT_FIELD_NUMBER: _builtins.int
+    POSSESSION_FIELD_NUMBER: _builtins.int
+    block_key: _builtins.bytes
+    log_key: _builtins.bytes
+    cosigner_key: _builtins.bytes
+    certificate_pem: _builtins.bytes
+    """whole transport certificate, as a genesis wants it"""
+    peer_endpoint: _builtins.str
+    """host:port"""
+    client_endpoint: _builtins.str
+    http_endpoint: _builtins.str
+    @_builtins.property
+    def possession(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Signatures by the block, log and cosigner key over this seat (node/ledger/seats.py): nobody registers another's key."""
+
+    def __init__(
+        self,
+        *,
+        block_key: _builtins.bytes | None = ...,
+        log_key: _builtins.bytes | None = ...,
+        cosigner_key: _builtins.bytes | None = ...,
+        certificate_pem: _builtins.bytes | None = ...,
+        peer_endpoint: _builtins.str | None = ...,
+        client_endpoint: _builtins.str | None = ...,
+        http_endpoint: _builtins.str | None = ...,
+        possession: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_key", b"block_key", "certificate_pem", b"certificate_pem", "client_endpoint", b"client_endpoint", "cosigner_key", b"cosigner_key", "http_endpoint", b"http_endpoint", "log_key", b"log_key", "peer_endpoint", b"peer_endpoint", "possession", b"possession"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_key", b"block_key", "certificate_pem", b"certificate_pem", "client_endpoint", b"client_endpoint", "cosigner_key", b"cosigner_key", "http_endpoint", b"http_endpoint", "log_key", b"log_key", "peer_endpoint", b"peer_endpoint", "possession", b"possession"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Validator: _TypeAlias = Validator  # noqa: Y015
 
 @_typing.final
 class Instrument(_message.Message):

@@ -119,8 +119,15 @@ class Founding:
         return Author(self.agencies[index], self.chain_id)
 
 
-def found(members: int = 4, operators: int = 2, *, law_version: int = 1) -> Founding:
-    """A ledger of `members` states, signed by all, with some operators of the first ones."""
+def found(
+    members: int = 4,
+    operators: int = 2,
+    *,
+    law_version: int = 1,
+    drill: bool = True,
+    policy: dict[str, int] | None = None,
+) -> Founding:
+    """A ledger of `members` states, signed by all, with some operators of the first ones. Any of STATES may join."""
     states = sorted(STATES[:members])
     nodes = tuple(generate_node_keys(state, seed=_seed(state)) for state in states)
     agencies = tuple(generate_agency_keys(state, seed=_seed("agency/" + state)) for state in states)
@@ -131,12 +138,12 @@ def found(members: int = 4, operators: int = 2, *, law_version: int = 1) -> Foun
     genesis = Genesis(
         origin="ledger.test/main",
         time_ms=GENESIS_MS,
-        drill=True,
+        drill=drill,
         publication="open",
         protocol={"inclusion_s": 60},
-        policy={},
+        policy=policy or {},
         law_version=law_version,
-        states=tuple(states),
+        states=tuple(sorted(STATES)) if law_version > 1 else tuple(states),
         members=tuple(map(member_of, nodes, agencies)),
         parties=tuple(
             GenesisParty(

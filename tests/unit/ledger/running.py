@@ -32,7 +32,11 @@ class Running:
     applied: list[Applied] = field(default_factory=list)
 
     async def commit(
-        self, *entries: bytes, after_ms: int = 100, evidence: tuple[Evidence, ...] = ()
+        self,
+        *entries: bytes,
+        after_ms: int = 100,
+        evidence: tuple[Evidence, ...] = (),
+        ends_epoch: bool = False,
     ) -> Applied:
         """One batch of these transactions, `after_ms` later."""
         self.now_ms += after_ms
@@ -43,6 +47,7 @@ class Running:
             order_digest=index.to_bytes(32, "big"),
             entries=entries,
             evidence=evidence,
+            ends_epoch=ends_epoch,
         )
         self.applied.append(await self.ledger.apply(batch, b"engine %d" % index))
         return self.applied[-1]
