@@ -1,0 +1,213 @@
+"""The outsider's verifier on what this software writes, and on what strangers make of it."""
+
+import ast
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import foedus_verify as fv
+from node.ledger.genesis import chain_id
+from node.ledger.trust import trust_policy
+from node.log import merkle
+from node.log.checkpoint import Checkpoint
+from node.log.proof import ProofFile
+from node.signing.checkpoints import sign_log_line
+from node.storage.store import Store
+from tests.unit.audit.conftest import World
+from tests.unit.audit.history import clone, database, flip
+from tests.unit.audit.test_altered_archives import reseal
+
+FILE = Path(fv.__file__)
+SEED = 20_2611
+FLIPS = 250
+
+
+def run(*words: str | Path) -> int:
+    return fv.main([str(word) for word in words])
+
+
+@pytest.fixture
+def policy(world: World, tmp_path: Path) -> Path:
+    path = tmp_path / "policy"
+    path.write_bytes(trust_policy(world.weave.founding.genesis))
+    return path
+
+
+@pytest.fixture
+def certificate(world: World, tmp_path: Path) -> Path:
+    """As a node serves it: the archive's note and a log line."""
+    made = fv.parse_note((world.exports["CN"] / "checkpoint").read_bytes())
+    point = fv.parse_checkpoint(made.text)
+    founding = world.weave.founding
+    checkpoint = Checkpoint(origin=point.origin, size=point.size, root=point.root)
+    line = sign_log_line(founding.nodes[1].log, checkpoint)
+    whole = (world.exports["CN"] / "checkpoint").read_bytes()
+    path = tmp_path / "certificate"
+    path.write_bytes(whole + str(line).encode())
+    return path
+
+
+@pytest.fixture
+def receipt(world: World, certificate: Path, tmp_path: Path) -> Path:
+    with Store.open(database(world.homes["CN"]), read_only=True) as store:
+        size = world.exported["CN"].size
+        proof = merkle.inclusion_proof(9, size, store.hash)
+        entry = store.entry(9)
+    path = tmp_path / "entry9.tlog-proof"
+    made = ProofFile(index=9, hashes=tuple(proof), note=certificate.read_bytes(), extra=entry)
+    path.write_bytes(bytes(made))
+    return path
+
+
+def test_it_imports_the_standard_library_and_pynacl_alone() -> None:
+    names = set()
+    for node in ast.walk(ast.parse(FILE.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    assert names - set(sys.stdlib_module_names) == {"nacl"}
+
+
+def test_it_runs_alone(world: World, tmp_path: Path) -> None:
+    """Copied away from everything: `python foedus_verify.py`."""
+    alone = tmp_path / "foedus_verify.py"
+    alone.write_bytes(FILE.read_bytes())
+    pinned = chain_id(world.weave.founding.document).hex()
+    done = subprocess.run(
+        [sys.executable, "-I", alone, "archive", world.exports["CN"], "--chain-id", pinned],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{world.exported['CN'].size} entries" in done.stdout
+    assert world.exported["CN"].root in done.stdout
+
+
+def test_a_receipt_and_a_certificate(
+    receipt: Path, certificate: Path, policy: Path, tmp_path: Path
+) -> None:
+    assert run("receipt", receipt, "--policy", policy) == 0
+    assert run("certificate", certificate, "--policy", policy) == 0
+    entry = tmp_path / "entry"
+    entry.write_bytes(b"another entry")
+    assert run("receipt", receipt, "--policy", policy, "--entry", entry) == 1
+    assert run("receipt", receipt) == 2
+    few = tmp_path / "few"
+    lines = certificate.read_bytes().splitlines(keepends=True)
+    few.write_bytes(b"".join([*lines[:4], *lines[6:]]))
+    assert run("certificate", few, "--policy", policy) == 1
+
+
+def test_an_archive_of_another_ledger(world: World) -> None:
+    assert run("archive", world.exports["US"], "--chain-id", "00" * 32) == 1
+    assert run("archive", world.exports["US"], "--chain-id", "00") == 2
+    assert run("archive", world.homes["US"]) == 2
+
+
+def test_no_flip_of_a_receipt_or_certificate_passes_or_breaks_it(
+    receipt: Path, certificate: Path, policy: Path
+) -> None:
+    """A bit anywhere: refused, or of no meaning (an unknown line, unauthenticated spelling of nothing)."""
+    draw = random.Random(SEED)
+    for path, what in ((receipt, "receipt"), (certificate, "certificate")):
+        data = path.read_bytes()
+        passed = 0
+        for _ in range(FLIPS):
+            at = draw.randrange(len(data))
+            path.write_bytes(flip(data, at, draw.randrange(8)))
+            status = run(what, path, "--policy", policy)
+            assert status in (0, 1, 2)
+            # A line whose name or key ID is altered is a stranger's: five states signed, and four are enough.
+            passed += status == 0
+        path.write_bytes(data)
+        assert passed < FLIPS // 4, what
+
+
+def test_no_byte_of_what_a_manifest_covers_can_change(world: World, tmp_path: Path) -> None:
+    """Whatever manifests are brought into line with it, as far as structure and certificates reach; and never a trace."""
+    archive = clone(world.exports["CN"], tmp_path / "archive")
+    pinned = chain_id(world.weave.founding.document).hex()
+    draw = random.Random(SEED)
+    files = sorted(path for path in archive.rglob("*") if path.is_file())
+    for number in range(FLIPS // 2):
+        path = draw.choice(files)
+        data = path.read_bytes()
+        if not data:
+            continue
+        path.write_bytes(flip(data, draw.randrange(len(data)), draw.randrange(8)))
+        status = run("archive", archive, "--chain-id", pinned)
+        assert status in (1, 2), path
+        if path.name != "manifest.json" and number % 3 == 0:
+            before = {p: p.read_bytes() for p in files if p.name == "manifest.json"}
+            reseal(archive)
+            status = run("archive", archive, "--chain-id", pinned)
+            tree = path.relative_to(archive).parts[0] in ("tile", "genesis.cbor")
+            assert status in ((1, 2) if tree else (0, 1, 2)), path
+            for manifest, held in before.items():
+                manifest.write_bytes(held)
+        path.write_bytes(data)
+    assert run("archive", archive, "--chain-id", pinned) == 0
+
+
+def test_files_lost_added_and_not_files(world: World, tmp_path: Path) -> None:
+    archive = clone(world.exports["CN"], tmp_path / "archive")
+    (archive / "more").write_bytes(b"")
+    assert run("archive", archive) == 1
+    (archive / "more").unlink()
+    (archive / "policy").unlink()
+    assert run("archive", archive) == 1
+    (archive / "policy").symlink_to("/dev/zero")
+    assert run("archive", archive) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"format":"foedus/evidence/1"}',
+        b'{"format":"foedus/evidence/1","genesis":"AA=="}',
+        b'{"format":"foedus/evidence/1","genesis":[]}',
+        b'{"a":' * 100_000,
+        b"[" * 100_000,
+        b"c2sp.org/tlog-proof@v1\n\n",
+        b"c2sp.org/tlog-proof@v1\nextra \nindex 1\n\n",
+        b"a\n\n\xe2\x80\x94 a AAAAAAA=\n",
+        b"log \xff+00+AA==\nquorum none\n",
+        b"9" * 5000,
+    ],
+)
+def test_garbage_is_no_trace(text: bytes, policy: Path, tmp_path: Path) -> None:
+    path = tmp_path / "garbage"
+    path.write_bytes(text)
+    for what in ("receipt", "certificate", "evidence", "archive"):
+        assert run(what, path, "--policy", policy) == 2
+    assert run("certificate", policy, "--policy", path) == 2
+
+
+def test_a_genesis_that_lies_deep(tmp_path: Path) -> None:
+    """CBOR of strangers: depth, lengths, duplicates, tags, misspelt heads."""
+    for data in (
+        b"\x81" * 10_000,
+        b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\xbb\x7f\xff\xff\xff\xff\xff\xff\xff",
+        b"\xa2\x00\x00\x00\x00",
+        b"\xc0\x00",
+        b"\x18\x01",
+        b"\x5f\xff",
+        b"\xfb" + bytes(8),
+        b"\x61\xff",
+        b"\xa1\xf5\x00",
+    ):
+        with pytest.raises((fv.Malformed, ValueError, TypeError)):
+            fv.from_cbor(data)
