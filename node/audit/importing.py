@@ -224,4 +224,5 @@ def _batches(order: OrderReplay, last: int) -> Iterator[CommittedBatch]:
             time_ms=commit.time_ms,
             order_digest=commit.digest,
             entries=ordered.entries,
+            evidence=ordered.evidence,
         )
