@@ -16,7 +16,6 @@ all deadlines are ledger time, and every one has a default.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from node.treaty import (
@@ -73,8 +72,7 @@ class RegisteredKey(NamedTuple):
     purpose: str  # "author" or "vote"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one entry.
 
     Append the entry exactly if `facts` is given; then append `derived` after it, in order (a

@@ -49,7 +49,11 @@ def done_changed(book: Book, run: str, plan: Plan, before: int, entry_hash: byte
             book.state.lives.put(run, life._replace(halted_done=done))
         elif done > before:
             over_budget(book, run, plan, life, 4, numbers, (entry_hash,))
-    weigh(book, run)
+    life = book.state.lives[run]
+    # From its start on a run's thresholds are frozen, and until its work outgrows the plan it weighs what it weighed
+    # (what evaluations say is weighed when they come): so it is with nearly every report.
+    if not life.limits or _own(plan, life) != life.own:
+        weigh(book, run)
     look_for_splitting(book, run)
 
 

@@ -45,6 +45,16 @@ def read_process(pid: int) -> ProcessReading:
     )
 
 
+def resident_bytes(*, peak: bool = False) -> int:
+    """Resident size of this process, now or at its highest since it started. Raises CouldNot where the kernel does not tell."""
+    require_proc()
+    status = (_PROC / "self" / "status").read_text(encoding="ascii", errors="replace")
+    name = "VmHWM:" if peak else "VmRSS:"
+    return (
+        int(next(line for line in status.splitlines() if line.startswith(name)).split()[1]) * 1024
+    )
+
+
 def loopback_bytes() -> int:
     """Bytes that this machine's loopback interface has carried since boot: every process's, packet headers included."""
     for line in (_PROC / "net" / "dev").read_text(encoding="ascii").splitlines():
