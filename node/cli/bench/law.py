@@ -4,10 +4,11 @@ What is in a figure: `Law.advance` once a commit, `Law.apply` for each statement
 a commit, over the whole state map in memory; one thread, processor time. Reading the protobuf payload is measured beside it. What
 is not: COSE, signatures, the log's tree and the disk, which `foedus bench localnet` measures with everything else.
 
-The curve counts statements after all sites and runs are registered; each point is the mean over the last 10,000 up to it. They
-are made commit by commit outside the measured time, so memory stays what the state takes. At the first point the rows are kept: a
-law restored from them, and another replayed from genesis, take the commit that follows, and all three digests must agree. At the
-end every site falls silent and the clock passes their deadlines.
+The curve counts statements after all sites and runs are registered; each point is the median commit of the last 10,000 up to
+it, so that what else the machine did for a moment does not count. They are made commit by commit outside the measured time, so
+memory stays what the state takes. At the first point the rows are kept: a law restored from them, and another replayed from
+genesis, take the commit that follows, and all three digests must agree. At the end every site falls silent and the clock passes
+their deadlines.
 """
 
 import gc
@@ -34,7 +35,7 @@ from node.treaty.derived import Finding
 from node.treaty.entries import Entry
 from node.treaty.law import Law
 
-WINDOW: Final = 10_000  # statements that one point is the mean of; the first point
+WINDOW: Final = 10_000  # statements that one point looks back upon; the first point
 IDLE_LOOKS: Final = 10_000
 
 Note = Callable[[str], None]
@@ -51,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The mean cost of one statement over the window that ends at this many."""
+    """The cost of one statement in the median commit of the window that ends at this many."""
 
     statements: int
     law_us: float  # advance and apply
@@ -90,6 +91,14 @@ class Found:
     idle_advance_us: float  # `advance` by a second with nothing due
     deadlines: int  # slots that passed unreported
     deadline_us: float  # one of them: look, finding, case, digest
+
+
+class Cost(NamedTuple):
+    """Microseconds a statement in one commit."""
+
+    law: float
+    digest: float
+    parse: float
 
 
 class Court:
@@ -219,7 +228,8 @@ class _Meter:
         self.law_s = self.digest_s = self.parse_s = 0.0
         self.kept: Kept | None = None
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: Batch) -> "Cost":
+        """Parse and apply one commit."""
         began = time.process_time()
         entries = [entry_of(said, self.done + number) for number, said in enumerate(batch.said)]
         parsed = time.process_time()
@@ -235,6 +245,8 @@ class _Meter:
         self.digest_s += closed - applied
         if self.kept is not None and self.kept.next is None:
             self.kept.next, self.kept.digest = batch, self.court.digest.root
+        each = len(entries) / 1e6
+        return Cost((applied - parsed) / each, (closed - applied) / each, (parsed - began) / each)
 
     def keep(self) -> None:
         """Keep the rows as they are now."""
@@ -247,15 +259,16 @@ def _curve(meter: _Meter, ahead: Iterator[Batch], plan: Plan, note: Note) -> lis
     for wanted in points_of(plan.statements):
         while meter.done < wanted - WINDOW:
             meter.commit(next(ahead))
-        begins = meter.done, meter.law_s, meter.digest_s, meter.parse_s
+        costs = []
         while meter.done < wanted:
-            meter.commit(next(ahead))
-        count = max(1, meter.done - begins[0])
+            costs.append(meter.commit(next(ahead)))
+        costs.sort(key=lambda cost: cost.law + cost.digest)
+        middle = costs[len(costs) // 2]
         point = Point(
             statements=meter.done,
-            law_us=(meter.law_s - begins[1]) / count * 1e6,
-            digest_us=(meter.digest_s - begins[2]) / count * 1e6,
-            parse_us=(meter.parse_s - begins[3]) / count * 1e6,
+            law_us=middle.law,
+            digest_us=middle.digest,
+            parse_us=middle.parse,
         )
         points.append(point)
         note(f"{meter.done} statements: {point.us:.1f} us each")
