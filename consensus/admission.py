@@ -83,6 +83,19 @@ class Admission:
             if deciders or ref in needed or self._is_allowed(verified.block, sender, pushed=pushed):
                 self._admit(verified, sender)
 
+    def note(self, blocks: Iterable[VerifiedBlock]) -> None:
+        """Blocks that are not taken in now show all the same how far their authors are."""
+        for verified in blocks:
+            ref = verified.block.ref
+            self.shown[ref.author] = max(self.shown[ref.author], ref.round)
+
+    def certify(self, verified: VerifiedBlock) -> None:
+        """Into the DAG because a quorum committed it: its parents are here, no limit applies, and every peer can have it."""
+        self._accuse_if_second(verified.block)
+        self._dag.accept(verified.block)
+        for waiting, holder in self._room.accepted(verified.block.ref):
+            self._accept(waiting, holder)
+
     def _needed_within(self, ascending: Sequence[VerifiedBlock]) -> set[Ref]:
         """What blocks that came together need of one another, by another author (P2, P6). Asked for membership only.
 

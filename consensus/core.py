@@ -13,18 +13,20 @@ from typing import assert_never
 
 from consensus.admission import Admission
 from consensus.commit_rule import Decision, Forked, Status, decide, deciders
+from consensus.commit_sync import CommitSync
 from consensus.committee import Committee
 from consensus.dag import Dag
 from consensus.dissemination import Dissemination
-from consensus.epoch import EpochEnd
+from consensus.epoch import EpochEnd, ends_epoch
 from consensus.evidence import Evidence
-from consensus.fetching import Fetcher
+from consensus.fetching import Fetcher, asked_for
 from consensus.linearizer import Linearizer
 from consensus.own_slot import OwnSlot, named
 from consensus.pacemaker import Pacemaker
 from consensus.parents import choose_parents
 from consensus.range_sync import RangeSync
 from consensus.requests import Question, Requests
+from consensus.resending import Resending
 from consensus.types import (
     FLAG_EPOCH_CLOSE,
     GC_DEPTH,
@@ -39,12 +41,15 @@ from consensus.types import (
     CommitDecided,
     CommitIndex,
     CommitRecord,
+    CommitsAnswered,
+    CommitsApplied,
     Effect,
     EpochClosing,
     EquivocationProof,
     Event,
     Fault,
     FetchAnswered,
+    ListedAnswered,
     LossConfirmed,
     Millis,
     NewestAnswered,
@@ -64,7 +69,9 @@ from consensus.types import (
     Round,
     SendBelow,
     SendBlocks,
+    SendCommits,
     SendFetch,
+    SendListed,
     SendNewest,
     SendRange,
     SendWake,
@@ -116,6 +123,9 @@ class Core:
         self._admission = Admission(self.dag, self.room, self.evidence, gc_depth)
         self._fetcher = Fetcher(self.room, self._requests, parameters, own)
         self._sync = RangeSync(self.dag, self._requests, parameters, own)
+        self._catch_up = CommitSync(
+            self.dag, self.linearizer, self._admission, self._requests, parameters
+        )
         self._spread = Dissemination(self.dag, own, parameters)
         self._mine = OwnSlot(self.dag, self.pacemaker, self._admission, parameters, own)
         self._end = EpochEnd(committee)
@@ -130,9 +140,7 @@ class Core:
         self._next_due: Millis | None = None
         # Deadlines
         self._now = Millis(0)
-        self._resend_at: Millis | None = None
-        self._resend_pause = 0
-        self._wake_at: Millis | None = None
+        self._resending = Resending(self.pacemaker, parameters)
         self._timer_at: Millis | None = None
         self._out: list[Effect] = []
 
@@ -140,6 +148,11 @@ class Core:
     def is_ready(self) -> bool:
         """True once enough peers said what they hold of our own blocks (SPEC 10): from then on we may sign."""
         return self._mine.is_ready
+
+    @property
+    def is_catching_up(self) -> bool:
+        """True while certified commits are fetched instead of live blocks (SPEC 11)."""
+        return self._catch_up.active
 
     # --- the two ways in -------------------------------------------------------------------------
 
@@ -150,6 +163,7 @@ class Core:
         recovered = self._recovered
         commits = [record.commit for record in recovered.records]
         self.linearizer.restore(commits)
+        self._catch_up.applied(self.linearizer.last_index)
         own = recovered.own.block if recovered.own is not None else None
         self.votes.restore(commits, own.header.commit_votes if own is not None else ())
         if commits:
@@ -189,24 +203,28 @@ class Core:
                 self._payload_pending = event.pending
             case NextDue():
                 self._next_due = event.at_ms
+            case CommitsApplied():
+                self._catch_up.applied(event.index)
             case LossConfirmed():
                 self._mine.confirm_loss()
             case EpochClosing():
                 self._end.asked = True
-                self._resend_soon()
+                self._resending.soon(now)
             case WakeReceived():
                 self.pacemaker.woken(event.peer, event.round)
-                self._resend_soon()
+                self._resending.soon(now)
             case PeerConnected():
                 self._on_connected(event.peer)
             case PeerDisconnected():
                 self._spread.disconnect(event.peer)
             case FetchAnswered() | RangeAnswered() | BelowAnswered() | NewestAnswered():
                 self._on_answer(event)
+            case CommitsAnswered() | ListedAnswered():
+                self._on_certified(event)
             case RequestFailed():
                 question = self._requests.failed(event.request, event.peer)
                 if question is not None:
-                    self._failed(question)
+                    self._failed(question, refused=event.refused)
             case _:
                 assert_never(event)
         return self._settle(moved=made)
@@ -220,9 +238,18 @@ class Core:
         *,
         asked_for: bool = False,
         deciders: bool = False,
+        always: bool = False,
     ) -> None:
         """Blocks from a peer: what they say is noted, and they go to admission."""
         listed = tuple(blocks)
+        self._note(listed, sender)
+        if self._catch_up.active and not always:
+            self._admission.note(listed)
+        else:
+            self._admission.take(listed, sender, asked_for=asked_for, deciders=deciders)
+
+    def _note(self, listed: Iterable[VerifiedBlock], sender: ValidatorIndex) -> None:
+        """Whatever becomes of the blocks: what they show of ourselves, their votes, their evidence."""
         for verified in listed:
             block = verified.block
             if block.ref.author == self.own:
@@ -232,7 +259,6 @@ class Core:
                 self._note_evidence(block)
             elif self.dag.node(block.ref) is not None:
                 self._spread.shown(sender, block.ref)
-        self._admission.take(listed, sender, asked_for=asked_for, deciders=deciders)
 
     def _note_votes(self, block: Block) -> None:
         author = block.ref.author
@@ -242,7 +268,7 @@ class Core:
             self._contradicted(author, vote.index)
 
     def _note_evidence(self, block: Block) -> None:
-        """Whatever becomes of the block, as its votes: it was verified with the proofs in it."""
+        """The block was verified with the proofs in it."""
         for proof in block.header.evidence:
             if self.evidence.take(proof):
                 self._accuse(proof)
@@ -297,14 +323,7 @@ class Core:
 
     def _on_fetched(self, event: FetchAnswered, question: SendFetch) -> None:
         """Requested blocks and their ancestors are taken in, anything else is not."""
-        parents = {block.block.ref: block.block.header.parents for block in event.blocks}
-        wanted: set[Ref] = set()
-        pending = list(question.refs)
-        while pending:
-            ref = pending.pop()
-            if ref in parents and ref not in wanted:
-                wanted.add(ref)
-                pending.extend(parents[ref])
+        wanted = asked_for(event, question)
         if len(wanted) < len(event.blocks):
             self._reject(
                 event.peer,
@@ -344,12 +363,37 @@ class Core:
             self._reject(event.peer, Fault.UNREQUESTED, f"{named(block.block.ref)}: not {author}'s")
             return
         if block is not None:
-            self._take((block,), event.peer, asked_for=True)
+            self._take((block,), event.peer, asked_for=True, always=True)
         newest = block.block.ref if block is not None else None
         self._mine.answered(event.peer, author, newest)
 
-    def _failed(self, question: Question) -> None:
+    def _on_certified(self, event: CommitsAnswered | ListedAnswered) -> None:
+        """What a lie of a peer costs is its turn; only a certificate that contradicts us is trouble (SPEC 11)."""
+        wrong, fault = None, Fault.BAD_COMMITS
+        if isinstance(event, CommitsAnswered):
+            span = self._requests.answered(SendCommits, event.request, event.peer)
+            if span is None:
+                return
+            try:
+                wrong = self._catch_up.commits_answered(event, span, self._now)
+            except Forked as err:
+                self._fork(str(err))
+        else:
+            listed = self._requests.answered(SendListed, event.request, event.peer)
+            if listed is None:
+                return
+            self._note(event.blocks, event.peer)
+            wrong, fault = (
+                self._catch_up.listed_answered(event, listed, self._now),
+                Fault.UNREQUESTED,
+            )
+        if wrong is not None:
+            self._reject(event.peer, fault, wrong)
+
+    def _failed(self, question: Question, *, refused: bool = False) -> None:
         match question:
+            case SendCommits() | SendListed():
+                self._catch_up.failed(question, self._now, refused=refused)
             case SendFetch() | SendBelow():
                 self._fetcher.failed(question)
             case SendRange():
@@ -366,15 +410,19 @@ class Core:
         for question in self._requests.expired(self._now):
             self._failed(question)
         self._absorb()
-        while self._commit():
+        while self._commit() or self._order_certified():
             self._absorb()
         self._mine.pass_time(self._now)
-        self._sync.check(self._admission.shown)
+        if not self._forked and self._catch_up.check(
+            self.votes.certified_index, self._spread.peers, self._now
+        ):
+            self._sync.stop()
+        if not self._catch_up.active:
+            self._sync.check(self._admission.shown)
         moved |= self.pacemaker.advance(self.dag, self.linearizer.last_leader_round, self._now)
         self._propose()
         if moved:
-            self._resend_pause = self.pacemaker.timeout_ms
-            self._resend_at = Millis(self._now + self._resend_pause)
+            self._resending.made(self._now)
         self._send_all(moved=moved)
         self._ask()
         self._set_timer()
@@ -407,7 +455,8 @@ class Core:
 
     def _commit(self) -> bool:
         """Emit what is decided in sequence. True if the floor rose, which may have let blocks in."""
-        if self._forked or self._end.reached or self.dag.highest_round < self._next_slot + 2:
+        waits = self._catch_up.active or self.dag.highest_round < self._next_slot + 2
+        if self._forked or self._end.reached or waits:
             return False
         try:
             decisions = decide(self.dag, self._next_slot)
@@ -436,18 +485,42 @@ class Core:
             block = self.dag.block(ref)
             assert block is not None, f"commit {commit.index}: the payload of {named(ref)} is gone"
             blocks.append(block)
+        self._emit(commit, tuple(blocks), tuple(sorted(self._skip_deciders)[-DECIDERS_MAX:]))
+
+    def _order_certified(self) -> bool:
+        """Emit what a quorum committed and is here in full. False: nothing was, or no more may be now."""
+        if self._forked or self._end.reached or not self._catch_up.active:
+            return False
+        moved = False
+        try:
+            for ordered in self._catch_up.ordered():
+                if ordered.fresh:
+                    self._out.append(StoreBlocks(ordered.fresh))
+                self._next_slot = Round(ordered.commit.leader.round + 1)
+                record = self._emit(ordered.commit, ordered.blocks, ())
+                self._raise_floor()
+                moved = True
+                if ends_epoch(record, self.committee):
+                    break
+        except Forked as err:
+            self._fork(str(err))
+        return moved
+
+    def _emit(
+        self, commit: Commit, blocks: tuple[Block, ...], deciders: tuple[Ref, ...]
+    ) -> CommitRecord:
+        """To the ledger, with what decided it."""
+        for block in blocks:
             self.evidence.committed(block.header.evidence)
-            self.dag.release(ref)
-            self._unordered.pop(ref, None)
-        record = CommitRecord(
-            commit=commit,
-            deciders=tuple(sorted(self._skip_deciders)[-DECIDERS_MAX:]),
-            closed_by=self._end.committed(leader.round, blocks),
-        )
+            self.dag.release(block.ref)
+            self._unordered.pop(block.ref, None)
         self._skip_deciders = {}
-        self._out.append(CommitDecided(record=record, blocks=tuple(blocks)))
+        closed_by = self._end.committed(commit.leader.round, blocks)
+        record = CommitRecord(commit=commit, deciders=deciders, closed_by=closed_by)
+        self._out.append(CommitDecided(record=record, blocks=blocks))
         self.pacemaker.committed()
         self._compare(commit)
+        return record
 
     def _compare(self, commit: Commit) -> None:
         for author in self.votes.committed(commit):
@@ -478,7 +551,8 @@ class Core:
 
     @property
     def _may_sign(self) -> bool:
-        return self._mine.may_sign and not self._forked and not self._sync.active
+        behind = self._sync.active or self._catch_up.active
+        return self._mine.may_sign and not self._forked and not behind
 
     def _propose(self) -> None:
         if self._mine.outstanding is not None or not self._may_sign:
@@ -511,41 +585,20 @@ class Core:
 
     # --- sending ---------------------------------------------------------------------------------
 
-    def _resend_soon(self) -> None:
-        """A pause that grew while idle is over as soon as somebody has something to order; still one re-send in each T."""
-        if self._resend_at is not None:
-            self._resend_at = min(self._resend_at, Millis(self._now + self.pacemaker.timeout_ms))
-
     def _send_all(self, *, moved: bool) -> None:
         """Pushes on a new own block, on a new round and when history is due; re-sends and Wakes while nothing moves (P4)."""
         now = self._now
         if not self._may_idle:
-            self._resend_soon()
-        again = self._resend_at is not None and now >= self._resend_at
+            self._resending.soon(now)
+        again = self._resending.is_due(now)
         history = self._spread.next_due()
         if moved or again or (history is not None and now >= history):
             for peer in self._spread.peers:
                 self._push(peer, always=again)
         if again:
-            # Best effort loses things, and one lost block at marginal quorum stalls everybody. Idle, it can wait.
-            self._resend_pause = (
-                min(2 * self._resend_pause, self._parameters.timeout_cap_ms)
-                if self._may_idle
-                else self.pacemaker.timeout_ms
-            )
-            self._resend_at = Millis(now + self._resend_pause)
-        self._wake(moved=moved)
-
-    def _wake(self, *, moved: bool) -> None:
-        """Where rounds follow one another no Wake is needed: it goes out when one did not, and then every T."""
-        now = self._now
-        if self._may_idle or not self.pacemaker.has_made_block:
-            self._wake_at = None
-        elif moved or self._wake_at is None:
-            self._wake_at = Millis(now + self._parameters.min_round_delay_ms)
-        elif now >= self._wake_at:
+            self._resending.sent(now, may_idle=self._may_idle)
+        if self._resending.is_wake_due(now, moved=moved, may_idle=self._may_idle):
             self._out += [SendWake(peer, self.pacemaker.round) for peer in self._spread.peers]
-            self._wake_at = Millis(now + self.pacemaker.timeout_ms)
 
     def _push(self, peer: ValidatorIndex, *, always: bool) -> None:
         newest = self._mine.newest
@@ -559,6 +612,9 @@ class Core:
         peers = self._spread.peers
         if not self.is_ready and self._now >= self._ask_newest_at:
             self._ask_newest()
+        if self._catch_up.active:
+            self._out += self._catch_up.due(peers, self._now)
+            return
         self._out += self._fetcher.due(
             self._now, peers, self.linearizer.floor, below=self._sync.next_round
         )
@@ -584,13 +640,14 @@ class Core:
         """One timer, for the earliest time at which something may happen by itself."""
         now = self._now
         candidates = [
-            self._resend_at,
-            self._wake_at,
+            self._resending.at,
+            self._resending.wake_at,
             self._next_due,
             self._spread.next_due(),
             self._requests.next_deadline(),
             self._fetcher.next_at(now),
             self._sync.next_at(now),
+            self._catch_up.next_at(now),
             None if self.is_ready else self._ask_newest_at,
             self._mine.deadline(),
         ]
@@ -614,4 +671,5 @@ class Core:
     def _fork(self, detail: str) -> None:
         if not self._forked:
             self._forked = True
+            self._catch_up.end()
             self._alarm(Alarm(trouble=Trouble.FORK, detail=detail))

@@ -161,3 +161,16 @@ class Fetcher:
         return min(
             (want.next_at for want in self._wants.values() if want.next_at > now), default=None
         )
+
+
+def asked_for(answer: FetchAnswered, question: SendFetch) -> set[Ref]:
+    """Those of an answer that were requested, or are ancestors of such. Asked for membership and size only."""
+    parents = {block.block.ref: block.block.header.parents for block in answer.blocks}
+    wanted: set[Ref] = set()
+    pending = list(question.refs)
+    while pending:
+        ref = pending.pop()
+        if ref in parents and ref not in wanted:
+            wanted.add(ref)
+            pending.extend(parents[ref])
+    return wanted

@@ -45,6 +45,10 @@ class RangeSync:
         """The first round not asked for yet, while active."""
         return self._first if self._head is not None else None
 
+    def stop(self) -> None:
+        """Certified commits are fetched instead (`commit_sync`)."""
+        self._head = None
+
     def check(self, shown: Sequence[Round]) -> None:
         """Begin when the validity threshold of authors are too far ahead of all we accepted; end at the head.
 

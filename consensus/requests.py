@@ -4,10 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from consensus.types import Millis, SendBelow, SendFetch, SendNewest, SendRange, ValidatorIndex
+from consensus.types import (
+    Millis,
+    SendBelow,
+    SendCommits,
+    SendFetch,
+    SendListed,
+    SendNewest,
+    SendRange,
+    ValidatorIndex,
+)
 
-Question = SendFetch | SendRange | SendBelow | SendNewest
-_Kind = TypeVar("_Kind", SendFetch, SendRange, SendBelow, SendNewest)
+Question = SendFetch | SendRange | SendBelow | SendNewest | SendCommits | SendListed
+_Kind = TypeVar("_Kind", SendFetch, SendRange, SendBelow, SendNewest, SendCommits, SendListed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,14 @@ class Requests:
             type(open_.question) is kind and open_.question.peer == peer
             for open_ in self._open.values()
         )
+
+    def open_of(self, kind: type[_Kind]) -> list[_Kind]:
+        """Those of one kind, in the order of asking."""
+        found: list[_Kind] = []
+        for open_ in self._open.values():
+            if isinstance(open_.question, kind):
+                found.append(open_.question)
+        return found
 
     def answered(self, kind: type[_Kind], number: int, peer: ValidatorIndex) -> _Kind | None:
         """The question this answers; None if it is not open, or was not asked of this peer."""

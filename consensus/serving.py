@@ -8,13 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from consensus.codec import decode_block, decode_commit_record, read_header
+from consensus.codec import (
+    decode_block,
+    decode_commit_record,
+    encode_commit_record,
+    read_header,
+)
 from consensus.types import (
     BELOW_COMMITS_MAX,
+    COMMITS_ANSWERED_MAX,
+    COMMITS_MAX,
     FETCH_LEVELS_MAX,
     FETCH_REFS_MAX,
     GC_DEPTH,
     GENESIS_ROUND,
+    LISTED_REFS_MAX,
     RANGE_ROUNDS_MAX,
     CommitIndex,
     CommitRecord,
@@ -70,6 +78,18 @@ class RangeServed:
 class BelowServed:
     floor: Round
     commits: tuple[tuple[CommitIndex, tuple[bytes, ...]], ...]  # each with its deciders
+
+
+class Certifier(Protocol):
+    """Which commits this node can prove to be a quorum's (RULINGS R45)."""
+
+    def last_certified(self, first: int, last: int, /) -> CommitIndex | None:
+        """The highest such commit in first..last."""
+        ...
+
+    def next_certified(self, after: int, /) -> CommitIndex | None:
+        """The lowest such commit above `after`."""
+        ...
 
 
 def floor_of(reader: BlockReader, gc_depth: int = GC_DEPTH) -> Round:
@@ -178,6 +198,61 @@ def serve_below(
             break
         commits.append((CommitIndex(index), tuple(blocks)))
     return BelowServed(floor=floor_of(reader, gc_depth), commits=tuple(commits))
+
+
+def serve_commits(
+    reader: BlockReader,
+    first: int,
+    last: int,
+    certifier: Certifier,
+    *,
+    bytes_max: int = ANSWER_BYTES_MAX,
+) -> list[bytes]:
+    """Commits from `first` on, without their deciders, ending with one that can be certified (SPEC 11).
+
+    The last such one in first..last that the bytes allow; where none is, on to the next one. Empty if there is none, or it is
+    too far. Raises BadQuestion.
+    """
+    if not 1 <= first <= last or last - first >= COMMITS_MAX:
+        raise BadQuestion(f"commits {first}..{last}: at most {COMMITS_MAX}, from 1 on")
+    through = certifier.last_certified(first, last) or certifier.next_certified(last)
+    if through is None or through - first >= COMMITS_ANSWERED_MAX:
+        return []
+    found: list[bytes] = []
+    size, epoch = 0, None
+    for index in range(first, through + 1):
+        record = _record(reader, index)
+        if record is None or epoch not in (None, record.commit.epoch):
+            break
+        epoch = record.commit.epoch
+        data = encode_commit_record(CommitRecord(commit=record.commit, deciders=()))
+        size += len(data)
+        if size > bytes_max:
+            break
+        found.append(data)
+    if first + len(found) <= through:  # cut short: to what can be certified of it
+        end = certifier.last_certified(first, first + len(found) - 1) if found else None
+        return [] if end is None else found[: end - first + 1]
+    return found
+
+
+def serve_listed(
+    reader: BlockReader, refs: Sequence[Ref], *, bytes_max: int = ANSWER_BYTES_MAX
+) -> list[bytes]:
+    """Exactly these blocks, those that are held, as far as the bytes go. Raises BadQuestion."""
+    if not 1 <= len(refs) <= LISTED_REFS_MAX:
+        raise BadQuestion(f"refs={len(refs)}: from 1 to {LISTED_REFS_MAX}")
+    found: list[bytes] = []
+    size = 0
+    for ref in refs:
+        data = reader.block(ref)
+        if data is None:
+            continue
+        size += len(data)
+        if found and size > bytes_max:
+            break
+        found.append(data)
+    return found
 
 
 def serve_newest(reader: BlockReader, author: int) -> bytes | None:

@@ -20,8 +20,8 @@ What the driver owes (the order of a returned list is the order of doing):
 4. `CommitDecided` comes in index order. Its record and what the ledger makes of it are one atomic write, not before its blocks
    are in the store. After a restart the newest record stored is where the core goes on.
 5. At most one `Propose` is outstanding. Signing may take as long as it likes; other events go on meanwhile.
-6. Every `SendFetch`, `SendRange`, `SendBelow`, `SendNewest` is answered by its event or by `RequestFailed`. Both may be lost
-   for ever: the core asks again.
+6. Every `SendFetch`, `SendRange`, `SendBelow`, `SendNewest`, `SendCommits`, `SendListed` is answered by its event or by
+   `RequestFailed`. Both may be lost for ever: the core asks again. Of certificates the driver says only what it has verified.
 7. Peers' requests never reach the core: `consensus.serving` answers them from the store.
 """
 
@@ -60,6 +60,9 @@ FETCH_REFS_MAX: Final = 64
 FETCH_LEVELS_MAX: Final = 64
 RANGE_ROUNDS_MAX: Final = 50
 BELOW_COMMITS_MAX: Final = 64
+COMMITS_MAX: Final = 50  # asked for at once (SPEC 11)
+COMMITS_ANSWERED_MAX: Final = 1_024  # an answer may go on to the first commit that can be certified
+LISTED_REFS_MAX: Final = 1_000  # blocks of certified commits asked for at once (SPEC 11)
 
 FLAG_EPOCH_CLOSE: Final = 0x01  # SPEC 14: the law of the author has closed this epoch
 FLAGS_KNOWN: Final = FLAG_EPOCH_CLOSE
@@ -162,12 +165,24 @@ class CommitRecord:
     """What the driver keeps with each commit; opaque to the ledger (codec.encode_commit_record)."""
 
     commit: Commit
+    # Empty: taken over on a quorum's certificate, and what decided it was never here (SPEC 11).
     # What decided it (PACEMAKER P1): for its slot, or its anchor's, a quorum of certificates; before those, for each slot
     # skipped directly since the commit before, a quorum of blocks that blame it. Served to a peer that is stuck.
     deciders: tuple[Ref, ...]
     # Authors of whom a closing block is committed in this epoch, this commit included, ascending. A quorum of them: this is the
     # last commit of its epoch (`epoch`, SPEC 14.2).
     closed_by: tuple[ValidatorIndex, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A quorum's cosignatures stand behind this digest of this commit, and so behind all commits that it chains (RULINGS R45).
+
+    Only node/engine builds one in production, from a certificate that it verified.
+    """
+
+    index: CommitIndex
+    digest: Digest
 
 
 # --- parameters and start ------------------------------------------------------------------------
@@ -193,6 +208,12 @@ class Parameters:
     sync_rounds_behind: int = (
         8  # P3: validity threshold of authors this far ahead means ranges, not single blocks
     )
+    sync_commits_behind: int = (
+        100  # SPEC 11: further behind a quorum, certified commits are fetched
+    )
+    sync_bytes_max: int = (
+        32 * 1024 * 1024
+    )  # payload of such commits that the ledger has not applied
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -281,11 +302,32 @@ class NewestAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommitsAnswered:
+    """Commits from the one asked for on, and the certificate of the last of them. Both empty: the peer can certify none."""
+
+    peer: ValidatorIndex
+    request: int
+    commits: tuple[Commit, ...]
+    certified: Certified | None  # None beside commits: they came without a certificate that holds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedAnswered:
+    """Some of the blocks that were asked for by name."""
+
+    peer: ValidatorIndex
+    request: int
+    blocks: tuple[VerifiedBlock, ...]
+    size: int  # bytes of them as they came: an answer that is not full and leaves some out withholds them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
     """No answer, or none that could be read. What was malformed the driver has charged already."""
 
     peer: ValidatorIndex
     request: int
+    refused: bool = False  # there was an answer: malformed, or not signed as it should be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +373,13 @@ class EpochClosing:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitsApplied:
+    """The ledger has applied all commits up to this one. Told when it changes; only catching up depends on it (SPEC 11)."""
+
+    index: CommitIndex
+
+
+@dataclass(frozen=True, slots=True)
 class LossConfirmed:
     """An operator's word that our sign state is lost and one answer less than a quorum must do (SPEC 10, `amnesia`)."""
 
@@ -348,6 +397,8 @@ Event = (
     | RangeAnswered
     | BelowAnswered
     | NewestAnswered
+    | CommitsAnswered
+    | ListedAnswered
     | RequestFailed
     | WakeReceived
     | PeerConnected
@@ -355,6 +406,7 @@ Event = (
     | TimerFired
     | PayloadPending
     | NextDue
+    | CommitsApplied
     | LossConfirmed
     | EpochClosing
     | BlockProposed
@@ -439,6 +491,25 @@ class SendNewest:
     author: ValidatorIndex
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendCommits:
+    """Ask for commits first..last (at most COMMITS_MAX) with a certificate of the last one answered (SPEC 11)."""
+
+    peer: ValidatorIndex
+    request: int
+    first: CommitIndex
+    last: CommitIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendListed:
+    """Ask for exactly these blocks (at most LISTED_REFS_MAX), which certified commits list."""
+
+    peer: ValidatorIndex
+    request: int
+    refs: tuple[Ref, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SendWake:
     peer: ValidatorIndex
@@ -478,6 +549,7 @@ class Fault(Enum):
     OVERSIZED = "more blocks, or a longer list, than the protocol allows"
     FOREIGN_BLOCK = "our own slot's name on a block we did not sign"
     BAD_RANGE = "an answer that contradicts itself"
+    BAD_COMMITS = "commits that are not those asked for, do not chain, or have no good certificate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -527,6 +599,8 @@ Effect = (
     | SendRange
     | SendBelow
     | SendNewest
+    | SendCommits
+    | SendListed
     | SendWake
     | SetTimer
     | CommitDecided

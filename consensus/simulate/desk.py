@@ -6,26 +6,32 @@ On the way back an answer's bytes become the event that a driver would decode fr
 from collections.abc import Iterable
 
 from consensus import serving
+from consensus.codec import decode_commit_record
 from consensus.simulate.mint import Mint
 from consensus.simulate.store import SimulatedStore
 from consensus.types import (
     BelowAnswered,
+    Certified,
     CommitIndex,
+    CommitsAnswered,
     EquivocationProof,
     Event,
     FetchAnswered,
+    ListedAnswered,
     NewestAnswered,
     RangeAnswered,
     Recovered,
     SendBelow,
+    SendCommits,
     SendFetch,
+    SendListed,
     SendNewest,
     SendRange,
     ValidatorIndex,
     VerifiedBlock,
 )
 
-Request = SendFetch | SendRange | SendBelow | SendNewest
+Request = SendFetch | SendRange | SendBelow | SendNewest | SendCommits | SendListed
 
 
 class Desk:
@@ -70,6 +76,43 @@ class Desk:
                 data = serving.serve_newest(self._store, request.author)
                 block = None if data is None else self._mint.by_data[data]
                 return NewestAnswered(peer=self._index, request=request.request, block=block)
+            case SendCommits():
+                return self._commits(request)
+            case SendListed():
+                listed = serving.serve_listed(self._store, request.refs)
+                return ListedAnswered(
+                    peer=self._index,
+                    request=request.request,
+                    blocks=self._read(listed),
+                    size=sum(map(len, listed)),
+                )
+
+    def _commits(self, request: SendCommits) -> CommitsAnswered:
+        served = serving.serve_commits(self._store, request.first, request.last, self)
+        commits = tuple([decode_commit_record(data).commit for data in served])
+        return CommitsAnswered(
+            peer=self._index,
+            request=request.request,
+            commits=commits,
+            certified=Certified(commits[-1].index, commits[-1].digest) if commits else None,
+        )
+
+    def last_certified(self, first: int, last: int) -> CommitIndex | None:
+        """As `consensus.serving.Certifier`: commits that a quorum of the honest decided."""
+        found = filter(self._is_certified, range(last, first - 1, -1))
+        return next(map(CommitIndex, found), None)
+
+    def next_certified(self, after: int) -> CommitIndex | None:
+        """As `consensus.serving.Certifier`."""
+        found = filter(self._is_certified, range(after + 1, self._store.last_commit_index() + 1))
+        return next(map(CommitIndex, found), None)
+
+    def _is_certified(self, index: int) -> bool:
+        data = self._store.commit_record(index)
+        if data is None:
+            return False
+        who = self._mint.cosigned.get(decode_commit_record(data).commit.digest, ())
+        return len(who) >= self._mint.committee.quorum
 
     def _below(self, request: SendBelow) -> BelowAnswered:
         served = serving.serve_below(self._store, request.after_commit, gc_depth=self._gc_depth)

@@ -9,7 +9,7 @@ import hashlib
 
 from consensus.codec import assemble_block, block_signing_bytes, encode_block, make_header
 from consensus.committee import Committee
-from consensus.types import Block, Propose, Ref, ValidatorIndex, VerifiedBlock
+from consensus.types import Block, Digest, Propose, Ref, ValidatorIndex, VerifiedBlock
 
 
 class Mint:
@@ -21,6 +21,8 @@ class Mint:
         self.data: dict[Ref, bytes] = {}
         self.by_data: dict[bytes, VerifiedBlock] = {}
         self.rounds: dict[int, list[Block]] = {}  # in order of making
+        # Commit digest -> the honest who decided it: what stands for cosigned checkpoints, which are made and checked elsewhere.
+        self.cosigned: dict[Digest, set[int]] = {}
 
     def make(self, author: int, wanted: Propose, payload: tuple[bytes, ...]) -> VerifiedBlock:
         """The block that answers `wanted`. The same bytes twice give the same value."""

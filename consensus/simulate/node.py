@@ -26,6 +26,7 @@ from consensus.types import (
     BlockProposed,
     BlocksReceived,
     CommitDecided,
+    CommitsApplied,
     Effect,
     EquivocationProof,
     Event,
@@ -332,7 +333,10 @@ class HonestNode:
         for block in effect.blocks:
             assert self.store.has(block.ref), f"node {self.index} commits {block.ref}, not stored"
         self._watch.decided(self.index, effect)
-        self.store.put_record(effect.record.commit.index, encode_commit_record(effect.record))
+        commit = effect.record.commit
+        self.store.put_record(commit.index, encode_commit_record(effect.record))
+        self._mint.cosigned.setdefault(commit.digest, set()).add(self.index)
+        self._inbox.append(CommitsApplied(commit.index))
         self._crash_here(CrashPoint.AFTER_COMMIT)
 
     def _set_timer(self, at_ms: Millis) -> None:

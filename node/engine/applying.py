@@ -10,26 +10,27 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from consensus.codec import encode_commit_record
 from consensus.types import CommitDecided
 from node.ledger.batch import CommittedBatch
 from node.ledger.evidence import evidence_of
-from node.ledger.ledger import Ledger
+from node.ledger.ledger import Applied, Ledger
 
 MIB: Final = 1024 * 1024
 PAUSE_COMMITS: Final = 64
 PAUSE_BYTES: Final = 4 * MIB
 COMMITS_MAX: Final = 1_024
 BYTES_MAX: Final = 32 * MIB
+R = TypeVar("R")
 
 
 class Applier:
-    """One per node. `on_change` is called after each commit applied."""
+    """One per node. `on_change` is called after each commit applied, with it."""
 
     def __init__(
-        self, ledger: Ledger, states: Sequence[str], on_change: Callable[[], None]
+        self, ledger: Ledger, states: Sequence[str], on_change: Callable[[Applied], None]
     ) -> None:
         """`states`: of the validators, in their order."""
         self._ledger = ledger
@@ -65,13 +66,13 @@ class Applier:
                 self._some.clear()
                 await self._some.wait()
             decided, size = self._queue[0]
-            await _finished(self._apply(decided))
+            applied = await _finished(self._apply(decided))
             self._queue.popleft()
             self._bytes -= size
             self._room.set()
-            self._on_change()
+            self._on_change(applied)
 
-    async def _apply(self, decided: CommitDecided) -> None:
+    async def _apply(self, decided: CommitDecided) -> Applied:
         commit = decided.record.commit
         payloads = [block.payload for block in decided.blocks if block.payload]
         batch = CommittedBatch(
@@ -81,14 +82,14 @@ class Applier:
             entries=tuple(itertools.chain.from_iterable(payloads)),
             evidence=evidence_of((block.header for block in decided.blocks), self._states),
         )
-        await self._ledger.apply(batch, encode_commit_record(decided.record))
+        return await self._ledger.apply(batch, encode_commit_record(decided.record))
 
 
-async def _finished(work: Coroutine[None, None, None]) -> None:
+async def _finished(work: Coroutine[None, None, R]) -> R:
     """`work`, to its end even if we are cancelled meanwhile: a ledger stopped half-way could not be used by anybody."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait((task,))
         if (fault := task.exception()) is not None:

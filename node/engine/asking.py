@@ -7,24 +7,29 @@ from typing import Final
 from consensus.types import (
     BelowAnswered,
     CommitIndex,
+    CommitsAnswered,
     Event,
     FetchAnswered,
+    ListedAnswered,
     NewestAnswered,
     RangeAnswered,
     RequestFailed,
     SendBelow,
+    SendCommits,
     SendFetch,
+    SendListed,
     SendNewest,
     SendRange,
     VerifiedBlock,
 )
+from node.engine.catching_up import CommitReader
 from node.engine.inbox import Inbox
 from node.engine.receiving import Receiver
 from node.network.hosting import Rejected
 from node.network.link import Unanswered
 from node.network.network import Network
 
-Request = SendFetch | SendRange | SendBelow | SendNewest
+Request = SendFetch | SendRange | SendBelow | SendNewest | SendCommits | SendListed
 UNDER_WAY_MAX: Final = 256  # in all: answers that are being read hold memory
 
 
@@ -32,10 +37,16 @@ class Asker:
     """Requests under way are tasks of `tasks`."""
 
     def __init__(
-        self, network: Network, receiver: Receiver, inbox: Inbox, tasks: asyncio.TaskGroup
+        self,
+        network: Network,
+        receiver: Receiver,
+        commits: CommitReader,
+        inbox: Inbox,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._network = network
         self._receiver = receiver
+        self._commits = commits
         self._inbox = inbox
         self._tasks = tasks
         self._under_way = 0
@@ -56,7 +67,7 @@ class Asker:
             answer = RequestFailed(peer=request.peer, request=request.request)
         except Rejected as err:
             self._network.charge(request.peer, str(err), err.points)
-            answer = RequestFailed(peer=request.peer, request=request.request)
+            answer = RequestFailed(peer=request.peer, request=request.request, refused=True)
         try:
             await self._inbox.put(answer, size)
         finally:
@@ -102,6 +113,18 @@ class Asker:
                 blocks, size = await self._opened([] if newest is None else [newest])
                 block = blocks[0] if blocks else None
                 return NewestAnswered(peer=peer, request=number, block=block), size
+
+            case SendCommits():
+                found = await network.fetch_commits(peer, request.first, request.last)
+                commits, certified = self._commits.read(found)
+                size = sum(map(len, found.commits))
+                return CommitsAnswered(
+                    peer=peer, request=number, commits=commits, certified=certified
+                ), size
+            case SendListed():
+                listed = await network.fetch_listed(peer, request.refs)
+                blocks, size = await self._opened(listed)
+                return ListedAnswered(peer=peer, request=number, blocks=blocks, size=size), size
 
     async def _opened(self, data: Sequence[bytes]) -> tuple[tuple[VerifiedBlock, ...], int]:
         return await self._receiver.open(data), sum(map(len, data))

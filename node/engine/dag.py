@@ -35,6 +35,8 @@ from consensus.types import (
     BlockProposed,
     BlocksReceived,
     CommitDecided,
+    CommitIndex,
+    CommitsApplied,
     Digest,
     Effect,
     Millis,
@@ -52,7 +54,9 @@ from consensus.types import (
     Round,
     SendBelow,
     SendBlocks,
+    SendCommits,
     SendFetch,
+    SendListed,
     SendNewest,
     SendRange,
     SendWake,
@@ -66,6 +70,7 @@ from consensus.types import (
 from node.engine.accusations import Accusations
 from node.engine.applying import Applier
 from node.engine.asking import Asker
+from node.engine.catching_up import CommitReader, CommitServer
 from node.engine.clock import SlewedClock
 from node.engine.gossip import Gossip
 from node.engine.hosting import Host
@@ -77,7 +82,7 @@ from node.engine.receiving import Receiver
 from node.engine.recent import RecentBlocks
 from node.ledger.finality import Cosigned, Finality
 from node.ledger.genesis import Genesis
-from node.ledger.ledger import Ledger
+from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import Mempool
 from node.network import wire
 from node.network.certificates import PeerCertificate
@@ -151,6 +156,7 @@ class DagEngine:
         verifier = BlockVerifier(self._committee, keys, self._block_pool)
         self._receiver = Receiver(verifier, self._recent, self._prefetcher.add, self._count_refused)
         self._payload = OwnPayload(self._own, parts.mempool)
+        self._commits = CommitReader(genesis, parts.finality)
         states = [member.state for member in genesis.members]
         self._applier = Applier(parts.ledger, states, self._on_applied)
         self._network = Network(
@@ -163,6 +169,7 @@ class DagEngine:
                 parts.store,
                 self._committee,
                 self._own,
+                CommitServer(parts.store, parts.finality),
                 lambda: self._gossip,
                 on_reader=self._on_reader,
                 on_reader_left=self._on_reader_left,
@@ -180,6 +187,7 @@ class DagEngine:
         self._rounds = [Round(GENESIS_ROUND)] * self._committee.size  # newest block of each author
         self._signed_round = Round(GENESIS_ROUND)
         self._is_pending = False
+        self._is_catching_up = False
         self._next_due: int | None = None
         self._alarms: dict[str, str] = {}
         self._accusations = Accusations(parts.store, genesis.members, EPOCH, parts.metrics)
@@ -202,7 +210,7 @@ class DagEngine:
     async def run(self) -> None:
         """Until cancelled. Raises what stops the node, in a group: StorageError, AssertionError."""
         async with asyncio.TaskGroup() as tasks:
-            self._asker = Asker(self._network, self._receiver, self._inbox, tasks)
+            self._asker = Asker(self._network, self._receiver, self._commits, self._inbox, tasks)
             tasks.create_task(self._applier.run(), name="applier")
             tasks.create_task(self._prefetcher.run(), name="prefetcher")
             tasks.create_task(self._gossip.run(), name="gossip")
@@ -274,7 +282,15 @@ class DagEngine:
 
     # What the ledger and the mempool say
 
-    def _on_applied(self) -> None:
+    def _on_applied(self, applied: Applied) -> None:
+        index = CommitIndex(applied.index)
+        self._inbox.tell(("applied", 0), CommitsApplied(index))
+        if (wrong := self._commits.contradiction(applied.plan)) is not None:
+            self._parts.finality.contradicted(wrong)
+            event(_log, "certified otherwise", level=logging.ERROR, commit=index, why=wrong)
+        self._tell_due()
+
+    def _tell_due(self) -> None:
         due = self._parts.ledger.next_due_ms
         if due != self._next_due:
             self._next_due = due
@@ -293,14 +309,26 @@ class DagEngine:
         core = self._core
         assert core is not None, "start before run"
         await self._carry_out(core.start(self._clock.now_ms()))
-        self._on_applied()
+        self._tell_due()
         while True:
             event_ = await self._inbox.next()
             began = time.perf_counter()
             effects = core.step(self._clock.now_ms(), event_)
             self._step_seconds.inc(time.perf_counter() - began)
             await self._carry_out(effects)
+            if core.is_catching_up != self._is_catching_up:
+                self._catching_up_changed(is_on=core.is_catching_up)
             await asyncio.sleep(0)  # a full inbox must not keep everybody else waiting
+
+    def _catching_up_changed(self, *, is_on: bool) -> None:
+        self._is_catching_up = is_on
+        self._parts.finality.only_newest(is_on=is_on)
+        event(
+            _log,
+            "catching up by certified commits" if is_on else "caught up",
+            commit=self._parts.ledger.last_commit,
+            lag=self._commit_lag(),
+        )
 
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
         """In order: a later effect may leave the process only when an earlier one is durable."""
@@ -315,6 +343,8 @@ class DagEngine:
                 case Propose():
                     self._propose(effect)
                 case CommitDecided():
+                    if not effect.record.deciders:
+                        self._certified.inc()
                     self._outcomes.committed(effect)
                     self._payload.committed(effect.record)
                     self._prefetcher.committed(effect.blocks)
@@ -324,7 +354,14 @@ class DagEngine:
                     self._payload.void(effect.block)
                 case SetTimer():
                     self._set_timer(effect.at_ms)
-                case SendFetch() | SendRange() | SendBelow() | SendNewest():
+                case (
+                    SendFetch()
+                    | SendRange()
+                    | SendBelow()
+                    | SendNewest()
+                    | SendCommits()
+                    | SendListed()
+                ):
                     assert self._asker is not None, "requests only while running"
                     self._asker.ask(effect)
                 case SendWake():
@@ -514,6 +551,15 @@ class DagEngine:
             if index != self._own:
                 show_size = partial(self._gossip.newest_of, index)
                 cosigned.labels(member.state).set_function(show_size)
+        self._certified = metrics.counter(
+            "foedus_commits_certified",
+            "Commits taken over on a quorum's certificate, instead of decided here.",
+        )
+        show(
+            "foedus_catching_up",
+            "1 while certified commits are fetched instead of live blocks.",
+            lambda: int(self._is_catching_up),
+        )
         show("foedus_commits_waiting", "Commits that wait for the law.", lambda: len(self._applier))
 
 

@@ -11,6 +11,7 @@ from consensus import serving
 from consensus.codec import MalformedBlock, read_header
 from consensus.committee import Committee
 from consensus.types import GENESIS_ROUND, Round, ValidatorIndex
+from node.engine.catching_up import CommitServer
 from node.engine.gossip import Gossip
 from node.network import wire
 from node.storage.errors import StoreDamaged
@@ -28,6 +29,7 @@ class Host:
         store: Store,
         committee: Committee,
         own: ValidatorIndex,
+        commits: CommitServer,
         gossip: Callable[[], Gossip],
         on_reader: Callable[[int], None],
         on_reader_left: Callable[[int], None],
@@ -35,6 +37,7 @@ class Host:
         self._store = store
         self._committee = committee
         self._own = own
+        self._commits = commits
         self._gossip = gossip
         self._on_reader = on_reader
         self._on_reader_left = on_reader_left
@@ -86,6 +89,12 @@ class Host:
     def fetch_below(self, request: wire.FetchBelow) -> wire.Below:
         served = serving.serve_below(self._store, request.after_commit)
         return wire.Below(served.floor, served.commits)
+
+    def fetch_commits(self, request: wire.FetchCommits) -> wire.Commits:
+        return self._commits.commits(request.first, request.last)
+
+    def fetch_listed(self, request: wire.FetchListed) -> Sequence[bytes]:
+        return serving.serve_listed(self._store, request.refs)
 
     def newest(self, request: wire.GetNewest) -> bytes | None:
         return serving.serve_newest(self._store, request.author)

@@ -6,6 +6,7 @@ decided all of them (consensus.commit_rule.deciders), and their rounds tell how:
     slot r skipped directly      a quorum of blocks of round r+1, without the leader among their parents
     slot r committed directly    a quorum of blocks of round r+2, certificates
     neither among the deciders   indirectly, by the anchor: the deciders from round r+3 on lead to it
+    no deciders at all           the commit was taken over on a quorum's certificate (SPEC 11): how is not known here
 
 So a skipped leader is counted against its member whoever asks, and blocks of one member that take longer than the others' show
 that somebody keeps them out.
@@ -49,6 +50,7 @@ class Outcome:
     direct: bool
     commit: CommitIndex
     deciders: tuple[Ref, ...]
+    certified: bool = False
 
     @property
     def decision(self) -> str:
@@ -56,6 +58,8 @@ class Outcome:
 
     @property
     def how(self) -> str:
+        if self.certified:
+            return "certified"
         return "direct" if self.direct else "indirect"
 
 
@@ -87,6 +91,7 @@ def outcomes_of(
                 direct=direct,
                 commit=commit.index,
                 deciders=tuple(named if direct else later),
+                certified=not record.deciders,
             )
         )
     return found
@@ -130,9 +135,9 @@ def _certify(
 class DecisionLog:
     """Leader decisions as JSON lines, for a second implementation to check. Raises OSError where the file cannot be written.
 
-    One line a slot, ascending, with slot (round), leader (state), member (index), decision (commit, skip), how (direct or not),
-    block (digest in hex or null), commit (index), deciders ([round, member, digest in hex], ...). After a restart the newest
-    slots may come again. A file of `bytes_max` becomes FILE.1, which replaces the one before.
+    One line a slot, ascending, with slot (round), leader (state), member (index), decision (commit, skip), how (direct, indirect,
+    certified), block (digest in hex or null), commit (index), deciders ([round, member, digest in hex], ...). After a restart the
+    newest slots may come again. A file of `bytes_max` becomes FILE.1, which replaces the one before.
     """
 
     def __init__(self, path: Path, states: Sequence[str], bytes_max: int = 64 * MIB) -> None:
@@ -200,7 +205,7 @@ class Outcomes:
         self._ordered_round = [Round(0)] * committee.size
         self._leaders = metrics.counter(
             "foedus_leader_slots",
-            "Leader slots decided, by the leader's state, decision (commit, skip) and how (direct, indirect).",
+            "Leader slots decided, by the leader's state, decision (commit, skip) and how (direct, indirect, certified).",
             ("state", "decision", "how"),
         )
         self._ordered = metrics.histogram(

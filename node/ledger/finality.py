@@ -162,6 +162,7 @@ class Finality:
         self._listeners: list[Callable[[FinalCheckpoint], None]] = []
         self._conflicts: dict[int, RootConflict] = {}  # by member, the first one
         self._own_conflict: str | None = None
+        self._only_newest = False
         self._final: FinalCheckpoint | None = None
         self._kept_minute = -1
         self._last: CosignSigned | None = sign_state.cosign()
@@ -272,12 +273,23 @@ class Finality:
         assert size > self._size, f"appended {size} after {self._size}"
         self._size = size
         self._to_sign.append(size)
-        if len(self._to_sign) > BEHIND_MAX:
+        if self._only_newest or len(self._to_sign) > BEHIND_MAX:
             self._to_sign = deque([size])
-        self._work.set()
+        if not self._only_newest:
+            self._work.set()
         for waiting in self._ahead.values():
             for reached in [ahead for ahead in waiting if ahead <= size]:
                 self._judge(waiting.pop(reached))
+
+    def only_newest(self, *, is_on: bool) -> None:
+        """While on (this node is more than BEHIND_MAX commits behind) nothing is cosigned; then the newest size is (R37)."""
+        self._only_newest = is_on
+        if not is_on and self._to_sign:
+            self._work.set()
+
+    def contradicted(self, why: str) -> None:
+        """A quorum certified something else than our log holds: nothing is cosigned or served as final any more (R39)."""
+        self._own_conflict = self._own_conflict or why
 
     def add(self, line: Cosigned) -> Added:
         """Take one line from a peer. Never raises for what a peer can send."""

@@ -18,8 +18,8 @@ from consensus.types import CommitIndex, Ref, Round, ValidatorIndex
 from node.network import wire
 from node.network.certificates import CertificateRegister
 from node.network.doorkeeper import MALFORMED_POINTS, Doorkeeper
-from node.network.hosting import Heard, Hosted
-from node.network.link import Link, Peer, Unanswered
+from node.network.hosting import Heard, Hosted, Rejected
+from node.network.link import Link, Peer
 from node.network.service import PeerService
 from node.network.transport import GrpcTransport, Transport
 from node.network.wire import Chain, MalformedMessage
@@ -164,7 +164,7 @@ class Network:
             for member in self.members()
         ]
 
-    # Asking; each raises Unanswered
+    # Asking; each raises Unanswered, and Rejected where the answer is none: for the caller to charge
 
     async def fetch(self, member: int, refs: tuple[Ref, ...], known_round: Round) -> wire.Fetched:
         request = wire.write_fetch(wire.Fetch(self._chain, refs, known_round))
@@ -177,6 +177,16 @@ class Network:
     async def fetch_below(self, member: int, after_commit: CommitIndex) -> wire.Below:
         request = wire.write_below(wire.FetchBelow(self._chain, after_commit))
         return await self._ask(member, "FetchBelow", request, wire.read_below_answer)
+
+    async def fetch_commits(
+        self, member: int, first: CommitIndex, last: CommitIndex
+    ) -> wire.Commits:
+        request = wire.write_commits(wire.FetchCommits(self._chain, first, last))
+        return await self._ask(member, "FetchCommits", request, wire.read_commits_answer)
+
+    async def fetch_listed(self, member: int, refs: tuple[Ref, ...]) -> tuple[bytes, ...]:
+        request = wire.write_listed(wire.FetchListed(self._chain, refs))
+        return await self._ask(member, "FetchListed", request, wire.read_listed_answer)
 
     async def newest(self, member: int, author: ValidatorIndex) -> bytes | None:
         request = wire.write_newest(wire.GetNewest(self._chain, author))
@@ -191,8 +201,7 @@ class Network:
         try:
             return read(data)
         except MalformedMessage as err:
-            self._door.charge(member, f"{method}: {err}", MALFORMED_POINTS)
-            raise Unanswered(str(err)) from None
+            raise Rejected(f"{method}: {err}", MALFORMED_POINTS) from None
 
     def _on_reader(self, member: int) -> None:
         self._links[member].poke()

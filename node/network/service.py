@@ -57,6 +57,12 @@ class PeerService:
             "Fetch": self._unary(wire.read_fetch, hosted.fetch, wire.write_fetched),
             "FetchRange": self._unary(wire.read_range, hosted.fetch_range, wire.write_ranged),
             "FetchBelow": self._unary(wire.read_below, hosted.fetch_below, wire.write_below_answer),
+            "FetchCommits": self._unary(
+                wire.read_commits, hosted.fetch_commits, wire.write_commits_answer
+            ),
+            "FetchListed": self._unary(
+                wire.read_listed, hosted.fetch_listed, wire.write_listed_answer
+            ),
             "GetNewestBlock": self._unary(
                 wire.read_newest, hosted.newest, wire.write_newest_answer
             ),

@@ -20,8 +20,11 @@ from google.protobuf.message import DecodeError, Message
 from consensus.codec import BLOCK_BYTES_MAX
 from consensus.types import (
     BELOW_COMMITS_MAX,
+    COMMITS_ANSWERED_MAX,
+    COMMITS_MAX,
     DIGEST_BYTES,
     FETCH_REFS_MAX,
+    LISTED_REFS_MAX,
     RANGE_ROUNDS_MAX,
     CommitIndex,
     Digest,
@@ -34,10 +37,12 @@ from foedus.v1 import peer_pb2 as pb
 MIB: Final = 1024 * 1024
 # Room for a push's payload (Parameters.bundle_bytes_max) or a served answer, with the headers around it.
 MESSAGE_BYTES_MAX: Final = 8 * MIB
-REQUEST_BYTES_MAX: Final = 16 * 1024  # 64 references of 44 bytes and the chain
+REQUEST_BYTES_MAX: Final = 64 * 1024  # 1,000 references of 44 bytes and the chain
 BLOCKS_MAX: Final = 8_192  # in one message; what fits by bytes is far less unless blocks are empty
 LINES_MAX: Final = 2_048  # two cosignatures of each of the 1,024 members a genesis may list
 LINE_BYTES_MAX: Final = 4_096  # an ML-DSA-44 line has 2,420 bytes of signature
+LEAF_BYTES_MAX: Final = 65_535  # one entry of the log (RULINGS R12)
+PROOF_HASHES_MAX: Final = 63
 AUTHOR_MAX: Final = 0xFFFF
 
 
@@ -140,6 +145,19 @@ class GetCosignatures:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class FetchCommits:
+    chain: Chain
+    first: CommitIndex
+    last: CommitIndex
+
+
+@dataclass(frozen=True, slots=True)
+class FetchListed:
+    chain: Chain
+    refs: tuple[Ref, ...]
+
+
 def write_subscribe(request: Subscribe) -> bytes:
     return pb.SubscribeRequest(
         chain=_chain_to_wire(request.chain), after_round=request.after_round
@@ -216,6 +234,36 @@ def read_cosignatures(data: bytes) -> GetCosignatures:
     return GetCosignatures(_chain(message.chain), message.size)
 
 
+def write_commits(request: FetchCommits) -> bytes:
+    return pb.FetchCommitsRequest(
+        chain=_chain_to_wire(request.chain), first=request.first, last=request.last
+    ).SerializeToString()
+
+
+def read_commits(data: bytes) -> FetchCommits:
+    message = _parse(pb.FetchCommitsRequest, data)
+    first, last = message.first, message.last
+    if first < 1 or not 0 <= last - first < COMMITS_MAX:
+        raise MalformedMessage(
+            f"commits {first} to {last}: want at most {COMMITS_MAX} commits, from 1 on"
+        )
+    return FetchCommits(_chain(message.chain), CommitIndex(first), CommitIndex(last))
+
+
+def write_listed(request: FetchListed) -> bytes:
+    return pb.FetchListedRequest(
+        chain=_chain_to_wire(request.chain), refs=map(_ref_to_wire, request.refs)
+    ).SerializeToString()
+
+
+def read_listed(data: bytes) -> FetchListed:
+    message = _parse(pb.FetchListedRequest, data)
+    if not 1 <= len(message.refs) <= LISTED_REFS_MAX:
+        raise MalformedMessage(f"refs={len(message.refs)} items: from 1 to {LISTED_REFS_MAX}")
+    refs = tuple([_ref(ref, "refs") for ref in message.refs])
+    return FetchListed(_chain(message.chain), refs)
+
+
 # --- answers -------------------------------------------------------------------------------------
 
 
@@ -237,6 +285,22 @@ class Ranged:
 class Below:
     floor: Round
     commits: tuple[tuple[CommitIndex, tuple[bytes, ...]], ...]  # ascending by index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What a peer says proves a commit; nothing of it is verified (RULINGS R45)."""
+
+    leaf_index: int
+    leaf: bytes
+    proof: tuple[bytes, ...]
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commits:
+    commits: tuple[bytes, ...]
+    certificate: Certificate | None
 
 
 def write_fetched(answer: Fetched) -> bytes:
@@ -299,6 +363,59 @@ def read_newest_answer(data: bytes) -> bytes | None:
     if len(block) > BLOCK_BYTES_MAX:
         raise MalformedMessage(f"block={len(block)} bytes: at most {BLOCK_BYTES_MAX}")
     return block or None
+
+
+def write_commits_answer(answer: Commits) -> bytes:
+    made = answer.certificate
+    return pb.FetchCommitsResponse(
+        commits=answer.commits,
+        certificate=None
+        if made is None
+        else pb.CommitCertificate(
+            leaf_index=made.leaf_index, leaf=made.leaf, proof=made.proof, lines=made.lines
+        ),
+    ).SerializeToString()
+
+
+def read_commits_answer(data: bytes) -> Commits:
+    message = _parse(pb.FetchCommitsResponse, data)
+    if len(message.commits) > COMMITS_ANSWERED_MAX:
+        raise MalformedMessage(
+            f"commits={len(message.commits)} items: at most {COMMITS_ANSWERED_MAX}"
+        )
+    if message.HasField("certificate") != bool(message.commits):
+        raise MalformedMessage(
+            f"certificate: want one with commits and none without, {len(message.commits)} commits"
+        )
+    commits = tuple(message.commits)
+    return Commits(commits, _certificate(message.certificate) if commits else None)
+
+
+def _certificate(wire: pb.CommitCertificate) -> Certificate:
+    if not 1 <= len(wire.leaf) <= LEAF_BYTES_MAX:
+        raise MalformedMessage(
+            f"certificate.leaf={len(wire.leaf)} bytes: from 1 to {LEAF_BYTES_MAX}"
+        )
+    if len(wire.proof) > PROOF_HASHES_MAX:
+        raise MalformedMessage(
+            f"certificate.proof={len(wire.proof)} hashes: at most {PROOF_HASHES_MAX}"
+        )
+    proof = tuple(wire.proof)
+    for at, digest in enumerate(proof):
+        if len(digest) != DIGEST_BYTES:
+            raise MalformedMessage(
+                f"certificate.proof[{at}]={len(digest)} bytes: want {DIGEST_BYTES}"
+            )
+    lines = _lines(wire.lines, "certificate.lines")
+    return Certificate(leaf_index=wire.leaf_index, leaf=wire.leaf, proof=proof, lines=lines)
+
+
+def write_listed_answer(blocks: Iterable[bytes]) -> bytes:
+    return pb.FetchListedResponse(blocks=blocks).SerializeToString()
+
+
+def read_listed_answer(data: bytes) -> tuple[bytes, ...]:
+    return _blocks(_parse(pb.FetchListedResponse, data).blocks, "blocks")
 
 
 def write_lines(lines: Iterable[bytes]) -> bytes:

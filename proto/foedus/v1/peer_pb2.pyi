@@ -472,3 +472,145 @@ class GetCosignaturesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCosignaturesResponse: _TypeAlias = GetCosignaturesResponse  # noqa: Y015
+
+@_typing.final
+class FetchCommitsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    last: _builtins.int
+    """included; at most 50 commits"""
+    @_builtins.property
+    def chain(self) -> Global___Chain: ...
+    def __init__(
+        self,
+        *,
+        chain: Global___Chain | None = ...,
+        first: _builtins.int | None = ...,
+        last: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "first", b"first", "last", b"last"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "first", b"first", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchCommitsRequest: _TypeAlias = FetchCommitsRequest  # noqa: Y015
+
+@_typing.final
+class FetchCommitsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMITS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def commits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """ascending by index, contiguous, each as the block codec's commit record without deciders"""
+
+    @_builtins.property
+    def certificate(self) -> Global___CommitCertificate:
+        """of the last one; absent only without commits"""
+
+    def __init__(
+        self,
+        *,
+        commits: _abc.Iterable[_builtins.bytes] | None = ...,
+        certificate: Global___CommitCertificate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "commits", b"commits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "commits", b"commits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchCommitsResponse: _TypeAlias = FetchCommitsResponse  # noqa: Y015
+
+@_typing.final
+class CommitCertificate(_message.Message):
+    """A final checkpoint, and the commit's record in the log that it covers. The record's order digest is the commit's digest, which
+    chains all commits before it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAF_INDEX_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    leaf_index: _builtins.int
+    leaf: _builtins.bytes
+    """the commit record"""
+    @_builtins.property
+    def proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """RFC 9162 inclusion proof, leaf first; 32 bytes each"""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """cosignatures of a quorum over one size and root"""
+
+    def __init__(
+        self,
+        *,
+        leaf_index: _builtins.int | None = ...,
+        leaf: _builtins.bytes | None = ...,
+        proof: _abc.Iterable[_builtins.bytes] | None = ...,
+        lines: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["leaf", b"leaf", "leaf_index", b"leaf_index", "lines", b"lines", "proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaf", b"leaf", "leaf_index", b"leaf_index", "lines", b"lines", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitCertificate: _TypeAlias = CommitCertificate  # noqa: Y015
+
+@_typing.final
+class FetchListedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    REFS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def chain(self) -> Global___Chain: ...
+    @_builtins.property
+    def refs(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockRef]:
+        """at most 1,000"""
+
+    def __init__(
+        self,
+        *,
+        chain: Global___Chain | None = ...,
+        refs: _abc.Iterable[Global___BlockRef] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "refs", b"refs"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "refs", b"refs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchListedRequest: _TypeAlias = FetchListedRequest  # noqa: Y015
+
+@_typing.final
+class FetchListedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """those held, as far as the byte budget goes"""
+
+    def __init__(
+        self,
+        *,
+        blocks: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchListedResponse: _TypeAlias = FetchListedResponse  # noqa: Y015

@@ -59,6 +59,16 @@ class PeerServiceStub:
                 request_serializer=foedus_dot_v1_dot_peer__pb2.GetNewestBlockRequest.SerializeToString,
                 response_deserializer=foedus_dot_v1_dot_peer__pb2.GetNewestBlockResponse.FromString,
                 _registered_method=True)
+        self.FetchCommits = channel.unary_unary(
+                '/foedus.v1.PeerService/FetchCommits',
+                request_serializer=foedus_dot_v1_dot_peer__pb2.FetchCommitsRequest.SerializeToString,
+                response_deserializer=foedus_dot_v1_dot_peer__pb2.FetchCommitsResponse.FromString,
+                _registered_method=True)
+        self.FetchListed = channel.unary_unary(
+                '/foedus.v1.PeerService/FetchListed',
+                request_serializer=foedus_dot_v1_dot_peer__pb2.FetchListedRequest.SerializeToString,
+                response_deserializer=foedus_dot_v1_dot_peer__pb2.FetchListedResponse.FromString,
+                _registered_method=True)
         self.GetCosignatures = channel.unary_unary(
                 '/foedus.v1.PeerService/GetCosignatures',
                 request_serializer=foedus_dot_v1_dot_peer__pb2.GetCosignaturesRequest.SerializeToString,
@@ -104,6 +114,20 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchCommits(self, request, context):
+        """Commits from one index on, with a certificate of the last one answered (SPEC 11, RULINGS R45). Empty: none can be certified.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchListed(self, request, context):
+        """Exactly the blocks named, which certified commits list; no ancestors (SPEC 11).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCosignatures(self, request, context):
         """All cosignature lines held for one tree size (RULINGS R36).
         """
@@ -138,6 +162,16 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.GetNewestBlock,
                     request_deserializer=foedus_dot_v1_dot_peer__pb2.GetNewestBlockRequest.FromString,
                     response_serializer=foedus_dot_v1_dot_peer__pb2.GetNewestBlockResponse.SerializeToString,
+            ),
+            'FetchCommits': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchCommits,
+                    request_deserializer=foedus_dot_v1_dot_peer__pb2.FetchCommitsRequest.FromString,
+                    response_serializer=foedus_dot_v1_dot_peer__pb2.FetchCommitsResponse.SerializeToString,
+            ),
+            'FetchListed': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchListed,
+                    request_deserializer=foedus_dot_v1_dot_peer__pb2.FetchListedRequest.FromString,
+                    response_serializer=foedus_dot_v1_dot_peer__pb2.FetchListedResponse.SerializeToString,
             ),
             'GetCosignatures': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCosignatures,
@@ -280,6 +314,60 @@ class PeerService:
             '/foedus.v1.PeerService/GetNewestBlock',
             foedus_dot_v1_dot_peer__pb2.GetNewestBlockRequest.SerializeToString,
             foedus_dot_v1_dot_peer__pb2.GetNewestBlockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchCommits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foedus.v1.PeerService/FetchCommits',
+            foedus_dot_v1_dot_peer__pb2.FetchCommitsRequest.SerializeToString,
+            foedus_dot_v1_dot_peer__pb2.FetchCommitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchListed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foedus.v1.PeerService/FetchListed',
+            foedus_dot_v1_dot_peer__pb2.FetchListedRequest.SerializeToString,
+            foedus_dot_v1_dot_peer__pb2.FetchListedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,10 @@ class PeerServiceStub:
     """What decided the commits after one the caller names, where the blocks it asked for are below the floor (PACEMAKER P1)."""
     GetNewestBlock: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetNewestBlockRequest, _peer_pb2.GetNewestBlockResponse]
     """The newest block held of one author: a restarting member asks for its own before it signs."""
+    FetchCommits: _grpc.UnaryUnaryMultiCallable[_peer_pb2.FetchCommitsRequest, _peer_pb2.FetchCommitsResponse]
+    """Commits from one index on, with a certificate of the last one answered (SPEC 11, RULINGS R45). Empty: none can be certified."""
+    FetchListed: _grpc.UnaryUnaryMultiCallable[_peer_pb2.FetchListedRequest, _peer_pb2.FetchListedResponse]
+    """Exactly the blocks named, which certified commits list; no ancestors (SPEC 11)."""
     GetCosignatures: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetCosignaturesRequest, _peer_pb2.GetCosignaturesResponse]
     """All cosignature lines held for one tree size (RULINGS R36)."""
 
@@ -68,6 +72,10 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """What decided the commits after one the caller names, where the blocks it asked for are below the floor (PACEMAKER P1)."""
     GetNewestBlock: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetNewestBlockRequest, _peer_pb2.GetNewestBlockResponse]  # type: ignore[assignment]
     """The newest block held of one author: a restarting member asks for its own before it signs."""
+    FetchCommits: _aio.UnaryUnaryMultiCallable[_peer_pb2.FetchCommitsRequest, _peer_pb2.FetchCommitsResponse]  # type: ignore[assignment]
+    """Commits from one index on, with a certificate of the last one answered (SPEC 11, RULINGS R45). Empty: none can be certified."""
+    FetchListed: _aio.UnaryUnaryMultiCallable[_peer_pb2.FetchListedRequest, _peer_pb2.FetchListedResponse]  # type: ignore[assignment]
+    """Exactly the blocks named, which certified commits list; no ancestors (SPEC 11)."""
     GetCosignatures: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetCosignaturesRequest, _peer_pb2.GetCosignaturesResponse]  # type: ignore[assignment]
     """All cosignature lines held for one tree size (RULINGS R36)."""
 
@@ -111,6 +119,22 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.GetNewestBlockResponse, _abc.Awaitable[_peer_pb2.GetNewestBlockResponse]]:
         """The newest block held of one author: a restarting member asks for its own before it signs."""
+
+    @_abc_1.abstractmethod
+    def FetchCommits(
+        self,
+        request: _peer_pb2.FetchCommitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.FetchCommitsResponse, _abc.Awaitable[_peer_pb2.FetchCommitsResponse]]:
+        """Commits from one index on, with a certificate of the last one answered (SPEC 11, RULINGS R45). Empty: none can be certified."""
+
+    @_abc_1.abstractmethod
+    def FetchListed(
+        self,
+        request: _peer_pb2.FetchListedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.FetchListedResponse, _abc.Awaitable[_peer_pb2.FetchListedResponse]]:
+        """Exactly the blocks named, which certified commits list; no ancestors (SPEC 11)."""
 
     @_abc_1.abstractmethod
     def GetCosignatures(

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from consensus.types import (
     BELOW_COMMITS_MAX,
+    COMMITS_ANSWERED_MAX,
+    COMMITS_MAX,
     FETCH_REFS_MAX,
     RANGE_ROUNDS_MAX,
     CommitIndex,
@@ -32,6 +35,10 @@ READERS: list[Callable[[bytes], Any]] = [
     wire.read_fetched,
     wire.read_ranged,
     wire.read_below_answer,
+    wire.read_commits,
+    wire.read_listed,
+    wire.read_commits_answer,
+    wire.read_listed_answer,
     wire.read_newest_answer,
     wire.read_lines,
 ]
@@ -105,6 +112,70 @@ def test_ranged_reads_back(ranged: wire.Ranged) -> None:
 )
 def test_below_reads_back(below: wire.Below) -> None:
     assert wire.read_below_answer(wire.write_below_answer(below)) == below
+
+
+@given(chain=chains, first=st.integers(0, 2**64 - 60), more=st.integers(-1, COMMITS_MAX + 1))
+def test_commits_read_back_or_are_out_of_bounds(chain: wire.Chain, first: int, more: int) -> None:
+    request = wire.FetchCommits(chain, CommitIndex(first), CommitIndex(max(0, first + more)))
+    data = wire.write_commits(request)
+    if first >= 1 and 0 <= more < COMMITS_MAX:
+        assert wire.read_commits(data) == request
+    else:
+        with pytest.raises(MalformedMessage, match="commits"):
+            wire.read_commits(data)
+
+
+@given(chain=chains, listed=some_refs, blocks=blobs)
+def test_listed_read_back(
+    chain: wire.Chain, listed: tuple[Ref, ...], blocks: tuple[bytes, ...]
+) -> None:
+    request = wire.FetchListed(chain, listed)
+    assert wire.read_listed(wire.write_listed(request)) == request
+    assert wire.read_listed_answer(wire.write_listed_answer(blocks)) == blocks
+
+
+certificates = st.builds(
+    wire.Certificate,
+    leaf_index=indexes,
+    leaf=st.binary(min_size=1, max_size=100),
+    proof=st.lists(digests, max_size=4).map(tuple),
+    lines=blobs,
+)
+
+
+@given(
+    commits=st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5).map(tuple),
+    made=certificates,
+)
+def test_commits_answered_read_back_with_their_certificate_and_not_without(
+    commits: tuple[bytes, ...], made: wire.Certificate
+) -> None:
+    for answer in (wire.Commits(commits, made), wire.Commits((), None)):
+        assert wire.read_commits_answer(wire.write_commits_answer(answer)) == answer
+    for half in (wire.Commits(commits, None), wire.Commits((), made)):
+        with pytest.raises(MalformedMessage, match="certificate"):
+            wire.read_commits_answer(wire.write_commits_answer(half))
+
+
+FINE = wire.Certificate(leaf_index=1, leaf=b"leaf", proof=(bytes(32),), lines=())
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (wire.Commits((b"c",) * (COMMITS_ANSWERED_MAX + 1), FINE), "commits"),
+        (wire.Commits((b"c",), replace(FINE, leaf=b"")), "leaf"),
+        (wire.Commits((b"c",), replace(FINE, leaf=bytes(65_536))), "leaf"),
+        (wire.Commits((b"c",), replace(FINE, proof=(bytes(32),) * 64)), "proof"),
+        (wire.Commits((b"c",), replace(FINE, proof=(bytes(31),))), "proof"),
+        (wire.Commits((b"c",), replace(FINE, lines=(bytes(4_097),))), "lines"),
+    ],
+)
+def test_answers_of_commits_beyond_their_bounds_are_refused(
+    answer: wire.Commits, named: str
+) -> None:
+    with pytest.raises(MalformedMessage, match=named):
+        wire.read_commits_answer(wire.write_commits_answer(answer))
 
 
 @given(blocks=blobs, round_=rounds)

@@ -15,6 +15,7 @@ from consensus.types import (
     Digest,
     EquivocationProof,
     Millis,
+    Parameters,
     Propose,
     Ref,
     Round,
@@ -84,9 +85,9 @@ class _Spy:
         if not callable(value):
             return value
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             self._told(name, arguments)
-            return value(*arguments)
+            return value(*arguments, **named)
 
         return call
 
@@ -112,6 +113,7 @@ async def engine_node(
     *,
     own: int = 0,
     broken: Exception | None = None,
+    pace: Parameters = FAST,
 ) -> AsyncIterator[Node]:
     """Member `own`'s engine, listening and running. What ended it is raised at the end."""
     running = await start(founding, folder, own=own)
@@ -124,7 +126,7 @@ async def engine_node(
             own=own,
             keys=founding.nodes[own],
             listen_peer=endpoint,
-            pace=FAST,
+            pace=pace,
             store=cast(Any, disk.store()),
             sign_state=cast(Any, disk.sign_state()),
             pool=running.pool,

@@ -23,6 +23,7 @@ from consensus.types import (
 )
 from node.engine import applying
 from node.engine.applying import Applier
+from node.engine.catching_up import CommitServer
 from node.engine.gossip import Gossip
 from node.engine.hosting import BACKLOG_BLOCKS_MAX, Host
 from node.engine.payload import OwnPayload
@@ -81,7 +82,7 @@ async def test_commits_reach_the_ledger_in_order_with_their_records(
 ) -> None:
     author, agency = founding.author(), founding.agencies[0]
     told: list[int] = []
-    applier = Applier(running.ledger, (), lambda: told.append(running.ledger.last_commit))
+    applier = Applier(running.ledger, (), lambda _: told.append(running.ledger.last_commit))
     commits = Commits(founding)
     entries = [author.facility("dc1", agency), author.energy(1), author.energy(2)]
     async with asyncio.TaskGroup() as tasks:
@@ -104,7 +105,7 @@ async def test_a_ledger_that_is_behind_stops_payload_then_the_core(
     monkeypatch.setattr(applying, "PAUSE_COMMITS", 2)
     monkeypatch.setattr(applying, "COMMITS_MAX", 3)
     ledger = _SlowLedger()
-    applier = Applier(cast(Ledger, ledger), (), lambda: None)
+    applier = Applier(cast(Ledger, ledger), (), lambda _: None)
     commits = Commits(founding)
     behind = []
     for _ in range(3):
@@ -125,7 +126,7 @@ async def test_a_ledger_that_is_behind_stops_payload_then_the_core(
 
 async def test_the_commit_under_way_is_finished_when_the_node_stops(founding: Founding) -> None:
     ledger = _SlowLedger()
-    applier = Applier(cast(Ledger, ledger), (), lambda: None)
+    applier = Applier(cast(Ledger, ledger), (), lambda _: None)
     commits = Commits(founding)
     await applier.put(commits.next())
     await applier.put(commits.next())
@@ -355,6 +356,7 @@ async def test_peers_are_answered_from_the_store(founding: Founding, running: Ru
         running.store,
         committee(founding),
         ValidatorIndex(0),
+        CommitServer(running.store, running.finality),
         lambda: gossip,
         on_reader=lambda member: readers.append(("came", member)),
         on_reader_left=lambda member: readers.append(("left", member)),

@@ -32,6 +32,11 @@ CHAIN = wire.Chain(b"\x07" * 32, 0)
 DEADLINE_S = 10.0
 
 
+COMMIT_CERTIFICATE = wire.Certificate(
+    leaf_index=3, leaf=b"leaf", proof=(bytes(32),), lines=(b"line",)
+)
+
+
 @dataclass
 class FakeNode:
     """A FAKE of the engine: gives what it is told to give, and remembers what the network brought. It verifies nothing."""
@@ -69,6 +74,12 @@ class FakeNode:
 
     def fetch_below(self, request: wire.FetchBelow) -> wire.Below:
         return wire.Below(Round(7), ((request.after_commit, (b"below",)),))
+
+    def fetch_commits(self, request: wire.FetchCommits) -> wire.Commits:
+        return wire.Commits((b"commit %d" % request.first,), COMMIT_CERTIFICATE)
+
+    def fetch_listed(self, request: wire.FetchListed) -> Sequence[bytes]:
+        return [b"block %d" % ref.round for ref in request.refs]
 
     def newest(self, request: wire.GetNewest) -> bytes | None:
         return None if request.author else b"newest"

@@ -73,6 +73,10 @@ async def test_another_chain_or_epoch_is_refused_by_every_method(chain: wire.Cha
         "Fetch": wire.write_fetch(wire.Fetch(chain, (REF,), Round(0))),
         "FetchRange": wire.write_range(wire.FetchRange(chain, Round(1), Round(2))),
         "FetchBelow": wire.write_below(wire.FetchBelow(chain, CommitIndex(index))),
+        "FetchCommits": wire.write_commits(
+            wire.FetchCommits(chain, CommitIndex(1), CommitIndex(2))
+        ),
+        "FetchListed": wire.write_listed(wire.FetchListed(chain, (REF,))),
         "GetNewestBlock": wire.write_newest(wire.GetNewest(chain, author)),
         "GetCosignatures": wire.write_cosignatures(wire.GetCosignatures(chain, 1)),
     }
@@ -107,6 +111,16 @@ BAD_REQUESTS = [
     ),
     ("FetchRange", wire.write_range(wire.FetchRange(CHAIN, Round(1), Round(51)))),
     ("FetchRange", wire.write_range(wire.FetchRange(CHAIN, Round(2), Round(1)))),
+    (
+        "FetchCommits",
+        wire.write_commits(wire.FetchCommits(CHAIN, CommitIndex(1), CommitIndex(51))),
+    ),
+    (
+        "FetchCommits",
+        wire.write_commits(wire.FetchCommits(CHAIN, CommitIndex(0), CommitIndex(1))),
+    ),
+    ("FetchListed", wire.write_listed(wire.FetchListed(CHAIN, ()))),
+    ("FetchListed", wire.write_listed(wire.FetchListed(CHAIN, (REF,) * 1_001))),
     ("GetNewestBlock", wire.write_newest(wire.GetNewest(CHAIN, ValidatorIndex(65_536)))),
     ("GetCosignatures", wire.write_cosignatures(wire.GetCosignatures(wire.Chain(b"x", 0), 1))),
 ]

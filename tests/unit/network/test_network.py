@@ -12,6 +12,7 @@ from node.network.link import Unanswered
 from node.network.outbox import BYTES_MAX
 from tests.unit.network.members import (
     CHAIN,
+    COMMIT_CERTIFICATE,
     FakeNode,
     caller,
     four_ports,
@@ -46,6 +47,10 @@ async def test_each_reads_the_other_and_every_question_is_answered() -> None:
         assert await network.fetch_below(0, CommitIndex(6)) == wire.Below(
             Round(7), ((CommitIndex(6), (b"below",)),)
         )
+        assert await network.fetch_commits(0, CommitIndex(4), CommitIndex(6)) == wire.Commits(
+            (b"commit 4",), COMMIT_CERTIFICATE
+        )
+        assert await network.fetch_listed(0, (REF, REF)) == (b"block %d" % REF.round,) * 2
         assert await network.newest(0, ValidatorIndex(0)) == b"newest"
         assert await network.newest(0, ValidatorIndex(1)) is None
         assert await network.cosignatures(0, 12) == (b"line 12",)
