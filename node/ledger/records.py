@@ -19,6 +19,7 @@ from node.treaty.derived import (
     Decision,
     Derived,
     Drawn,
+    EntryIntoForce,
     Equivocation,
     Finding,
     FindingEnded,
@@ -53,6 +54,7 @@ TYPE_OF: Final[dict[type[Any], str]] = {
     Beacon: "beacon",
     Drawn: "drawn",
     Outage: "outage",
+    EntryIntoForce: "entry_into_force",
 }
 _FIELDS: Final = {kind: tuple(item.name for item in fields(kind)) for kind in TYPE_OF}
 GENESIS_TYPE: Final = "genesis"

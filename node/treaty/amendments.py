@@ -8,7 +8,7 @@ kept TIGHTEN_NOW counts as part of the present function, so no majority undoes i
 from collections.abc import Iterable
 from typing import Final
 
-from node.treaty import runs
+from node.treaty import reports, runs
 from node.treaty.book import RANK_LAPSE, Book
 from node.treaty.cases import UNDECIDED
 from node.treaty.courses import (
@@ -22,7 +22,7 @@ from node.treaty.courses import (
     steps_of,
 )
 from node.treaty.derived import PolicyStep
-from node.treaty.policy import INTEGER_MAX, Generator, Policy, Schedule, Window
+from node.treaty.policy import INTEGER_MAX, Generator, Policy, Schedule, Window, moves_next
 from node.treaty.rules import SHARES, k_of
 from node.treaty.state import NEVER, Amendment, Course, Share
 from node.treaty.tiers import Gates
@@ -33,6 +33,7 @@ BARRING_SEVERITY: Final = 4
 # Closed by a sev-4 case that is neither decided nor final (LAW K10).
 _PENDING_CASE: Final = UNDECIDED | {"APPEALED"}
 # A change of direction needs both criteria instead of small steps (LAW K10).
+COVERING: Final = ("ccc_mh", "ccc_mem")  # what decides which sites are covered
 WITHOUT_STEPS: Final = "horizon_open"
 
 
@@ -306,10 +307,29 @@ def reconsider(book: Book) -> None:
 def changed(book: Book, param: str) -> None:
     """A parameter's schedule or its TIGHTEN_NOW changed: `book.policy` follows, and runs not yet started."""
     refresh(book, param)
+    if param in COVERING:
+        watch_thresholds(book)
+        reports.thresholds_moved(book)
     if param in Gates._fields:
         for run, life in sorted(book.state.lives.items()):
             if life.started_at == NEVER:
                 runs.weigh(book, run)
+
+
+def watch_thresholds(book: Book) -> None:
+    """Have the clock look when a schedule next moves a threshold of covered sites (LAW K36)."""
+    if book.is_first_law:
+        return
+    ahead = [moves_next(book.policy, param, book.now) for param in COVERING]
+    due = min((at for at in ahead if at is not None), default=None)
+    if due is not None:
+        book.schedule(due, RANK_LAPSE, "covered", "")
+
+
+def thresholds_due(book: Book) -> None:
+    """The clock looks which sites are covered by the thresholds of now."""
+    reports.thresholds_moved(book)
+    watch_thresholds(book)
 
 
 def refresh(book: Book, param: str) -> None:

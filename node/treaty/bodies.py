@@ -19,7 +19,7 @@ BASIS_POINTS: Final = 10_000
 # Names stand inside derived ids (C15:US:lineage:acme/base), so they hold neither ':' nor '#'.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
-_TEXT_LIMIT: Final = 256
+TEXT_LIMIT: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class Form:
     required: tuple[str, ...] = ()
     enums: tuple[str, ...] = ()  # required, and not the UNSPECIFIED value
     integers: tuple[str, ...] = ()  # 0 <= n < 2^53
+    positive: tuple[str, ...] = ()  # of these, from 1
     basis_points: tuple[str, ...] = ()  # 0 to 10000
     names: tuple[str, ...] = ()  # declared here: [A-Za-z0-9._-], at most 64
     references: tuple[str, ...] = ()  # NAME or AUTHOR/NAME of something declared elsewhere
@@ -49,6 +50,9 @@ def check_form(kind: str, form: Form, body: Any) -> None:
     for name in form.integers:
         if getattr(body, name) >= INTEGER_LIMIT:
             raise MalformedContent(f"{kind}.{name}", f"{getattr(body, name)} is not below 2^53")
+    for name in form.positive:
+        if not getattr(body, name):
+            raise MalformedContent(f"{kind}.{name}", "0: must be at least 1")
     for name in form.basis_points:
         if getattr(body, name) > BASIS_POINTS:
             raise MalformedContent(f"{kind}.{name}", f"{getattr(body, name)} is above 10000 bp")
@@ -59,8 +63,8 @@ def check_form(kind: str, form: Form, body: Any) -> None:
         if body.HasField(name) and not _REFERENCE.fullmatch(getattr(body, name)):
             raise MalformedContent(f"{kind}.{name}", f"{getattr(body, name)[:80]!r} names nothing")
     for name in form.texts:
-        if len(getattr(body, name)) > _TEXT_LIMIT:
-            raise MalformedContent(f"{kind}.{name}", f"longer than {_TEXT_LIMIT} characters")
+        if len(getattr(body, name)) > TEXT_LIMIT:
+            raise MalformedContent(f"{kind}.{name}", f"longer than {TEXT_LIMIT} characters")
     for name in form.hashes:
         if body.HasField(name) and len(getattr(body, name)) != HASH_BYTES:
             raise MalformedContent(f"{kind}.{name}", f"{len(getattr(body, name))} bytes, not 32")

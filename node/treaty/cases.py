@@ -11,7 +11,8 @@ from typing import Final
 from node.treaty.ballots import CASE_OPEN_TO_CLOSE, open_motion
 from node.treaty.book import RANK_SILENT, Book
 from node.treaty.derived import CaseStep, Finding
-from node.treaty.state import Basis, Case, Latest
+from node.treaty.entry_into_force import in_force_since
+from node.treaty.state import Basis, Case, Latest, Provisional
 
 BREACH_SEVERITY: Final = 3
 UNDECIDED: Final = frozenset({"RAISED"}) | CASE_OPEN_TO_CLOSE
@@ -120,10 +121,18 @@ def _start(book: Book, name: str, case: Case) -> None:
     motion = f"BREACH:{name}" if case.severity >= BREACH_SEVERITY else ""
     case = case._replace(motion=motion)
     book.put_case(name, case)
+    _mark_provisional(book, name)
     emit_step(book, name, case)
     book.schedule(case.reply_due + 1, RANK_SILENT, "silent", name)
     if motion:
         open_breach(book, motion, name, case.subject, rule="SUP")
+
+
+def _mark_provisional(book: Book, name: str) -> None:
+    """Before entry into force all works, and what it works on is marked (MODEL 7)."""
+    known = book.is_first_law or name in book.state.provisional
+    if not known and in_force_since(book) is None:
+        book.state.provisional.put(name, Provisional(book.now))
 
 
 def open_breach(book: Book, motion: str, case: str, subject: str, *, rule: str) -> None:
@@ -156,6 +165,7 @@ def open_case_without_finding(book: Book, motion: str, subject: str) -> None:
         motion=motion,
     )
     book.put_case(motion, case)
+    _mark_provisional(book, motion)
     emit_step(book, motion, case)
     book.schedule(case.reply_due + 1, RANK_SILENT, "silent", motion)
     open_breach(book, motion, motion, subject, rule="MAJ")

@@ -23,6 +23,11 @@ CHIP_TYPES: Final = {
 }
 
 
+DIGITAL: Final = (
+    "digital"  # every other paradigm needs a factor of its own, voted as a standard (M56)
+)
+
+
 def approved_chip(book: Book, author: str, name: str) -> Chip:
     """The approved type that `author` means by `name`. Refuses CHIPTYPE."""
     known = CHIP_TYPES.get(name)

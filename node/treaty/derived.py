@@ -217,6 +217,18 @@ class Outage:
     at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryIntoForce:
+    """The treaty is in force from here on; what came before was provisional (MODEL 7)."""
+
+    door: str  # fast: the named states are bound; slow: 180 days, with enough of the world
+    members: tuple[str, ...]
+    five_since: int
+    capacity_bp: int  # the members' share of the world's capacity, and of its chip-making
+    fab_bp: int
+    at: int
+
+
 Derived: TypeAlias = (
     Rejected
     | Uncountersigned
@@ -233,4 +245,5 @@ Derived: TypeAlias = (
     | Beacon
     | Drawn
     | Outage
+    | EntryIntoForce
 )

@@ -1,9 +1,11 @@
-"""C28, duties overdue: counts of chips, meetings, access for inspectors (CHECKS 4, LAW K26, K44).
+"""C28, duties overdue: counts, meetings, evaluations, shares of weights, tips, access (CHECKS 4, LAW K26, K44).
 
-A duty is fulfilled in time at its very due second and overdue from the next (K2). One missed again is
-a new finding: each period that passes without a count or a meeting is a duty of its own.
+A new kind of duty is a row of `_KINDS`. A duty is fulfilled in time at its very due second and overdue from the next (K2).
+One missed again is a new finding: each period that passes without a count or a meeting is a duty of its own.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from node.treaty.book import RANK_DUTY, Book
@@ -43,28 +45,81 @@ def counted(book: Book, facility: str) -> None:
         owe(book, f"count:{facility}", book.value("inventory"))
 
 
+def is_owed(book: Book, what: str) -> bool:
+    return what in book.state.duties
+
+
+def fulfil(book: Book, what: str) -> None:
+    """What is owed once has been done."""
+    if what in book.state.duties:
+        book.state.duties.drop(what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DutyKind:
+    """Whose duty it is and what its finding says. The key of a duty is the kind's name, and ':' and `rest` if it has one."""
+
+    subject: Callable[[Book, str], str]  # of the duty's rest: a state, or SEC
+    about: Callable[[str], str]
+    severity: int
+    period: str  # parameter: owed again so long after; empty: owed once
+
+
+def _secretariat(_book: Book, _rest: str) -> str:
+    return SECRETARIAT
+
+
+def _state_of_facility(book: Book, facility: str) -> str:
+    return book.state.facilities[facility].state
+
+
+def _state_of_model(book: Book, model: str) -> str:
+    return book.state.plans[book.state.models[model].run].state
+
+
+def _steward(_book: Book, rest: str) -> str:
+    return rest.partition(":")[2]  # model:state
+
+
+_KINDS: Final[dict[str, DutyKind]] = {
+    MEETING: DutyKind(subject=_secretariat, about=lambda _: MEETING, severity=1, period="meeting"),
+    "count": DutyKind(
+        subject=_state_of_facility, about=lambda rest: rest, severity=1, period="inventory"
+    ),
+    # A deployed model that nobody has looked at again is deployed without knowledge: more than late paper.
+    "reeval": DutyKind(
+        subject=_state_of_model, about=lambda rest: rest, severity=2, period="reeval"
+    ),
+    "steward": DutyKind(
+        subject=_steward, about=lambda rest: rest.partition(":")[0], severity=1, period=""
+    ),
+    "tip": DutyKind(subject=_secretariat, about=lambda rest: f"tip:{rest}", severity=1, period=""),
+}
+
+
 def duty_due(book: Book, what: str) -> None:
-    """The clock looks at a duty. Overdue, it is a finding and owed anew."""
-    due = book.state.duties[what].due
-    if book.now <= due:
+    """The clock looks at a duty. Overdue, it is a finding, and owed anew if it is owed again and again."""
+    row = book.state.duties.get(what)
+    if row is None:
+        return  # done, or owed no more
+    if book.now <= row.due:
         schedule_duty(book, what)
         return
-    kind, _, facility = what.partition(":")
-    if kind == MEETING:
-        subject, about, period = SECRETARIAT, MEETING, book.value("meeting")
+    name, _, rest = what.partition(":")
+    kind = _KINDS[name]
+    if kind.period:
+        book.state.duties.put(what, Duty(row.due + book.value(kind.period)))
+        schedule_duty(book, what)
     else:
-        subject, about = book.state.facilities[facility].state, facility
-        period = book.value("inventory")
-    book.state.duties.put(what, Duty(due + period))
-    schedule_duty(book, what)
+        book.state.duties.drop(what)
     raise_finding(
         book,
         "C28",
-        subject,
-        about,
-        severity=1,
+        kind.subject(book, rest),
+        kind.about(rest),
+        severity=kind.severity,
         size=0,
-        numbers=(("due", due),),
+        numbers=(("due", row.due),),
         fresh=True,
     )
 

@@ -5,6 +5,8 @@ from typing import Final
 from node.treaty.book import Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
+from node.treaty.policy import DAY
+from node.treaty.state import Facility, Walks
 
 PERIOD_AHEAD_S: Final = 300  # a period may end this far beyond the commit's time (RULINGS R29)
 FILING_STATES: Final = frozenset({"MEMBER", "SUSPENDED", "WITHDRAWING"})  # "any state" of LAW K11
@@ -58,3 +60,35 @@ def countersigned(book: Book, entry: Entry, state: str) -> bool:
             Code.COUNTERSIGN, f"{state} has not endorsed this, and no offer is old enough"
         )
     return True
+
+
+def known_facility(book: Book, author: str, name: str) -> tuple[str, Facility]:
+    """The id and row of the facility that `author` means by `name`. Refuses UNKNOWN_REF."""
+    facility = book.qualified(author, name)
+    row = book.state.facilities.get(facility)
+    if row is None:
+        raise Refused(Code.UNKNOWN_REF, f"no facility {facility}")
+    return facility, row
+
+
+def require_device_at(book: Book, entry: Entry, facility: str, row: Facility) -> None:
+    """The author is a device of the site's state. Refuses FILER, STANDING."""
+    require_role(book, entry, "device")
+    state = book.state_of(entry.parsed.author)
+    if state != row.state:
+        raise Refused(
+            Code.STANDING, f"{entry.parsed.author} is of {state}, {facility} in {row.state}"
+        )
+
+
+def require_allowance(book: Book, what: str, per_day: int) -> None:
+    """Count one more act of `what` in this ledger day. Refuses QUOTA when it has had `per_day`.
+
+    Call it as the last check: it changes a row. The row is per filer, so nobody uses up another's allowance.
+    """
+    day = book.now // DAY
+    row = book.state.allowances.get(what)
+    used = row.judged if row is not None and row.day == day else 0
+    if used >= per_day:
+        raise Refused(Code.QUOTA, f"{what}: {used} today, at most {per_day}")
+    book.state.allowances.put(what, Walks(day, used + 1))

@@ -24,6 +24,7 @@ from node.treaty import (
     beacon,
     cases,
     duties,
+    entry_into_force,
     epochs,
     equivocations,
     inspections,
@@ -52,7 +53,6 @@ from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
 from node.treaty.first_law import was_unknown
 from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
 from node.treaty.state import NEVER, Chain, Seat
-from node.treaty.statements import custody
 from node.treaty.veto import veto_check
 
 _RULES: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
@@ -63,6 +63,7 @@ _DRAWS: Final[dict[str, Callable[[Book, Chance], None]]] = {
     ballots.PANEL: ballots.seat_panel,
     inspections.TEAM: inspections.draw_team,
 }
+_CLOCK: Final = motions.CLOCK | statements.CLOCK
 
 
 class RegisteredKey(NamedTuple):
@@ -111,6 +112,7 @@ class Law:
             raise ValueError(f"members {unlisted} are not on the genesis list of states")
         book = Book(genesis, index)
         register.found(book)
+        amendments.watch_thresholds(book)
         return cls(book)
 
     @classmethod
@@ -190,7 +192,7 @@ class Law:
             case "epoch":
                 epochs.close(book)
             case "eif":
-                register.consider_entry_into_force(book)
+                entry_into_force.consider(book)
             case "silent":
                 cases.fall_silent(book, name)
             case "slot":
@@ -199,16 +201,16 @@ class Law:
                 duties.duty_due(book, name)
             case "access":
                 duties.access_due(book, name)
-            case "lot":
-                custody.lot_due(book, name)
             case "progress":
                 runs.progress_due(book, name)
             case "beacon":
                 beacon.round_due(book)
             case "veto":
                 register.show_veto_check(book)
+            case "covered":
+                amendments.thresholds_due(book)
             case _:
-                motions.CLOCK[what](book, name)
+                _CLOCK[what](book, name)
 
     def _settle(self) -> None:
         """Draw what a round was awaited for; close every motion whose outcome nothing can change any more (LAW K5)."""
@@ -372,7 +374,7 @@ class Law:
 
     def in_force_since(self) -> int | None:
         """The second since which the treaty is in force; None while it is provisional (MODEL 7)."""
-        return register.in_force_since(self._book)
+        return entry_into_force.in_force_since(self._book)
 
     @property
     def epoch(self) -> int:
@@ -444,7 +446,7 @@ def _reindex(book: Book) -> None:
     beacon.schedule(book)
     register.schedule_veto_check(book)
     epochs.schedule(book)
-    register.schedule_slow_door(book)
+    entry_into_force.schedule_slow_door(book)
     for name, motion in state.motions.items():
         book.schedule(motion.closes_at, RANK_MOTION, "close", name, motion.order)
         book.schedule(motion.early_from, RANK_MOTION, "early", name)
@@ -472,7 +474,5 @@ def _reindex(book: Book) -> None:
         duties.schedule_duty(book, what)
     for name, access in state.access.items():
         duties.schedule_access(book, name, access)
-    for name, lot in sorted(state.lots.items(), key=lambda item: item[1].leaf):
-        custody.schedule_lot(book, name, lot)
-        if not lot.arrived:
-            book.index_lot(name, lot)
+    statements.reschedule(book)
+    amendments.watch_thresholds(book)

@@ -84,6 +84,8 @@ def hold(book: Book, run: str, motion: str) -> None:
     life = life._replace(halts=tuple(sorted((*life.halts, motion))))
     if life.status == "RUNNING":
         enter(book, run, life._replace(status="HALTED", halted_done=-1))
+    elif life.status == "DEPLOYED" and book.state.halts[motion].run == run:
+        enter(book, run, life._replace(status="WITHDRAWN"))  # a halt of its site ends no deployment
     else:
         book.state.lives.put(run, life)
 
@@ -113,8 +115,15 @@ def lift(book: Book, run: str, motion: str) -> None:
         life = life._replace(status="RUNNING", last_at=book.now)  # no report was owed meanwhile
         enter(book, run, life)
         watch_progress(book, run, life)
+    elif life.status == "WITHDRAWN" and not life.halts and _is_released(book, run):
+        enter(book, run, life._replace(status="DEPLOYED"))
     else:
         book.state.lives.put(run, life)
+
+
+def _is_released(book: Book, run: str) -> bool:
+    """Whether its approval to be deployed still stands: one withdrawn for what it can do has lost it."""
+    return book.state.plans[run].model in book.state.releases
 
 
 def end_halts_of(book: Book, finding: str) -> None:

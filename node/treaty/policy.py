@@ -128,6 +128,26 @@ PARAMS: Final[dict[str, Param]] = {
         _higher("oversight_bp", "bp", 300, hard_max=10_000),
         _higher("challenge_quota_state", "per 365 d", 20),
         _higher("challenge_quota_requester", "per 365 d", 4),
+        _duration("reeval", 180 * DAY, 7 * DAY),  # a deployed model is evaluated again (M38)
+        _duration("reeval_now", 30 * DAY, DAY),  # ... after something new was learnt (M40, M50)
+        _duration("rights", 30 * DAY, DAY),  # a rights claim is answered (M44)
+        _duration("steward_share", 30 * DAY, DAY),  # a steward confirms its share (M37)
+        _duration("tip_response", 3 * DAY, DAY),  # a credible tip leads to an inspection (M25)
+        _lower("danger_cap", "tokens", INTEGER_MAX),  # of dangerous kinds in one run's data (X15)
+        _lower("unlicensed_bp", "bp", 0, hard_max=10_000),  # of a run's tokens (M44)
+        _higher("tip_quota", "per day and relay", 16, hard_min=1),
+        # Cost (M46 to M48): whole USD
+        _higher("cost_floor", "USD", 1_000_000),
+        _higher("readiness_floor", "USD", 10_000),
+        _duration("review", 30 * DAY, DAY),
+        # Modules that are off by default (M49 to M56)
+        _higher("publication_module", "0 or 1", 0, hard_max=1),
+        _higher("hardware_module", "0 or 1", 0, hard_max=1),
+        _lower("chip_peak_cap", "GFLOP/s", INTEGER_MAX),
+        _lower("chip_mem_cap", "GB", INTEGER_MAX),
+        _lower("chip_link_cap", "Gbit/s", INTEGER_MAX),
+        _lower("chip_per_w_cap", "GFLOP/s per W", INTEGER_MAX),
+        _lower("production_cap", "mH per year", INTEGER_MAX),
         # Deadlines of motions and cases (MODEL 4); the hard minimum keeps time to be heard
         _duration("train_close", 30 * DAY, DAY),
         _duration("train_t3_close", 60 * DAY, DAY),
@@ -198,6 +218,30 @@ class Policy:
 def safer(name: str, one: int, other: int) -> int:
     """The safer of two values of parameter `name`."""
     return min(one, other) if PARAMS[name].safe_dir == "lower" else max(one, other)
+
+
+def moves_next(policy: Policy, name: str, after_s: int) -> int | None:
+    """The first second after `after_s` at which the schedule of a parameter may give another value; None: never again."""
+    times = []
+    schedule = policy.schedules.get(name, ())
+    for number, (t_from, element) in enumerate(schedule):
+        if t_from > after_s:
+            times.append(t_from)
+        if isinstance(element, Generator):
+            ends = schedule[number + 1][0] if number + 1 < len(schedule) else None
+            step = _next_step(element, max(after_s, t_from))
+            if step is not None and (ends is None or step < ends):
+                times.append(step)
+    return min(times, default=None)
+
+
+def _next_step(generator: Generator, after_s: int) -> int | None:
+    """The generator's next step after a second, unless it stands still by then."""
+    done = max(after_s - generator.t0, -1) // generator.every_s if after_s >= generator.t0 else 0
+    if done >= GENERATOR_STEPS_MAX:
+        return None
+    at_s = generator.t0 + (done + 1) * generator.every_s
+    return at_s if generator.value(at_s) != generator.value(after_s) else None
 
 
 def beyond_limits(param: Param, schedule: Schedule, *, drill: bool) -> str | None:

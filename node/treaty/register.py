@@ -7,30 +7,21 @@ a new party is registered by its own state or by `trigger` others, a lost key re
 """
 
 import hashlib
-from collections.abc import Mapping
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import entry_into_force
 from node.treaty.bodies import HASH_BYTES, is_name
 from node.treaty.book import (
-    RANK_LAPSE,
     RANK_VETO_CHECK,
     VETO_CHECK_DUE,
     Book,
 )
 from node.treaty.duties import owe_meeting
-from node.treaty.state import Appointment, Counter, Key, KeyOwner, Member, Party
+from node.treaty.state import Appointment, Key, KeyOwner, Member, Party
 from node.treaty.veto import veto_check
 
 KID_BYTES: Final = 8  # RULINGS R16
-# Entry into force (MODEL 7, LAW K28)
-EIF_MEMBERS: Final = 5
-EIF_NAMED: Final = ("CN", "US")
-EIF_SLOW_S: Final = 180 * 86_400
-EIF_CAPACITY_BP: Final = 5_000
-EIF_FAB_BP: Final = 6_667
-FIVE_SINCE: Final = "eif_five_since"
-IN_FORCE_SINCE: Final = "eif_in_force_since"
 AUTHOR: Final = "author"
 VOTE: Final = "vote"
 ROTATED: Final = "rotated"
@@ -78,52 +69,7 @@ def found(book: Book) -> None:
 def membership_changed(book: Book) -> None:
     """What one state can block is computed anew and recorded (MODEL 7), by the clock's next look."""
     book.ask_veto_check()
-    counters = book.state.counters
-    if book.membership() >= EIF_MEMBERS and FIVE_SINCE not in counters:
-        counters.put(FIVE_SINCE, Counter(book.now))
-        schedule_slow_door(book)
-    consider_entry_into_force(book)
-
-
-def schedule_slow_door(book: Book) -> None:
-    """Have the clock look at the slow door once it may open."""
-    five = book.state.counters.get(FIVE_SINCE)
-    if five is not None and IN_FORCE_SINCE not in book.state.counters:
-        due = five.value + EIF_SLOW_S
-        if due >= book.now:  # later, every change of members looks by itself
-            book.schedule(due, RANK_LAPSE, "eif", "")
-
-
-def consider_entry_into_force(book: Book) -> None:
-    """Fast door: five members with the named states. Slow door: 180 d later, with enough of the world (LAW K28).
-
-    Once in force, always: no departure undoes it, so no state can undo it.
-    """
-    counters = book.state.counters
-    if IN_FORCE_SINCE in counters or book.membership() < EIF_MEMBERS:
-        return
-    bound = {state for state, row in book.state.members.items() if row.status != "LEFT"}
-    opens = bound.issuperset(EIF_NAMED)
-    if not opens and book.now >= counters[FIVE_SINCE].value + EIF_SLOW_S:
-        opens = (
-            _share_bp(book.genesis.world_capacity_mh, bound) >= EIF_CAPACITY_BP
-            or _share_bp(book.genesis.world_fab, bound) >= EIF_FAB_BP
-        )
-    if opens:
-        counters.put(IN_FORCE_SINCE, Counter(book.now))
-
-
-def _share_bp(world: Mapping[str, int], bound: set[str]) -> int:
-    """The members' share of the world in basis points, rounded down; 0 where nothing is registered."""
-    whole = sum(world.values())
-    held = sum(amount for state, amount in world.items() if state in bound)
-    return 10_000 * held // whole if whole else 0
-
-
-def in_force_since(book: Book) -> int | None:
-    """The second since which the treaty is in force; None: provisional."""
-    row = book.state.counters.get(IN_FORCE_SINCE)
-    return row.value if row is not None else None
+    entry_into_force.members_changed(book)
 
 
 def schedule_veto_check(book: Book) -> None:

@@ -6,8 +6,8 @@ from node.treaty import outage
 from node.treaty.book import RANK_DUTY, Book, Refused
 from node.treaty.cases import raise_finding
 from node.treaty.codes import Code
-from node.treaty.duties import owe_census
-from node.treaty.state import Facility
+from node.treaty.duties import fulfil, owe_census
+from node.treaty.state import Facility, Size
 
 MH_LARGE: Final = 10_000_000  # 10,000 H100-equivalents
 MH_MEDIUM: Final = 1_000_000
@@ -15,6 +15,8 @@ MH_MEDIUM: Final = 1_000_000
 
 def cover(book: Book, name: str, row: Facility, mh: int) -> Facility:
     """Begin the duty to report if the site is or has become large enough (LAW K20, K46)."""
+    if mh > row.capacity_mh:
+        note_size(book, name, mh)
     if row.slot or not (mh > book.value("ccc_mh") or row.mem_gb > book.value("ccc_mem")):
         return row
     size = "l" if mh >= MH_LARGE else "m" if mh >= MH_MEDIUM else "s"
@@ -22,12 +24,39 @@ def cover(book: Book, name: str, row: Facility, mh: int) -> Facility:
     row = row._replace(
         covered_at=book.now,
         slot=slot,
+        due_slot=0,
         severe_after=-(-book.value(f"timeliness_{size}") // slot),
     )
     book.state.facilities.put(name, row)
     _schedule_slot(book, name, row)
     owe_census(book, name)
     return row
+
+
+def is_large(book: Book, name: str, row: Facility) -> bool:
+    """Whether the present thresholds cover a site: by what was declared, or what reports showed (LAW K46)."""
+    if row.capacity_mh > book.value("ccc_mh") or row.mem_gb > book.value("ccc_mem"):
+        return True
+    largest = book.state.sizes.get(name)
+    return largest is not None and largest.mh > book.value("ccc_mh")
+
+
+def note_size(book: Book, name: str, mh: int) -> None:
+    """A report showed so much at a site: kept where it is more than was known, for thresholds that move later."""
+    before = book.state.sizes.get(name)
+    if not book.is_first_law and (before is None or mh > before.mh):
+        book.state.sizes.put(name, Size(mh))
+
+
+def thresholds_moved(book: Book) -> None:
+    """Who is covered is judged by the present thresholds (LAW K36): sites become so, or are so no more."""
+    for name, row in sorted(book.state.facilities.items()):
+        size = book.state.sizes.get(name)
+        if not row.slot:
+            cover(book, name, row, max(row.capacity_mh, size.mh if size else 0))
+        elif not is_large(book, name, row):
+            book.state.facilities.put(name, row._replace(slot=0, reported=(), missed=0))
+            fulfil(book, f"count:{name}")
 
 
 def report_slot(book: Book, name: str, row: Facility, start: int, end: int) -> Facility:
@@ -69,6 +98,8 @@ def _schedule_slot(book: Book, name: str, row: Facility) -> None:
 def slot_due(book: Book, name: str) -> None:
     """C02: the deadline of one slot has passed: severity 1, at 3 missed 2, at `severe_after` 3."""
     row = book.state.facilities[name]
+    if not row.slot:
+        return  # covered no more
     if book.now <= _slot_deadline(book, row):
         _schedule_slot(book, name, row)
         return

@@ -18,9 +18,10 @@ from node.treaty.lives import (
     watch_progress,
 )
 from node.treaty.scores import over_cap_states
-from node.treaty.state import NEVER, Life, Plan
+from node.treaty.state import NEVER, Licence, Life, Plan
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
+LICENSED_TIER: Final = 1  # Tier 0 needs no licence, Tier 2 and 3 get none
 BUDGET_TOLERANCE_BP: Final = 200  # C14: 2 % above the plan
 
 
@@ -214,6 +215,19 @@ def decided(
         ),
     )
     book.schedule(until, RANK_LAPSE, "until", run)
+
+
+def licensed(book: Book, run: str, motion: str, licence: Licence) -> None:
+    """A plan of Tier 1 under a class licence is approved as long as that lasts (M21); a higher tier is not (K18)."""
+    life = book.state.lives[run]
+    if life.tier != LICENSED_TIER:
+        return
+    enter(
+        book,
+        run,
+        life._replace(status="APPROVED", approved=1, until=licence.until, motion=motion),
+    )
+    book.schedule(licence.until, RANK_LAPSE, "until", run)
 
 
 def approval_ends(book: Book, run: str) -> None:

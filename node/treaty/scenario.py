@@ -85,7 +85,7 @@ def _write(body: Any, name: str, value: Any) -> bool:
     if field is None:
         return False
     try:
-        if field.enum_type is not None:
+        if field.enum_type is not None and not field.is_repeated:
             return _write_enum(body, name, field.enum_type, value)
         if isinstance(value, dict) and field.is_repeated:
             _write_pairs(getattr(body, name), field.message_type, value)
@@ -98,9 +98,13 @@ def _write(body: Any, name: str, value: Any) -> bool:
                 if not all(_write(row, *pair) for pair in pairs.items()):
                     return False
         elif isinstance(value, list):
-            getattr(body, name).extend(value)
+            is_bytes = field.type == field.TYPE_BYTES
+            items = [_bytes(item) for item in value] if is_bytes else value
+            if field.enum_type is not None:
+                items = [_number(field.enum_type, item) for item in value]
+            getattr(body, name).extend(items)
         elif field.type == field.TYPE_BYTES:
-            setattr(body, name, value if isinstance(value, bytes) else label_hash(value))
+            setattr(body, name, _bytes(value))
         elif field.type == field.TYPE_BOOL:
             setattr(body, name, bool(value))
         else:
@@ -110,17 +114,29 @@ def _write(body: Any, name: str, value: Any) -> bool:
     return True
 
 
+def _bytes(value: str | bytes) -> bytes:
+    """A label stands for its hash; "hex:..." for these very bytes."""
+    if isinstance(value, bytes):
+        return value
+    return bytes.fromhex(value[4:]) if value.startswith("hex:") else label_hash(value)
+
+
 def _write_enum(body: Any, name: str, enum: Any, value: str) -> bool:
-    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
-    member = enum.values_by_name.get(prefix + value.upper())
-    if member is None:
+    number = _number(enum, value)
+    if number is None:
         return False
-    setattr(body, name, member.number)
+    setattr(body, name, number)
     return True
 
 
+def _number(enum: Any, value: str) -> int | None:
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    member = enum.values_by_name.get(prefix + value.upper())
+    return member.number if member is not None else None
+
+
 def _write_pairs(rows: Any, message: Any, value: dict[str, Any]) -> None:
-    key, amount = (field.name for field in message.fields)
+    key, amount = (field.name for field in message.fields[:2])
     for name, item in value.items():
         row = rows.add()
         setattr(row, key, name)

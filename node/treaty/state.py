@@ -95,6 +95,12 @@ class Facility(NamedTuple):
     missed: int  # consecutive missed slots up to due_slot
 
 
+class Size(NamedTuple):
+    """Key: facility id. The most mH that any report showed there, where that is more than was declared."""
+
+    mh: int
+
+
 class ChipType(NamedTuple):
     """Key: author/name. A chip type that somebody described; those known at genesis have no row."""
 
@@ -170,6 +176,164 @@ class Evaluations(NamedTuple):
     """Key: model id. The last evaluation of each evaluator, sorted by evaluator."""
 
     rows: tuple[tuple[Value, ...], ...]  # evaluations.Evaluation each
+
+
+class Sealing(NamedTuple):
+    """Key: party. Its X25519 key for what is sealed to it, and the keys before."""
+
+    public_key: bytes
+    at: int
+
+
+class Source(NamedTuple):
+    """Key: party of role source. What trade it reports on (names of `trade` types, sorted)."""
+
+    trades: tuple[str, ...]
+
+
+class Spec(NamedTuple):
+    """Key: author/name of a chip type. What its description says beyond mH and best rate; 0 = not said."""
+
+    peak_bf16: int  # GFLOP/s
+    peak_any: int
+    mem_gb: int
+    tdp_w: int
+    node_nm: int
+    link_gbps: int
+    paradigm: str
+    features: tuple[str, ...]
+
+
+class Meters(NamedTuple):
+    """Key: device. The groups whose counters it reads, sorted: (facility, group, counter, end of the last period, firmware)."""
+
+    groups: tuple[tuple[Value, ...], ...]
+
+
+class Tally(NamedTuple):
+    """Key: facility. Slots not yet judged by C10, sorted: (slot, PFLOP and chips by counters, PFLOP and chips by operator)."""
+
+    slots: tuple[tuple[int, ...], ...]
+
+
+class Snapshots(NamedTuple):
+    """Key: device. Where the chain of each group's snapshots stands, sorted: (facility, group, chain_pos)."""
+
+    groups: tuple[tuple[Value, ...], ...]
+
+
+class Located(NamedTuple):
+    """Key: target device. The states of the last two probes that measured it, oldest first."""
+
+    probes: tuple[str, ...]
+
+
+class Seal(NamedTuple):
+    """Key: facility id, ':', name of the seal. A seal that inspectors left."""
+
+    entry: bytes
+    at: int
+
+
+class Work(NamedTuple):
+    """Key: run id. What C26 compares at its end; tokens -1 = not said."""
+
+    params_active: int
+    tokens: int  # the last said
+
+
+class Manifest(NamedTuple):
+    """Key: run id. The data it says it was trained on."""
+
+    entry: bytes
+    tokens: int  # over all licence classes
+    doc_root: bytes
+    documents: int
+
+
+class Claim(NamedTuple):
+    """Key: entry hash of a rights_claim in hex."""
+
+    run: str
+    document: bytes
+    claimant: str
+    due: int  # answered in time up to and including this second
+    answered: int  # 0 or 1
+
+
+class Denial(NamedTuple):
+    """Key: run id, ':', document hash in hex. The developer proved that this document is not among its data."""
+
+    entry: bytes
+
+
+class Price(NamedTuple):
+    """Key: chip type, ':', state. What a source of that state last said an hour of that chip costs."""
+
+    source: str
+    usd: int
+    hours: int
+    at: int
+
+
+class TipReport(NamedTuple):
+    """Key: entry hash of a sealed tip in hex."""
+
+    author: str  # who passed it on
+    commitment: bytes
+    threshold: int
+    at: int
+    assessed: tuple[tuple[str, int], ...]  # (state, 1 credible), sorted
+    credible: int
+    subject: str  # once opened
+
+
+class Incidents(NamedTuple):
+    """Key: model id. The last entries that report harm done with it, and how many there were."""
+
+    entries: tuple[bytes, ...]
+    total: int
+    worst: int
+
+
+class Licence(NamedTuple):
+    """Key: id of a CLASS motion that was granted."""
+
+    operator: str  # empty: any operator
+    domain: str
+    until: int
+
+
+class Release(NamedTuple):
+    """Key: model id. A deployment that was approved."""
+
+    run: str
+    motion: str
+    mode: str
+    sites: tuple[str, ...]  # empty: any
+    stewards: tuple[str, ...]  # states that hold the weights' shares
+    threshold: int  # so many of them can join the weights
+    shown: tuple[str, ...]  # stewards that confirmed their share
+    asked_at: int  # evaluations from here on fulfil the present duty
+
+
+class Conflict(NamedTuple):
+    """Key: party/other party. The first declares an interest in the second: it does not judge or watch its work."""
+
+    entry: bytes
+
+
+class Removal(NamedTuple):
+    """Key: motion id. A capability that was voted off the list, till it is off."""
+
+    name: str
+    in_force_at: int
+
+
+class Provisional(NamedTuple):
+    """Key: case id. It was raised before the treaty entered into force."""
+
+    at: int
 
 
 class Plan(NamedTuple):
@@ -342,6 +506,8 @@ class Deployment(NamedTuple):
     shown: tuple[bytes, ...]  # its refs: which evaluations it shows
     cap_ver: int
     stewards: tuple[str, ...]  # states
+    mode: str
+    sites: tuple[str, ...]  # empty: anywhere
 
 
 class Rest(NamedTuple):
@@ -505,6 +671,7 @@ class State:
         self.epochs = Table("epoch", Epoch, changed)
         self.closing = Table("closing", Closing, changed)
         self.facilities = Table("facility", Facility, changed)
+        self.sizes = Table("size", Size, changed)
         self.chip_types = Table("chip_type", ChipType, changed)
         self.stocks = Table("stock", Stock, changed)
         self.serials = Table("serial", Serial, changed)
@@ -513,6 +680,27 @@ class State:
         self.duties = Table("duty", Duty, changed)
         self.access = Table("access", Access, changed)
         self.evaluations = Table("evaluation", Evaluations, changed)
+        self.sealing = Table("sealing", Sealing, changed)
+        self.sources = Table("source", Source, changed)
+        self.specs = Table("spec", Spec, changed)
+        self.meters = Table("meter", Meters, changed)
+        self.tallies = Table("tally", Tally, changed)
+        self.snapshots = Table("snapshot", Snapshots, changed)
+        self.located = Table("located", Located, changed)
+        self.seals = Table("seal", Seal, changed)
+        self.works = Table("work", Work, changed)
+        self.manifests = Table("manifest", Manifest, changed)
+        self.claims = Table("claim", Claim, changed)
+        self.denials = Table("denial", Denial, changed)
+        self.prices = Table("price", Price, changed)
+        self.tips = Table("tip", TipReport, changed)
+        self.incidents = Table("incident", Incidents, changed)
+        self.licences = Table("licence", Licence, changed)
+        self.releases = Table("release", Release, changed)
+        self.conflicts = Table("conflict", Conflict, changed)
+        self.removals = Table("removal", Removal, changed)
+        self.provisional = Table("provisional", Provisional, changed)
+        self.allowances = Table("allowance", Walks, changed)
         self.plans = Table("plan", Plan, changed)
         self.lives = Table("life", Life, changed)
         self.models = Table("model", Model, changed)

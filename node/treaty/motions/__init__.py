@@ -55,6 +55,7 @@ CLOCK: Final[dict[str, Callable[[Book, str], None]]] = {
     "untighten": tighten_now.end,
     "unhalt": halt.end,
     "unsuspend": suspend.end,
+    "unlist": appoint.unlist,
 }
 
 
@@ -82,3 +83,4 @@ def reschedule(book: Book) -> None:
     amendments.reschedule(book)
     halt.reschedule(book)
     suspend.reschedule(book)
+    appoint.reschedule(book)

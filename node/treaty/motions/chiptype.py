@@ -6,7 +6,7 @@ Filed by the source or operator that described it, with its state. A panel; nobo
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import chips
+from node.treaty import chips, hardware
 from node.treaty.ballots import open_motion
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
@@ -45,6 +45,7 @@ def _file(book: Book, entry: Entry, _body: pb.ChipTypeMotion) -> Accepted:
     if len(named) != 1:
         raise Refused(Code.EVIDENCE, f"refs name {len(named)} chip types, not one")
     chip_type = named[0]
+    hardware.require_approvable(book, chip_type)
     require_few_panels(book, applicant)
     is_open = any(
         motion.kind == "CHIPTYPE" and motion.about == chip_type

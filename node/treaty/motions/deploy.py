@@ -8,10 +8,11 @@ Two thirds, by mandates; three quarters in Tier 3, and only while the horizon is
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import lives, runs
+from node.treaty import lives, releases, runs
 from node.treaty.ballots import open_motion
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
+from node.treaty.capabilities import capabilities, listed_version
 from node.treaty.cases import UNDECIDED
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -28,18 +29,18 @@ from node.treaty.policy import DAY
 from node.treaty.scores import Evaluation, evaluations_of, over_cap_states
 from node.treaty.state import Deployment, Life, Motion
 
-CAPABILITIES_AT_GENESIS: Final = frozenset(
-    {"cyber", "bio_chem", "self_improvement", "deception", "self_replication"}
-)
 EVALUATOR_STATES_MIN: Final = 2
 STEWARDS_MIN: Final = 5
 OVER_CAP_BAR_S: Final = 30 * DAY  # a lone score above the cap bars deployment so long (LAW K47)
-_ENDED: Final = frozenset({"ENDED", "EVALUATED", "DEPLOY_REFUSED"})
-_CAPABILITY: Final = "capability/"
+_ENDED: Final = frozenset({"ENDED", "EVALUATED", "DEPLOY_REFUSED", "WITHDRAWN"})
 
 
 def _file(book: Book, entry: Entry, body: pb.Deploy) -> Accepted:
     subjects = subject_states(book, entry)
+    sites = tuple(sorted({book.qualified(entry.parsed.author, site) for site in body.sites}))
+    for site in sites:
+        if site not in book.state.facilities:
+            raise Refused(Code.UNKNOWN_REF, f"no facility {site}")
     operator_state = countersigned_operator(book, entry)
     run = own_run(book, entry, operator_state, subjects)
     runs.weigh(book, run)
@@ -55,9 +56,14 @@ def _file(book: Book, entry: Entry, body: pb.Deploy) -> Accepted:
     if len(stewards) < STEWARDS_MIN:
         raise Refused(Code.STEWARDS, f"{len(stewards)} member states are stewards, not five")
     require_past(book, entry)
-    book.state.deployments.put(
-        entry.name, Deployment(tuple(sorted(shown)), body.cap_ver, tuple(sorted(stewards)))
+    row = Deployment(
+        shown=tuple(sorted(shown)),
+        cap_ver=body.cap_ver,
+        stewards=tuple(sorted(stewards)),
+        mode=body.mode,
+        sites=sites,
     )
+    book.state.deployments.put(entry.name, row)
     lives.enter(book, run, life._replace(status="DEPLOY_SUBMITTED"))
     open_motion(
         book,
@@ -135,21 +141,6 @@ def _states_saying(evaluations: list[Evaluation], capability: str, presence: str
     return {one.state for one in evaluations if (capability, presence) in one.capabilities}
 
 
-def capabilities(book: Book) -> frozenset[str]:
-    """The dangerous capabilities that evaluations look for: the treaty's five and what APPOINT added."""
-    added = {
-        name.removeprefix(_CAPABILITY)
-        for name in book.state.appointments
-        if name.startswith(_CAPABILITY)
-    }
-    return CAPABILITIES_AT_GENESIS | added
-
-
-def listed_version(book: Book) -> int:
-    """The version of that list: 1 at genesis, one more for each name added."""
-    return 1 + len(capabilities(book)) - len(CAPABILITIES_AT_GENESIS)
-
-
 def _barrier(book: Book, motion_id: str, motion: Motion) -> str:
     """What is judged again at the close: K39, HORIZON, RUN_STATE, EVALS, CAPABILITY (LAW K41)."""
     run = motion.about
@@ -167,14 +158,19 @@ def _barrier(book: Book, motion_id: str, motion: Motion) -> str:
 def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
     life = book.state.lives[motion.about]
     approved = outcome == "approved"
-    if not approved:
+    if approved:
+        row = book.state.deployments[motion_id]
+        releases.approve(book, book.state.plans[motion.about].model, motion.about, motion_id, row)
+    else:
         book.state.deployments.drop(motion_id)
     status = "DEPLOYED" if approved else "DEPLOY_REFUSED"
     lives.enter(book, motion.about, life._replace(status=status))
 
 
 KIND: Final = MotionKind(
-    form=Form(required=("cap_ver",), integers=("cap_ver",), texts=("mode",), lists=("stewards",)),
+    form=Form(
+        required=("cap_ver",), integers=("cap_ver",), texts=("mode",), lists=("stewards", "sites")
+    ),
     file=_file,
     outcomes=always("not_approved", "approved"),
     barrier=_barrier,

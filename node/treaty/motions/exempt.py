@@ -26,9 +26,10 @@ from node.treaty.motions.kind import (
     rest,
     subject_states,
 )
-from node.treaty.state import Motion
+from node.treaty.state import Licence, Motion
 
 TIER_MAX: Final = 1
+NOT_GRANTED: Final = 0  # `until` of a licence that is being voted on
 
 
 def _applicant(book: Book, entry: Entry) -> str:
@@ -85,6 +86,8 @@ def _file_class(book: Book, entry: Entry, body: pb.ClassMotion) -> Accepted:
         raise Refused(Code.SUBJECTS, f"refs lead to {subjects}")
     _require_narrow(body)
     _open(book, entry, "CLASS", body.domain, (applicant,) if applicant else ())
+    operator = entry.parsed.author if applicant else ""
+    book.state.licences.put(entry.name, Licence(operator, body.domain, until=NOT_GRANTED))
     return Accepted(f"CLASS:{entry.name}")
 
 
@@ -131,6 +134,17 @@ def _exempted(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
     _rested(book, motion_id, motion, outcome)
 
 
+def _licensed(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
+    """Granted, plans of Tier 1 may name it and start without a vote (M21)."""
+    if outcome == "granted":
+        row = book.state.licences[motion_id]
+        until = book.now + book.value("exempt_valid")
+        book.state.licences.put(motion_id, row._replace(until=until))
+    else:
+        book.state.licences.drop(motion_id)
+    _rested(book, motion_id, motion, outcome)
+
+
 def _rested(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
     if outcome != "granted":
         rest(book, _rest_key(motion.kind, motion.about, motion.subjects), book.now)
@@ -150,5 +164,5 @@ CLASS: Final = MotionKind(
     file=_file_class,
     outcomes=always("not_granted", "granted"),
     force=_force,
-    effect=_rested,
+    effect=_licensed,
 )

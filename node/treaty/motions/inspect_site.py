@@ -11,7 +11,7 @@ from node.treaty.ballots import open_motion
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
-from node.treaty.duties import open_access
+from node.treaty.duties import fulfil, open_access
 from node.treaty.entries import Entry, EntryFacts
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import ask_for_team
@@ -31,6 +31,7 @@ from node.treaty.state import NEVER, Inspection, Motion
 
 QUOTA_WINDOW_S: Final = 365 * DAY
 _EVIDENCE: Final = "note:evidence:"
+_TIP: Final = "tip:open:"
 
 
 def _file(book: Book, entry: Entry, _body: pb.Inspect) -> Accepted:
@@ -69,17 +70,23 @@ def _file(book: Book, entry: Entry, _body: pb.Inspect) -> Accepted:
         cited=(),
     )
     book.state.inspections.put(entry.name, row)
+    for one in facts:
+        if one.topic.startswith(
+            _TIP
+        ):  # open:STATE:report: what a credible tip asks for is under way
+            fulfil(book, f"tip:{one.topic.rpartition(':')[2]}")
     return Accepted(f"INSPECT:{entry.name}")
 
 
 def _site(facts: list[EntryFacts]) -> str:
-    """What is to be inspected: the one facility, or else the first note that names a state. Refuses EVIDENCE."""
+    """What is to be inspected: the one facility, or else the first note or opened tip that names a state. Refuses EVIDENCE."""
     sites = [f"facility:{name}" for name in named_in(facts, "facility")]
     if not sites:
         noted = [
             facts
             for facts in facts
-            if facts.topic.startswith(_EVIDENCE) and facts.topic != _EVIDENCE
+            if (facts.topic.startswith(_EVIDENCE) and facts.topic != _EVIDENCE)
+            or facts.topic.startswith(_TIP)
         ]
         sites = [f"note:{facts.entry_hash.hex()}" for facts in noted[:1]]
     if len(sites) != 1:

@@ -88,13 +88,21 @@ def subject_states(book: Book, entry: Entry) -> tuple[str, ...]:
 
 def _subject_of(book: Book, facts: EntryFacts) -> str | None:
     kind, _, name = facts.topic.partition(":")
-    if kind in {"facility", "usage", "inventory", "custody"}:
+    if kind in _OF_FACILITIES:
         return book.state.facilities[name].state
     if kind == "run":
         return book.state.plans[name].state
     if kind == "note" and name.startswith("evidence:"):
         return name.removeprefix("evidence:") or None
+    if kind == "tip" and name.startswith("open:"):
+        return name.split(":")[1]  # open:STATE:report
     return None
+
+
+# Kinds whose topic names a facility. Energy is none of them: law 1 read it so (K4).
+_OF_FACILITIES: Final = frozenset(
+    ["facility", "usage", "inventory", "custody", "chipmeter", "locate", "net", "snapshot"]
+)
 
 
 def one_subject(subjects: tuple[str, ...]) -> str:

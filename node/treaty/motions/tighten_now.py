@@ -46,10 +46,16 @@ def _file(book: Book, entry: Entry, body: pb.TightenNow) -> Accepted:
     if not is_broad(book, entry):
         require_rested(book, _rest_key(name), book.value("emergency_rest"))
     require_past(book, entry)
+    begin(book, entry.name, name, value)
+    return Accepted(f"TIGHTEN_NOW:{entry.name}")
+
+
+def begin(book: Book, motion_id: str, name: str, value: int) -> None:
+    """It acts from now on, and states vote whether it stays."""
     until = book.now + book.value("tighten_now_close")
     open_motion(
         book,
-        entry.name,
+        motion_id,
         "TIGHTEN_NOW",
         about=name,
         subjects=(),
@@ -58,11 +64,16 @@ def _file(book: Book, entry: Entry, body: pb.TightenNow) -> Accepted:
         closes_after_s=book.value("tighten_now_close"),
     )
     row = Tightening(param=name, value=value, filed_at=book.now, until=until, closed_at=NEVER)
-    book.state.tightenings.put(entry.name, row)
-    book.schedule(until, RANK_LAPSE, "untighten", entry.name)
+    book.state.tightenings.put(motion_id, row)
+    book.schedule(until, RANK_LAPSE, "untighten", motion_id)
     amendments.changed(book, name)
-    amendments.show(book, entry.name, name, "IN_FORCE")
-    return Accepted(f"TIGHTEN_NOW:{entry.name}")
+    amendments.show(book, motion_id, name, "IN_FORCE")
+
+
+def has_rested(book: Book, name: str) -> bool:
+    """Whether no TIGHTEN_NOW of this parameter ended too recently for another (LAW K49)."""
+    row = book.state.rests.get(_rest_key(name))
+    return row is None or book.now >= row.since + book.value("emergency_rest")
 
 
 def _rest_key(param: str) -> str:

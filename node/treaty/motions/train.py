@@ -44,7 +44,7 @@ def _file(book: Book, entry: Entry, body: pb.Train) -> Accepted:
         raise Refused(Code.RUN_STATE, f"{run} is {life.status} in tier {life.tier}")
     inspectors = tuple(sorted(body.inspectors))
     if life.tier >= lives.TIER_WITH_OVERSIGHT:
-        _require_inspectors(book, inspectors, operator_state)
+        _require_inspectors(book, inspectors, entry.parsed.author, operator_state)
     if life.tier == 3:
         _require_reviews(book, entries_in(book, entry), run)
     if life.tier == 1:
@@ -70,11 +70,15 @@ def _file(book: Book, entry: Entry, body: pb.Train) -> Accepted:
     return Accepted(f"TRAIN:{motion}")
 
 
-def _require_inspectors(book: Book, inspectors: tuple[str, ...], applicant: str) -> None:
+def _require_inspectors(
+    book: Book, inspectors: tuple[str, ...], operator: str, applicant: str
+) -> None:
     states = set()
     for name in inspectors:
         if f"inspector/{name}" not in book.state.appointments:
             raise Refused(Code.INSPECTORS, f"{name} is no appointed inspector")
+        if f"{name}/{operator}" in book.state.conflicts:
+            raise Refused(Code.INSPECTORS, f"{name} declared an interest in {operator}")
         states.add(book.state_of(name))
     if len(states) < INSPECTOR_STATES_MIN or applicant in states:
         raise Refused(

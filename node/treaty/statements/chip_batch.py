@@ -3,6 +3,7 @@
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import hardware
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.chips import approved_chip
@@ -21,13 +22,15 @@ def take_chip_batch(book: Book, entry: Entry, body: pb.ChipBatch) -> Accepted:
     uncountersigned = countersigned(book, entry, book.state_of(author))
     chip = approved_chip(book, author, body.chip_type)
     require_past(book, entry)
+    hardware.require_within_production(book, body.count * chip.mh)
     return Accepted(f"chip_batch:{chip.name}", uncountersigned)
 
 
 KIND: Final = Kind(
     form=Form(
         required=("chip_type", "count", "serial_root"),
-        integers=("count",),
+        integers=("count", "made_at"),
+        texts=("fab",),
         references=("chip_type",),
         hashes=("serial_root",),
     ),

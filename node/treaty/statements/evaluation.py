@@ -3,8 +3,10 @@
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import releases
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
+from node.treaty.capabilities import capabilities
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
@@ -51,6 +53,7 @@ def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
             at=book.now,
         ),
     )
+    releases.evaluated(book, model, capabilities(book))
     life = book.state.lives[run]
     if life.status == "ENDED":
         enter(book, run, life._replace(status="EVALUATED"))
@@ -66,6 +69,8 @@ def _require_independence(book: Book, evaluator: str, run: str) -> None:
     plan = book.state.plans[run]
     if book.state_of(evaluator) == plan.state:
         raise Refused(Code.NOT_INDEPENDENT, f"{evaluator} and {plan.operator} are of {plan.state}")
+    if f"{evaluator}/{plan.operator}" in book.state.conflicts:
+        raise Refused(Code.NOT_INDEPENDENT, f"{evaluator} declared an interest in {plan.operator}")
     shared = book.owner_closure(evaluator) & book.owner_closure(plan.operator)
     if shared:
         raise Refused(
@@ -84,6 +89,7 @@ KIND: Final = Kind(
         integers=("bench_ver", "items"),
         basis_points=("score_bp",),
         references=("model",),
+        hashes=("detail",),
         lists=("capabilities",),
         extra=(_eval_capabilities,),
     ),

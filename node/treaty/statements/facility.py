@@ -16,6 +16,8 @@ from node.treaty.state import Facility
 def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
     """Declare a site, once."""
     author = entry.parsed.author
+    if body.owner and body.owner not in book.state.parties:
+        raise Refused(Code.UNKNOWN_REF, f"no party {body.owner}")
     state = operator_of(book, entry)
     uncountersigned = countersigned(book, entry, state)
     name = book.qualified(author, body.facility)
@@ -42,9 +44,11 @@ def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
 KIND: Final = Kind(
     form=Form(
         required=("capacity_mh", "mem_gb"),
-        integers=("capacity_mh", "mem_gb", "max_w"),
+        integers=("capacity_mh", "mem_gb", "max_w", "host_link_mbps"),
         names=("facility",),
-        texts=("cell",),
+        references=("owner",),
+        texts=("cell", "purpose"),
+        lists=("feeds",),
     ),
     take=take_facility,
     speaks_of="facility",

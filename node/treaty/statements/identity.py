@@ -13,7 +13,8 @@ from node.treaty.filing import is_filing_state, require_past
 from node.treaty.kinds import Kind
 from node.treaty.register import AUTHOR, PURPOSES, ROLES, VOTE, kid_of, rotate
 from node.treaty.rules import k_of, trigger_of
-from node.treaty.state import Party
+from node.treaty.state import Party, Sealing, Source
+from node.treaty.statements.trade import NAMES as TRADE_NAMES
 
 CERTIFICATE_BYTES_MAX: Final = 4_096
 ENDPOINT_CHARS_MAX: Final = 255
@@ -35,7 +36,10 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
         if AUTHOR not in purposes or (VOTE in purposes) != (role == "state"):
             raise Refused(Code.EVIDENCE, "a party needs an author key, a state a vote key too")
     else:
-        _may_rekey(book, entry, body.party, known)
+        if body.trades and entry.parsed.author != known.state:
+            raise Refused(Code.FILER, f"{known.state} says what {body.party} may report on")
+        if body.keys or body.sealing_key or not body.trades:
+            _may_rekey(book, entry, body.party, known)
         if (role, body.state, owners) != (known.role, known.state, known.owners):
             raise Refused(Code.STANDING, f"{body.party} is {known.role} of {known.state}")
     for key in body.keys:
@@ -52,6 +56,11 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
         rotate(book, body.party, key.ed25519, PURPOSES[key.purpose])
     if body.HasField("validator"):
         epochs.take_seat(book, body.party, body.validator, entry.index)
+    if body.sealing_key:
+        book.state.sealing.put(body.party, Sealing(body.sealing_key, book.now))
+    if body.trades:
+        names = tuple(sorted(TRADE_NAMES[trade] for trade in body.trades))
+        book.state.sources.put(body.party, Source(names))
     return Accepted(f"identity:{body.party}")
 
 
@@ -93,6 +102,10 @@ def _identity_keys(body: Any) -> None:
         purposes.add(key.purpose)
         if len(key.ed25519) != HASH_BYTES:
             raise MalformedContent("identity.keys", f"{len(key.ed25519)} bytes, not 32")
+    if body.trades and body.role != pb.PARTY_ROLE_SOURCE:
+        raise MalformedContent("identity.trades", "is for sources")
+    if not all(body.trades) or len(set(body.trades)) != len(body.trades):
+        raise MalformedContent("identity.trades", "unspecified, or one twice")
 
 
 def _validator(body: Any) -> None:
@@ -125,7 +138,8 @@ KIND: Final = Kind(
     form=Form(
         enums=("role",),
         names=("party", "state"),
-        lists=("keys", "owners"),
+        lists=("keys", "owners", "trades"),
+        hashes=("sealing_key",),
         extra=(_identity_keys, _validator),
     ),
     take=take_identity,

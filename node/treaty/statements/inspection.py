@@ -52,8 +52,9 @@ KIND: Final = Kind(
     form=Form(
         required=("mandate",),
         enums=("type",),
-        integers=("mismatches", "denied_s"),
+        integers=("mismatches", "denied_s", "serials_checked"),
         references=("site",),
+        hashes=("code_hash",),
         texts=("mandate",),
     ),
     take=take_inspection,

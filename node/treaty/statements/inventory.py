@@ -14,7 +14,8 @@ from node.treaty.chips import Chip, approved_chip
 from node.treaty.codes import Code
 from node.treaty.duties import counted
 from node.treaty.entries import Entry
-from node.treaty.filing import countersigned, operator_of, require_past
+from node.treaty.filing import countersigned, require_past, require_role
+from node.treaty.inspections import require_inspectors
 from node.treaty.kinds import Kind
 from node.treaty.reports import cover
 from node.treaty.state import Serial, Stock
@@ -27,15 +28,19 @@ def severity_of(missing_mh: int) -> int:
 
 
 def take_inventory(book: Book, entry: Entry, body: pb.Inventory) -> Accepted:
-    """A physical count of one chip type at one site."""
+    """A physical count of one chip type at one site: by its operator with its state, or by two inspectors."""
     author = entry.parsed.author
     name = book.qualified(author, body.facility)
     facility = book.state.facilities.get(name)
     if facility is None:
         raise Refused(Code.UNKNOWN_REF, f"no facility {name}")
-    uncountersigned = countersigned(book, entry, operator_of(book, entry))
-    if facility.operator != author:
-        raise Refused(Code.STANDING, f"{name} is {facility.operator}'s")
+    uncountersigned = False
+    if require_role(book, entry, "operator", "inspector") == "inspector":
+        require_inspectors(book, entry, facility.state)
+    else:
+        uncountersigned = countersigned(book, entry, book.state_of(author))
+        if facility.operator != author:
+            raise Refused(Code.STANDING, f"{name} is {facility.operator}'s")
     chip = approved_chip(book, author, body.chip_type)
     require_past(book, entry)
     key = stock_key(name, chip.name)
@@ -119,8 +124,9 @@ def _declare_serials(book: Book, key: str, state: str, stock: Stock) -> None:
 KIND: Final = Kind(
     form=Form(
         required=("chip_type", "facility", "count", "serial_root"),
-        integers=("count",),
+        integers=("count", "taken_at"),
         references=("chip_type", "facility"),
+        texts=("method",),
         hashes=("serial_root",),
     ),
     take=take_inventory,

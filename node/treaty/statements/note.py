@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import beacon
+from node.treaty import beacon, releases
 from node.treaty.ballots import call_up
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
@@ -15,7 +15,8 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.filing import is_filing_state, require_past, require_role
 from node.treaty.kinds import Kind
-from node.treaty.state import Offer
+from node.treaty.motions import publications
+from node.treaty.state import Conflict, Offer
 
 _NAMES: Final = {
     pb.NOTE_TYPE_REPLY: "reply",
@@ -29,6 +30,10 @@ _NAMES: Final = {
     pb.NOTE_TYPE_OFFER: "offer",
     pb.NOTE_TYPE_ANCHOR: "anchor",
     pb.NOTE_TYPE_REVEAL: "reveal",
+    pb.NOTE_TYPE_INCIDENT: "incident",
+    pb.NOTE_TYPE_PRIOR_LOG: "prior_log",
+    pb.NOTE_TYPE_CONFLICT_OF_INTEREST: "conflict_of_interest",
+    pb.NOTE_TYPE_SHARE: "share",
 }
 
 
@@ -71,8 +76,17 @@ def take_note(book: Book, entry: Entry, body: pb.Note) -> Accepted:
             beacon.anchor(book, entry.parsed.author, body.hash)
         case "reveal":
             _reveal(book, entry, body)
+        case "incident":
+            about = _incident(book, entry, body)
+        case "conflict_of_interest":
+            _conflict(book, entry, body)
+        case "share":
+            about = _share(book, entry, body)
+        case "prior_log":
+            require_role(book, entry, "state")
+            require_past(book, entry)
         case _:
-            require_past(book, entry)  # a publication is what it is
+            publications.take(book, entry, body)
     return Accepted(f"note:{name}:{about}")
 
 
@@ -126,6 +140,41 @@ def _callup(book: Book, entry: Entry, body: pb.Note) -> None:
         call_up(book, body.about, motion, {one for one in asking if is_filing_state(book, one)})
 
 
+def _incident(book: Book, entry: Entry, body: pb.Note) -> str:
+    """Harm done with a model, as a state's courts or police have it (M45). Returns the model's id."""
+    model = book.qualified(entry.parsed.author, body.about)
+    if model not in book.state.models:
+        raise Refused(Code.UNKNOWN_REF, f"no model {model}")
+    require_role(book, entry, "state", "secretariat")
+    require_past(book, entry)
+    releases.incident(book, model, entry.entry_hash, body.severity)
+    return model
+
+
+def _conflict(book: Book, entry: Entry, body: pb.Note) -> None:
+    """An inspector or evaluator declares an interest in a party, for itself: nobody strips another of its office so."""
+    if body.about not in book.state.parties:
+        raise Refused(Code.UNKNOWN_REF, f"no party {body.about}")
+    require_role(book, entry, "inspector", "evaluator")
+    require_past(book, entry)
+    key = f"{entry.parsed.author}/{body.about}"
+    book.state.conflicts.put(key, Conflict(entry.entry_hash))
+
+
+def _share(book: Book, entry: Entry, body: pb.Note) -> str:
+    """A steward confirms that it holds its share of a model's weights (M37). Returns the model's id."""
+    model = book.qualified(entry.parsed.author, body.about)
+    if model not in book.state.models:
+        raise Refused(Code.UNKNOWN_REF, f"no model {model}")
+    author = entry.parsed.author
+    require_role(book, entry, "state")
+    if not releases.is_unconfirmed_steward(book, model, author):
+        raise Refused(Code.STANDING, f"{author} is no steward of {model} that has still to confirm")
+    require_past(book, entry)
+    releases.confirm_share(book, model, author)
+    return model
+
+
 def _evidence(book: Book, entry: Entry, body: pb.Note) -> None:
     """With `about` it names a state as subject, which not everybody may (LAW K37)."""
     if body.about:
@@ -153,20 +202,44 @@ _NEEDS: Final[dict[int, tuple[str, ...]]] = {
     pb.NOTE_TYPE_OFFER: ("hash",),
     pb.NOTE_TYPE_ANCHOR: ("hash",),
     pb.NOTE_TYPE_REVEAL: ("about", "hash"),
+    pb.NOTE_TYPE_INCIDENT: ("about", "code", "jurisdiction", "severity", "hash"),
+    pb.NOTE_TYPE_PRIOR_LOG: ("about", "hash", "size"),
+    pb.NOTE_TYPE_CONFLICT_OF_INTEREST: ("about",),
+    pb.NOTE_TYPE_SHARE: ("about", "hash"),
 }
 _ROUND: Final = re.compile("[1-9][0-9]{0,15}")
+# Fields that came later, and the one or two types they are for.
+_ALSO: Final = {
+    "code": {pb.NOTE_TYPE_INCIDENT, pb.NOTE_TYPE_PUBLICATION},
+    "jurisdiction": {pb.NOTE_TYPE_INCIDENT},
+    "severity": {pb.NOTE_TYPE_INCIDENT},
+    "multiplier_bp": {pb.NOTE_TYPE_PUBLICATION},
+    "size": {pb.NOTE_TYPE_PRIOR_LOG},
+}
+SEVERITY_MAX: Final = 4
 
 
 def _note_type(body: Any) -> None:
-    for needed in _NEEDS.get(body.type, ()):
-        if not body.HasField(needed):
-            raise MalformedContent(f"note.{needed}", "missing in a note of this type")
+    for name in _NEEDS.get(body.type, ()):
+        if not body.HasField(name):
+            raise MalformedContent(f"note.{name}", "missing in a note of this type")
+    for name, types in _ALSO.items():
+        if body.HasField(name) and body.type not in types:
+            raise MalformedContent(f"note.{name}", "not allowed in a note of this type")
     if body.type == pb.NOTE_TYPE_REVEAL and not _ROUND.fullmatch(body.about):
         raise MalformedContent("note.about", f"{body.about[:80]!r} is no number of a round")
+    if body.type == pb.NOTE_TYPE_INCIDENT and not 1 <= body.severity <= SEVERITY_MAX:
+        raise MalformedContent("note.severity", f"{body.severity}: from 1 to {SEVERITY_MAX}")
 
 
 KIND: Final = Kind(
-    form=Form(enums=("type",), texts=("about",), hashes=("corrects", "hash"), extra=(_note_type,)),
+    form=Form(
+        enums=("type",),
+        integers=("multiplier_bp", "size"),
+        texts=("about", "code", "jurisdiction"),
+        hashes=("corrects", "hash"),
+        extra=(_note_type,),
+    ),
     take=take_note,
     speaks_of="about",
     classes="RPS",

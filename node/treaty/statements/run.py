@@ -8,6 +8,7 @@ from typing import Any, Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty.bodies import Form, is_name
 from node.treaty.book import Accepted, Book, Refused
+from node.treaty.checks import data
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
@@ -18,11 +19,12 @@ from node.treaty.runs import (
     done_changed,
     done_of,
     gates_for,
+    licensed,
     look_for_splitting,
     over_budget,
     weigh,
 )
-from node.treaty.state import NEVER, Life, Model, Plan
+from node.treaty.state import NEVER, Licence, Life, Model, Plan
 from node.treaty.tiers import gates_at
 
 # A plan reads all its ancestors once. Real lineages have a handful; without a limit one operator could
@@ -74,6 +76,7 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     model = book.qualified(author, body.model)
     if model in state.models:
         raise Refused(Code.REPEATED, f"model {model} is already declared")
+    licence = _licence(book, body, author)
     require_past(book, entry)
     own_owners = book.owner_closure(author)
     joined = tuple(
@@ -122,7 +125,27 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     )
     state.lives.put(run, life)
     weigh(book, run)
+    _note_work(book, run, body)
+    if licence is not None:
+        licensed(book, run, body.licence, licence)
     return Accepted(f"run:{run}", uncountersigned)
+
+
+def _licence(book: Book, body: pb.Run, author: str) -> Licence | None:
+    """The class licence that the plan claims. Refuses NOT_APPROVED: none such, not the author's, or expired."""
+    if not body.licence:
+        return None
+    licence = book.state.licences.get(body.licence)
+    if licence is None or licence.operator not in {"", author} or book.now >= licence.until:
+        raise Refused(Code.NOT_APPROVED, f"{body.licence} is no licence of {author} in force")
+    return licence
+
+
+def _note_work(book: Book, run: str, body: pb.Run) -> None:
+    """For C26: what is said of tokens, and of parameters at work."""
+    said = body.tokens if body.HasField("tokens") else data.UNSAID
+    active = body.params_active if body.HasField("params_active") else data.UNSAID
+    data.note_work(book, run, params_active=active, tokens=said)
 
 
 def _start(book: Book, entry: Entry, run: str, plan: Plan) -> None:
@@ -168,6 +191,9 @@ def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> Non
             numbers = (("oversight_pflop", body.oversight_pflop), ("oversight_bp", share))
             over_budget(book, run, plan, life, 3, numbers, (entry.entry_hash,))
     done_changed(book, run, plan, before, entry.entry_hash)
+    _note_work(book, run, body)
+    if body.phase == pb.RUN_PHASE_END:
+        data.run_ended(book, run, entry.entry_hash)
 
 
 def _ancestors(book: Book, parents: tuple[str, ...]) -> set[str]:
@@ -190,6 +216,12 @@ _PHASE_FIELDS: Final = {
 }
 
 
+_REPORTED: Final = frozenset(
+    [
+        *("run", "phase", "pflop_done", "oversight_pflop", "code_hash", "tokens"),
+        "transcript_root",
+    ]
+)
 _PHASE_ALLOWED: Final = {
     1: frozenset(
         [
@@ -204,11 +236,16 @@ _PHASE_ALLOWED: Final = {
             "doc_root",
             "techniques",
             "sites",
+            "tokens",
+            "params_active",
+            "bench_ver",
+            "data_manifest",
+            "licence",
         ]
     ),
     2: frozenset({"run", "phase"}),
-    3: frozenset({"run", "phase", "pflop_done", "oversight_pflop", "code_hash"}),
-    4: frozenset({"run", "phase", "pflop_done", "oversight_pflop", "code_hash"}),
+    3: _REPORTED,
+    4: _REPORTED | {"weight_hash"},
 }
 
 
@@ -221,16 +258,22 @@ def _run_phase(body: Any) -> None:
             raise MalformedContent(f"run.{descriptor.name}", "not allowed in this phase")
     if body.phase == 1 and not is_name(body.model):
         raise MalformedContent("run.model", f"{body.model[:80]!r} is no name")
+    if body.HasField("params_active") and body.params_active > body.params_total:
+        raise MalformedContent("run.params_active", "more than params_total")
 
 
 KIND: Final = Kind(
     form=Form(
         required=("run",),
         enums=("phase",),
-        integers=("params_total", "pflop_plan", "pflop_done", "oversight_pflop"),
+        integers=(
+            *("params_total", "pflop_plan", "pflop_done", "oversight_pflop", "tokens"),
+            *("params_active", "bench_ver"),
+        ),
         basis_points=("forecast_bp",),
         references=("run",),
-        hashes=("code_hash", "doc_root"),
+        texts=("licence",),
+        hashes=("code_hash", "doc_root", "data_manifest", "weight_hash", "transcript_root"),
         lists=("parents", "techniques", "sites"),
         extra=(_run_phase,),
     ),

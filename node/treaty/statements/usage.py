@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty.bodies import INTEGER_LIMIT, Form, is_reference
+from node.treaty.bodies import INTEGER_LIMIT, TEXT_LIMIT, Form, is_reference
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import raise_finding
+from node.treaty.checks import counters, deployment
 from node.treaty.chips import Chip, approved_chip
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -47,6 +48,11 @@ def take_usage(book: Book, entry: Entry, body: pb.Usage) -> Accepted:
     _check_possible(book, entry, body, row.state, chip, end - start)
     for run, pflop in runs:
         add_usage(book, run, pflop, start, entry.entry_hash)
+    counters.by_operator(book, name, row, (start, end), body.pflop_total, body.chips_on)
+    served = [
+        (book.qualified(parsed.author, one.model), one.mode, one.pflop) for one in body.served
+    ]
+    deployment.serves(book, entry.entry_hash, name, row, served)
     return Accepted(f"usage:{name}")
 
 
@@ -100,6 +106,11 @@ def _usage_amounts(body: Any) -> None:
         seen.add(item.name)
         if not item.HasField("amount") or item.amount >= INTEGER_LIMIT:
             raise MalformedContent("usage.by_class", f"no amount below 2^53 for {item.name}")
+    for service in body.served:
+        if not is_reference(service.model) or len(service.mode) > TEXT_LIMIT:
+            raise MalformedContent("usage.served", f"{service.model[:80]!r} is no model")
+        if not service.HasField("pflop") or service.pflop >= INTEGER_LIMIT:
+            raise MalformedContent("usage.served", f"no pflop below 2^53 for {service.model}")
     runs = set()
     for share in body.runs:
         if not is_reference(share.run) or share.run in runs:
@@ -114,7 +125,7 @@ KIND: Final = Kind(
         required=("chip_type", "facility", "chips_on", "chip_seconds", "pflop_total"),
         integers=("chips_on", "chip_seconds", "pflop_total"),
         references=("chip_type", "facility"),
-        lists=("by_class", "runs"),
+        lists=("by_class", "runs", "served"),
         extra=(_usage_amounts,),
     ),
     take=take_usage,

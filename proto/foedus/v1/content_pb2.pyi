@@ -183,6 +183,10 @@ class _NoteTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoteType.Val
     """hash: the end of a state's hash chain, for the beacon"""
     NOTE_TYPE_REVEAL: _NoteType.ValueType  # 11
     """about: number of the beacon's round; hash: the state's link for it"""
+    NOTE_TYPE_INCIDENT: _NoteType.ValueType  # 12
+    NOTE_TYPE_PRIOR_LOG: _NoteType.ValueType  # 13
+    NOTE_TYPE_CONFLICT_OF_INTEREST: _NoteType.ValueType  # 14
+    NOTE_TYPE_SHARE: _NoteType.ValueType  # 15
 
 class NoteType(_NoteType, metaclass=_NoteTypeEnumTypeWrapper): ...
 
@@ -200,7 +204,55 @@ NOTE_TYPE_ANCHOR: NoteType.ValueType  # 10
 """hash: the end of a state's hash chain, for the beacon"""
 NOTE_TYPE_REVEAL: NoteType.ValueType  # 11
 """about: number of the beacon's round; hash: the state's link for it"""
+NOTE_TYPE_INCIDENT: NoteType.ValueType  # 12
+NOTE_TYPE_PRIOR_LOG: NoteType.ValueType  # 13
+NOTE_TYPE_CONFLICT_OF_INTEREST: NoteType.ValueType  # 14
+NOTE_TYPE_SHARE: NoteType.ValueType  # 15
 Global___NoteType: _TypeAlias = NoteType  # noqa: Y015
+
+class _Paradigm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ParadigmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Paradigm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PARADIGM_UNSPECIFIED: _Paradigm.ValueType  # 0
+    PARADIGM_DIGITAL: _Paradigm.ValueType  # 1
+    PARADIGM_ANALOG: _Paradigm.ValueType  # 2
+    PARADIGM_PHOTONIC: _Paradigm.ValueType  # 3
+    PARADIGM_QUANTUM: _Paradigm.ValueType  # 4
+    PARADIGM_NEUROMORPHIC: _Paradigm.ValueType  # 5
+
+class Paradigm(_Paradigm, metaclass=_ParadigmEnumTypeWrapper): ...
+
+PARADIGM_UNSPECIFIED: Paradigm.ValueType  # 0
+PARADIGM_DIGITAL: Paradigm.ValueType  # 1
+PARADIGM_ANALOG: Paradigm.ValueType  # 2
+PARADIGM_PHOTONIC: Paradigm.ValueType  # 3
+PARADIGM_QUANTUM: Paradigm.ValueType  # 4
+PARADIGM_NEUROMORPHIC: Paradigm.ValueType  # 5
+Global___Paradigm: _TypeAlias = Paradigm  # noqa: Y015
+
+class _ChipFeature:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChipFeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChipFeature.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHIP_FEATURE_UNSPECIFIED: _ChipFeature.ValueType  # 0
+    CHIP_FEATURE_SECURE_BOOT: _ChipFeature.ValueType  # 1
+    CHIP_FEATURE_COUNTERS: _ChipFeature.ValueType  # 2
+    CHIP_FEATURE_LOCATE: _ChipFeature.ValueType  # 3
+    CHIP_FEATURE_SEAL: _ChipFeature.ValueType  # 4
+
+class ChipFeature(_ChipFeature, metaclass=_ChipFeatureEnumTypeWrapper): ...
+
+CHIP_FEATURE_UNSPECIFIED: ChipFeature.ValueType  # 0
+CHIP_FEATURE_SECURE_BOOT: ChipFeature.ValueType  # 1
+CHIP_FEATURE_COUNTERS: ChipFeature.ValueType  # 2
+CHIP_FEATURE_LOCATE: ChipFeature.ValueType  # 3
+CHIP_FEATURE_SEAL: ChipFeature.ValueType  # 4
+Global___ChipFeature: _TypeAlias = ChipFeature  # noqa: Y015
 
 class _CustodyType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -266,6 +318,94 @@ INSPECTION_TYPE_CHALLENGE: InspectionType.ValueType  # 2
 INSPECTION_TYPE_DEVELOPER: InspectionType.ValueType  # 3
 INSPECTION_TYPE_FAB: InspectionType.ValueType  # 4
 Global___InspectionType: _TypeAlias = InspectionType  # noqa: Y015
+
+class _DataType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DataTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DATA_TYPE_UNSPECIFIED: _DataType.ValueType  # 0
+    DATA_TYPE_MANIFEST: _DataType.ValueType  # 1
+    DATA_TYPE_RIGHTS_CLAIM: _DataType.ValueType  # 2
+    DATA_TYPE_RIGHTS_ANSWER: _DataType.ValueType  # 3
+
+class DataType(_DataType, metaclass=_DataTypeEnumTypeWrapper): ...
+
+DATA_TYPE_UNSPECIFIED: DataType.ValueType  # 0
+DATA_TYPE_MANIFEST: DataType.ValueType  # 1
+DATA_TYPE_RIGHTS_CLAIM: DataType.ValueType  # 2
+DATA_TYPE_RIGHTS_ANSWER: DataType.ValueType  # 3
+Global___DataType: _TypeAlias = DataType  # noqa: Y015
+
+class _RightsAnswer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RightsAnswerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RightsAnswer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RIGHTS_ANSWER_UNSPECIFIED: _RightsAnswer.ValueType  # 0
+    RIGHTS_ANSWER_LICENCE: _RightsAnswer.ValueType  # 1
+    RIGHTS_ANSWER_NOT_USED: _RightsAnswer.ValueType  # 2
+
+class RightsAnswer(_RightsAnswer, metaclass=_RightsAnswerEnumTypeWrapper): ...
+
+RIGHTS_ANSWER_UNSPECIFIED: RightsAnswer.ValueType  # 0
+RIGHTS_ANSWER_LICENCE: RightsAnswer.ValueType  # 1
+RIGHTS_ANSWER_NOT_USED: RightsAnswer.ValueType  # 2
+Global___RightsAnswer: _TypeAlias = RightsAnswer  # noqa: Y015
+
+class _TradeType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TradeTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TradeType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRADE_TYPE_UNSPECIFIED: _TradeType.ValueType  # 0
+    TRADE_TYPE_PAYMENT: _TradeType.ValueType  # 1
+    TRADE_TYPE_CUSTOMS: _TradeType.ValueType  # 2
+    TRADE_TYPE_SUPPLY: _TradeType.ValueType  # 3
+    TRADE_TYPE_CLOUD: _TradeType.ValueType  # 4
+    TRADE_TYPE_PRICE: _TradeType.ValueType  # 5
+    TRADE_TYPE_FAB_OUTPUT: _TradeType.ValueType  # 6
+    TRADE_TYPE_LITHO_TOOL: _TradeType.ValueType  # 7
+    TRADE_TYPE_HBM: _TradeType.ValueType  # 8
+
+class TradeType(_TradeType, metaclass=_TradeTypeEnumTypeWrapper): ...
+
+TRADE_TYPE_UNSPECIFIED: TradeType.ValueType  # 0
+TRADE_TYPE_PAYMENT: TradeType.ValueType  # 1
+TRADE_TYPE_CUSTOMS: TradeType.ValueType  # 2
+TRADE_TYPE_SUPPLY: TradeType.ValueType  # 3
+TRADE_TYPE_CLOUD: TradeType.ValueType  # 4
+TRADE_TYPE_PRICE: TradeType.ValueType  # 5
+TRADE_TYPE_FAB_OUTPUT: TradeType.ValueType  # 6
+TRADE_TYPE_LITHO_TOOL: TradeType.ValueType  # 7
+TRADE_TYPE_HBM: TradeType.ValueType  # 8
+Global___TradeType: _TypeAlias = TradeType  # noqa: Y015
+
+class _TipType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TipTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TipType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIP_TYPE_UNSPECIFIED: _TipType.ValueType  # 0
+    TIP_TYPE_REPORT: _TipType.ValueType  # 1
+    TIP_TYPE_ASSESS: _TipType.ValueType  # 2
+    TIP_TYPE_OPEN: _TipType.ValueType  # 3
+    TIP_TYPE_RETALIATION: _TipType.ValueType  # 4
+    TIP_TYPE_REMOTE: _TipType.ValueType  # 5
+
+class TipType(_TipType, metaclass=_TipTypeEnumTypeWrapper): ...
+
+TIP_TYPE_UNSPECIFIED: TipType.ValueType  # 0
+TIP_TYPE_REPORT: TipType.ValueType  # 1
+TIP_TYPE_ASSESS: TipType.ValueType  # 2
+TIP_TYPE_OPEN: TipType.ValueType  # 3
+TIP_TYPE_RETALIATION: TipType.ValueType  # 4
+TIP_TYPE_REMOTE: TipType.ValueType  # 5
+Global___TipType: _TypeAlias = TipType  # noqa: Y015
 
 class _AppointmentType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -394,6 +534,13 @@ class Content(_message.Message):
     INVENTORY_FIELD_NUMBER: _builtins.int
     EVAL_FIELD_NUMBER: _builtins.int
     INSPECTION_FIELD_NUMBER: _builtins.int
+    CHIPMETER_FIELD_NUMBER: _builtins.int
+    LOCATE_FIELD_NUMBER: _builtins.int
+    NET_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    TRADE_FIELD_NUMBER: _builtins.int
+    TIP_FIELD_NUMBER: _builtins.int
     TRAIN_FIELD_NUMBER: _builtins.int
     BREACH_FIELD_NUMBER: _builtins.int
     DEPLOY_FIELD_NUMBER: _builtins.int
@@ -452,6 +599,20 @@ class Content(_message.Message):
     @_builtins.property
     def inspection(self) -> Global___Inspection: ...
     @_builtins.property
+    def chipmeter(self) -> Global___Chipmeter: ...
+    @_builtins.property
+    def locate(self) -> Global___Locate: ...
+    @_builtins.property
+    def net(self) -> Global___Net: ...
+    @_builtins.property
+    def snapshot(self) -> Global___Snapshot: ...
+    @_builtins.property
+    def data(self) -> Global___Data: ...
+    @_builtins.property
+    def trade(self) -> Global___Trade: ...
+    @_builtins.property
+    def tip(self) -> Global___Tip: ...
+    @_builtins.property
     def train(self) -> Global___Train:
         """Motions"""
 
@@ -507,6 +668,13 @@ class Content(_message.Message):
         inventory: Global___Inventory | None = ...,
         eval: Global___Eval | None = ...,
         inspection: Global___Inspection | None = ...,
+        chipmeter: Global___Chipmeter | None = ...,
+        locate: Global___Locate | None = ...,
+        net: Global___Net | None = ...,
+        snapshot: Global___Snapshot | None = ...,
+        data: Global___Data | None = ...,
+        trade: Global___Trade | None = ...,
+        tip: Global___Tip | None = ...,
         train: Global___Train | None = ...,
         breach: Global___Breach | None = ...,
         deploy: Global___Deploy | None = ...,
@@ -523,11 +691,11 @@ class Content(_message.Message):
         suspend: Global___Suspend | None = ...,
         vote: Global___Vote | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amend", b"amend", "appeal", b"appeal", "appoint", b"appoint", "author", b"author", "body", b"body", "breach", b"breach", "chip_batch", b"chip_batch", "chip_type", b"chip_type", "chip_type_motion", b"chip_type_motion", "class_motion", b"class_motion", "classify", b"classify", "confidentiality", b"confidentiality", "custody", b"custody", "deploy", b"deploy", "energy", b"energy", "eval", b"eval", "exempt", b"exempt", "facility", b"facility", "halt", b"halt", "identity", b"identity", "inspect", b"inspect", "inspection", b"inspection", "instrument", b"instrument", "inventory", b"inventory", "ledger", b"ledger", "note", b"note", "period", b"period", "refs", b"refs", "run", b"run", "suspend", b"suspend", "tighten_now", b"tighten_now", "train", b"train", "usage", b"usage", "ver", b"ver", "vote", b"vote"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amend", b"amend", "appeal", b"appeal", "appoint", b"appoint", "author", b"author", "body", b"body", "breach", b"breach", "chip_batch", b"chip_batch", "chip_type", b"chip_type", "chip_type_motion", b"chip_type_motion", "chipmeter", b"chipmeter", "class_motion", b"class_motion", "classify", b"classify", "confidentiality", b"confidentiality", "custody", b"custody", "data", b"data", "deploy", b"deploy", "energy", b"energy", "eval", b"eval", "exempt", b"exempt", "facility", b"facility", "halt", b"halt", "identity", b"identity", "inspect", b"inspect", "inspection", b"inspection", "instrument", b"instrument", "inventory", b"inventory", "ledger", b"ledger", "locate", b"locate", "net", b"net", "note", b"note", "period", b"period", "refs", b"refs", "run", b"run", "snapshot", b"snapshot", "suspend", b"suspend", "tighten_now", b"tighten_now", "tip", b"tip", "trade", b"trade", "train", b"train", "usage", b"usage", "ver", b"ver", "vote", b"vote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amend", b"amend", "appeal", b"appeal", "appoint", b"appoint", "author", b"author", "body", b"body", "breach", b"breach", "chip_batch", b"chip_batch", "chip_type", b"chip_type", "chip_type_motion", b"chip_type_motion", "class_motion", b"class_motion", "classify", b"classify", "confidentiality", b"confidentiality", "custody", b"custody", "deploy", b"deploy", "energy", b"energy", "eval", b"eval", "exempt", b"exempt", "facility", b"facility", "halt", b"halt", "identity", b"identity", "inspect", b"inspect", "inspection", b"inspection", "instrument", b"instrument", "inventory", b"inventory", "ledger", b"ledger", "note", b"note", "period", b"period", "refs", b"refs", "run", b"run", "suspend", b"suspend", "tighten_now", b"tighten_now", "train", b"train", "usage", b"usage", "ver", b"ver", "vote", b"vote"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amend", b"amend", "appeal", b"appeal", "appoint", b"appoint", "author", b"author", "body", b"body", "breach", b"breach", "chip_batch", b"chip_batch", "chip_type", b"chip_type", "chip_type_motion", b"chip_type_motion", "chipmeter", b"chipmeter", "class_motion", b"class_motion", "classify", b"classify", "confidentiality", b"confidentiality", "custody", b"custody", "data", b"data", "deploy", b"deploy", "energy", b"energy", "eval", b"eval", "exempt", b"exempt", "facility", b"facility", "halt", b"halt", "identity", b"identity", "inspect", b"inspect", "inspection", b"inspection", "instrument", b"instrument", "inventory", b"inventory", "ledger", b"ledger", "locate", b"locate", "net", b"net", "note", b"note", "period", b"period", "refs", b"refs", "run", b"run", "snapshot", b"snapshot", "suspend", b"suspend", "tighten_now", b"tighten_now", "tip", b"tip", "trade", b"trade", "train", b"train", "usage", b"usage", "ver", b"ver", "vote", b"vote"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["identity", "instrument", "facility", "usage", "energy", "run", "note", "chip_type", "chip_batch", "custody", "inventory", "eval", "inspection", "train", "breach", "deploy", "exempt", "class_motion", "halt", "inspect", "amend", "tighten_now", "appeal", "appoint", "chip_type_motion", "classify", "suspend", "vote"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["identity", "instrument", "facility", "usage", "energy", "run", "note", "chip_type", "chip_batch", "custody", "inventory", "eval", "inspection", "chipmeter", "locate", "net", "snapshot", "data", "trade", "tip", "train", "breach", "deploy", "exempt", "class_motion", "halt", "inspect", "amend", "tighten_now", "appeal", "appoint", "chip_type_motion", "classify", "suspend", "vote"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -591,11 +759,15 @@ class Identity(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    SEALING_KEY_FIELD_NUMBER: _builtins.int
+    TRADES_FIELD_NUMBER: _builtins.int
     VALIDATOR_FIELD_NUMBER: _builtins.int
     party: _builtins.str
     role: Global___PartyRole.ValueType
     state: _builtins.str
     """controlling state"""
+    sealing_key: _builtins.bytes
+    """X25519, 32 bytes: what is sealed to the party; replaces its last one"""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicKey]:
         """replaces the party's key of that purpose"""
@@ -603,6 +775,10 @@ class Identity(_message.Message):
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """direct owners: party ids"""
+
+    @_builtins.property
+    def trades(self) -> _containers.RepeatedScalarFieldContainer[Global___TradeType.ValueType]:
+        """source: what it may report on; replaces its last list"""
 
     @_builtins.property
     def validator(self) -> Global___Validator:
@@ -616,11 +792,13 @@ class Identity(_message.Message):
         keys: _abc.Iterable[Global___PublicKey] | None = ...,
         owners: _abc.Iterable[_builtins.str] | None = ...,
         state: _builtins.str | None = ...,
+        sealing_key: _builtins.bytes | None = ...,
+        trades: _abc.Iterable[Global___TradeType.ValueType] | None = ...,
         validator: Global___Validator | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "state", b"state", "validator", b"validator"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "sealing_key", b"sealing_key", "state", b"state", "trades", b"trades", "validator", b"validator"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "state", b"state", "validator", b"validator"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "sealing_key", b"sealing_key", "state", b"state", "trades", b"trades", "validator", b"validator"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -710,6 +888,10 @@ class Facility(_message.Message):
     MEM_GB_FIELD_NUMBER: _builtins.int
     CELL_FIELD_NUMBER: _builtins.int
     MAX_W_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    FEEDS_FIELD_NUMBER: _builtins.int
+    HOST_LINK_MBPS_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
     facility: _builtins.str
     """name, unique for its author"""
     capacity_mh: _builtins.int
@@ -718,6 +900,14 @@ class Facility(_message.Message):
     cell: _builtins.str
     """coarse location code"""
     max_w: _builtins.int
+    owner: _builtins.str
+    """party id, if not the operator"""
+    host_link_mbps: _builtins.int
+    purpose: _builtins.str
+    @_builtins.property
+    def feeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names of its power feeds, as meters name them"""
+
     def __init__(
         self,
         *,
@@ -726,10 +916,14 @@ class Facility(_message.Message):
         mem_gb: _builtins.int | None = ...,
         cell: _builtins.str | None = ...,
         max_w: _builtins.int | None = ...,
+        owner: _builtins.str | None = ...,
+        feeds: _abc.Iterable[_builtins.str] | None = ...,
+        host_link_mbps: _builtins.int | None = ...,
+        purpose: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "max_w", b"max_w", "mem_gb", b"mem_gb"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "feeds", b"feeds", "host_link_mbps", b"host_link_mbps", "max_w", b"max_w", "mem_gb", b"mem_gb", "owner", b"owner", "purpose", b"purpose"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "max_w", b"max_w", "mem_gb", b"mem_gb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "feeds", b"feeds", "host_link_mbps", b"host_link_mbps", "max_w", b"max_w", "mem_gb", b"mem_gb", "owner", b"owner", "purpose", b"purpose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -758,6 +952,34 @@ class RunShare(_message.Message):
 Global___RunShare: _TypeAlias = RunShare  # noqa: Y015
 
 @_typing.final
+class Service(_message.Message):
+    """A model at work for others. Evaluations and the developer's own trials are none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PFLOP_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    pflop: _builtins.int
+    mode: _builtins.str
+    """as its approval names it"""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str | None = ...,
+        pflop: _builtins.int | None = ...,
+        mode: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "model", b"model", "pflop", b"pflop"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "model", b"model", "pflop", b"pflop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Service: _TypeAlias = Service  # noqa: Y015
+
+@_typing.final
 class Usage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -768,6 +990,7 @@ class Usage(_message.Message):
     PFLOP_TOTAL_FIELD_NUMBER: _builtins.int
     BY_CLASS_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
+    SERVED_FIELD_NUMBER: _builtins.int
     facility: _builtins.str
     chip_type: _builtins.str
     chips_on: _builtins.int
@@ -779,6 +1002,10 @@ class Usage(_message.Message):
 
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunShare]: ...
+    @_builtins.property
+    def served(self) -> _containers.RepeatedCompositeFieldContainer[Global___Service]:
+        """models that answered requests here, as part of the class infer"""
+
     def __init__(
         self,
         *,
@@ -789,10 +1016,11 @@ class Usage(_message.Message):
         pflop_total: _builtins.int | None = ...,
         by_class: _abc.Iterable[Global___NamedAmount] | None = ...,
         runs: _abc.Iterable[Global___RunShare] | None = ...,
+        served: _abc.Iterable[Global___Service] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "chip_seconds", b"chip_seconds", "chip_type", b"chip_type", "chips_on", b"chips_on", "facility", b"facility", "pflop_total", b"pflop_total", "runs", b"runs"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "chip_seconds", b"chip_seconds", "chip_type", b"chip_type", "chips_on", b"chips_on", "facility", b"facility", "pflop_total", b"pflop_total", "runs", b"runs", "served", b"served"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "chip_seconds", b"chip_seconds", "chip_type", b"chip_type", "chips_on", b"chips_on", "facility", b"facility", "pflop_total", b"pflop_total", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class", "chip_seconds", b"chip_seconds", "chip_type", b"chip_type", "chips_on", b"chips_on", "facility", b"facility", "pflop_total", b"pflop_total", "runs", b"runs", "served", b"served"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -852,6 +1080,13 @@ class Run(_message.Message):
     SITES_FIELD_NUMBER: _builtins.int
     PFLOP_DONE_FIELD_NUMBER: _builtins.int
     OVERSIGHT_PFLOP_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    PARAMS_ACTIVE_FIELD_NUMBER: _builtins.int
+    BENCH_VER_FIELD_NUMBER: _builtins.int
+    DATA_MANIFEST_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    WEIGHT_HASH_FIELD_NUMBER: _builtins.int
+    TRANSCRIPT_ROOT_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     phase: Global___RunPhase.ValueType
     model: _builtins.str
@@ -866,6 +1101,20 @@ class Run(_message.Message):
     pflop_done: _builtins.int
     """progress and end"""
     oversight_pflop: _builtins.int
+    tokens: _builtins.int
+    """plan: planned; progress and end: so far"""
+    params_active: _builtins.int
+    """plan: parameters at work for each token, if fewer than all"""
+    bench_ver: _builtins.int
+    """plan: which benchmark the forecast is of"""
+    data_manifest: _builtins.bytes
+    """plan: SHA-256 of the data manifest that will be filed"""
+    licence: _builtins.str
+    """plan: CLASS motion under which it runs"""
+    weight_hash: _builtins.bytes
+    """end: of the trained weights"""
+    transcript_root: _builtins.bytes
+    """progress and end: Merkle root over the transcript's points so far"""
     @_builtins.property
     def parents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """run ids"""
@@ -892,10 +1141,17 @@ class Run(_message.Message):
         sites: _abc.Iterable[_builtins.str] | None = ...,
         pflop_done: _builtins.int | None = ...,
         oversight_pflop: _builtins.int | None = ...,
+        tokens: _builtins.int | None = ...,
+        params_active: _builtins.int | None = ...,
+        bench_ver: _builtins.int | None = ...,
+        data_manifest: _builtins.bytes | None = ...,
+        licence: _builtins.str | None = ...,
+        weight_hash: _builtins.bytes | None = ...,
+        transcript_root: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "run", b"run", "sites", b"sites", "techniques", b"techniques"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "run", b"run", "sites", b"sites", "techniques", b"techniques"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -909,6 +1165,11 @@ class Note(_message.Message):
     ABOUT_FIELD_NUMBER: _builtins.int
     CORRECTS_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    JURISDICTION_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_BP_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     type: Global___NoteType.ValueType
     about: _builtins.str
     """reply: case id; callup: motion id; review: run id; evidence: a member's code"""
@@ -916,6 +1177,16 @@ class Note(_message.Message):
     """correction: hash of the entry it corrects"""
     hash: _builtins.bytes
     """of a text kept off the ledger; offer: SHA-256 of the content offered"""
+    code: _builtins.str
+    """incident: offence code; publication: what it improves (PublicationField, in words)"""
+    jurisdiction: _builtins.str
+    """incident"""
+    severity: _builtins.int
+    """incident: 1 to 4"""
+    multiplier_bp: _builtins.int
+    """publication: compute saved, 20000 = twice as far with as much"""
+    size: _builtins.int
+    """prior_log: entries of the log whose root is `hash`"""
     def __init__(
         self,
         *,
@@ -923,10 +1194,15 @@ class Note(_message.Message):
         about: _builtins.str | None = ...,
         corrects: _builtins.bytes | None = ...,
         hash: _builtins.bytes | None = ...,
+        code: _builtins.str | None = ...,
+        jurisdiction: _builtins.str | None = ...,
+        severity: _builtins.int | None = ...,
+        multiplier_bp: _builtins.int | None = ...,
+        size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "corrects", b"corrects", "hash", b"hash", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "code", b"code", "corrects", b"corrects", "hash", b"hash", "jurisdiction", b"jurisdiction", "multiplier_bp", b"multiplier_bp", "severity", b"severity", "size", b"size", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "corrects", b"corrects", "hash", b"hash", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "code", b"code", "corrects", b"corrects", "hash", b"hash", "jurisdiction", b"jurisdiction", "multiplier_bp", b"multiplier_bp", "severity", b"severity", "size", b"size", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -939,20 +1215,52 @@ class ChipType(_message.Message):
     CHIP_TYPE_FIELD_NUMBER: _builtins.int
     MH_FIELD_NUMBER: _builtins.int
     PEAK_ANY_FIELD_NUMBER: _builtins.int
+    PEAK_BF16_FIELD_NUMBER: _builtins.int
+    MEM_GB_FIELD_NUMBER: _builtins.int
+    TDP_W_FIELD_NUMBER: _builtins.int
+    SERVER_W_FIELD_NUMBER: _builtins.int
+    HBM_PER_CHIP_FIELD_NUMBER: _builtins.int
+    NODE_NM_FIELD_NUMBER: _builtins.int
+    PARADIGM_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    LINK_GBPS_FIELD_NUMBER: _builtins.int
     chip_type: _builtins.str
     mh: _builtins.int
     peak_any: _builtins.int
     """GFLOP/s"""
+    peak_bf16: _builtins.int
+    """GFLOP/s"""
+    mem_gb: _builtins.int
+    tdp_w: _builtins.int
+    server_w: _builtins.int
+    """with its share of the server"""
+    hbm_per_chip: _builtins.int
+    """stacks"""
+    node_nm: _builtins.int
+    paradigm: Global___Paradigm.ValueType
+    """absent: digital"""
+    link_gbps: _builtins.int
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[Global___ChipFeature.ValueType]: ...
     def __init__(
         self,
         *,
         chip_type: _builtins.str | None = ...,
         mh: _builtins.int | None = ...,
         peak_any: _builtins.int | None = ...,
+        peak_bf16: _builtins.int | None = ...,
+        mem_gb: _builtins.int | None = ...,
+        tdp_w: _builtins.int | None = ...,
+        server_w: _builtins.int | None = ...,
+        hbm_per_chip: _builtins.int | None = ...,
+        node_nm: _builtins.int | None = ...,
+        paradigm: Global___Paradigm.ValueType | None = ...,
+        features: _abc.Iterable[Global___ChipFeature.ValueType] | None = ...,
+        link_gbps: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "mh", b"mh", "peak_any", b"peak_any"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "features", b"features", "hbm_per_chip", b"hbm_per_chip", "link_gbps", b"link_gbps", "mem_gb", b"mem_gb", "mh", b"mh", "node_nm", b"node_nm", "paradigm", b"paradigm", "peak_any", b"peak_any", "peak_bf16", b"peak_bf16", "server_w", b"server_w", "tdp_w", b"tdp_w"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "mh", b"mh", "peak_any", b"peak_any"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "features", b"features", "hbm_per_chip", b"hbm_per_chip", "link_gbps", b"link_gbps", "mem_gb", b"mem_gb", "mh", b"mh", "node_nm", b"node_nm", "paradigm", b"paradigm", "peak_any", b"peak_any", "peak_bf16", b"peak_bf16", "server_w", b"server_w", "tdp_w", b"tdp_w"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -965,19 +1273,25 @@ class ChipBatch(_message.Message):
     CHIP_TYPE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     SERIAL_ROOT_FIELD_NUMBER: _builtins.int
+    FAB_FIELD_NUMBER: _builtins.int
+    MADE_AT_FIELD_NUMBER: _builtins.int
     chip_type: _builtins.str
     count: _builtins.int
     serial_root: _builtins.bytes
+    fab: _builtins.str
+    made_at: _builtins.int
     def __init__(
         self,
         *,
         chip_type: _builtins.str | None = ...,
         count: _builtins.int | None = ...,
         serial_root: _builtins.bytes | None = ...,
+        fab: _builtins.str | None = ...,
+        made_at: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "serial_root", b"serial_root"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "fab", b"fab", "made_at", b"made_at", "serial_root", b"serial_root"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "serial_root", b"serial_root"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "fab", b"fab", "made_at", b"made_at", "serial_root", b"serial_root"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1033,10 +1347,14 @@ class Inventory(_message.Message):
     CHIP_TYPE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     SERIAL_ROOT_FIELD_NUMBER: _builtins.int
+    TAKEN_AT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
     facility: _builtins.str
     chip_type: _builtins.str
     count: _builtins.int
     serial_root: _builtins.bytes
+    taken_at: _builtins.int
+    method: _builtins.str
     def __init__(
         self,
         *,
@@ -1044,10 +1362,12 @@ class Inventory(_message.Message):
         chip_type: _builtins.str | None = ...,
         count: _builtins.int | None = ...,
         serial_root: _builtins.bytes | None = ...,
+        taken_at: _builtins.int | None = ...,
+        method: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "facility", b"facility", "serial_root", b"serial_root"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "facility", b"facility", "method", b"method", "serial_root", b"serial_root", "taken_at", b"taken_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "facility", b"facility", "serial_root", b"serial_root"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count", "facility", b"facility", "method", b"method", "serial_root", b"serial_root", "taken_at", b"taken_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1059,17 +1379,21 @@ class CapabilityResult(_message.Message):
 
     CAPABILITY_FIELD_NUMBER: _builtins.int
     PRESENCE_FIELD_NUMBER: _builtins.int
+    ELICITATION_FIELD_NUMBER: _builtins.int
     capability: _builtins.str
     presence: Global___Presence.ValueType
+    elicitation: _builtins.str
+    """how hard it was tried, in the standard's words"""
     def __init__(
         self,
         *,
         capability: _builtins.str | None = ...,
         presence: Global___Presence.ValueType | None = ...,
+        elicitation: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "presence", b"presence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "elicitation", b"elicitation", "presence", b"presence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "presence", b"presence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "elicitation", b"elicitation", "presence", b"presence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1084,10 +1408,13 @@ class Eval(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     SCORE_BP_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     bench_ver: _builtins.int
     items: _builtins.int
     score_bp: _builtins.int
+    detail: _builtins.bytes
+    """commitment to the report, which is sealed (class S)"""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapabilityResult]: ...
     def __init__(
@@ -1098,14 +1425,37 @@ class Eval(_message.Message):
         items: _builtins.int | None = ...,
         score_bp: _builtins.int | None = ...,
         capabilities: _abc.Iterable[Global___CapabilityResult] | None = ...,
+        detail: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "capabilities", b"capabilities", "items", b"items", "model", b"model", "score_bp", b"score_bp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "capabilities", b"capabilities", "detail", b"detail", "items", b"items", "model", b"model", "score_bp", b"score_bp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "capabilities", b"capabilities", "items", b"items", "model", b"model", "score_bp", b"score_bp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "capabilities", b"capabilities", "detail", b"detail", "items", b"items", "model", b"model", "score_bp", b"score_bp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Eval: _TypeAlias = Eval  # noqa: Y015
+
+@_typing.final
+class ChipCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHIP_TYPE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    chip_type: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        chip_type: _builtins.str | None = ...,
+        count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_type", b"chip_type", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChipCount: _TypeAlias = ChipCount  # noqa: Y015
 
 @_typing.final
 class Inspection(_message.Message):
@@ -1116,12 +1466,25 @@ class Inspection(_message.Message):
     MANDATE_FIELD_NUMBER: _builtins.int
     MISMATCHES_FIELD_NUMBER: _builtins.int
     DENIED_S_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    SERIALS_CHECKED_FIELD_NUMBER: _builtins.int
+    SEALS_FIELD_NUMBER: _builtins.int
+    CODE_HASH_FIELD_NUMBER: _builtins.int
     type: Global___InspectionType.ValueType
     site: _builtins.str
     mandate: _builtins.str
     """motion id, or "drawn" """
     mismatches: _builtins.int
     denied_s: _builtins.int
+    serials_checked: _builtins.int
+    code_hash: _builtins.bytes
+    """of a developer: the code found in use"""
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChipCount]: ...
+    @_builtins.property
+    def seals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """seals left at the site, by name"""
+
     def __init__(
         self,
         *,
@@ -1130,14 +1493,418 @@ class Inspection(_message.Message):
         mandate: _builtins.str | None = ...,
         mismatches: _builtins.int | None = ...,
         denied_s: _builtins.int | None = ...,
+        counts: _abc.Iterable[Global___ChipCount] | None = ...,
+        serials_checked: _builtins.int | None = ...,
+        seals: _abc.Iterable[_builtins.str] | None = ...,
+        code_hash: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "site", b"site", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "site", b"site", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Inspection: _TypeAlias = Inspection  # noqa: Y015
+
+@_typing.final
+class Chipmeter(_message.Message):
+    """A group of chips counts its own work: signed by the device that reads the counters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    CHIP_TYPE_FIELD_NUMBER: _builtins.int
+    CHIPS_FIELD_NUMBER: _builtins.int
+    CHIP_SECONDS_FIELD_NUMBER: _builtins.int
+    PFLOP_FIELD_NUMBER: _builtins.int
+    MAX_PEERS_FIELD_NUMBER: _builtins.int
+    FW_HASH_FIELD_NUMBER: _builtins.int
+    COUNTER_START_FIELD_NUMBER: _builtins.int
+    COUNTER_END_FIELD_NUMBER: _builtins.int
+    facility: _builtins.str
+    group: _builtins.str
+    """name, unique for its device"""
+    chip_type: _builtins.str
+    chips: _builtins.int
+    chip_seconds: _builtins.int
+    pflop: _builtins.int
+    """in the period"""
+    max_peers: _builtins.int
+    """most chips that one of them exchanged data with"""
+    fw_hash: _builtins.bytes
+    counter_start: _builtins.int
+    """the group's own running count at both ends of the period, PFLOP"""
+    counter_end: _builtins.int
+    def __init__(
+        self,
+        *,
+        facility: _builtins.str | None = ...,
+        group: _builtins.str | None = ...,
+        chip_type: _builtins.str | None = ...,
+        chips: _builtins.int | None = ...,
+        chip_seconds: _builtins.int | None = ...,
+        pflop: _builtins.int | None = ...,
+        max_peers: _builtins.int | None = ...,
+        fw_hash: _builtins.bytes | None = ...,
+        counter_start: _builtins.int | None = ...,
+        counter_end: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chip_seconds", b"chip_seconds", "chip_type", b"chip_type", "chips", b"chips", "counter_end", b"counter_end", "counter_start", b"counter_start", "facility", b"facility", "fw_hash", b"fw_hash", "group", b"group", "max_peers", b"max_peers", "pflop", b"pflop"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_seconds", b"chip_seconds", "chip_type", b"chip_type", "chips", b"chips", "counter_end", b"counter_end", "counter_start", b"counter_start", "facility", b"facility", "fw_hash", b"fw_hash", "group", b"group", "max_peers", b"max_peers", "pflop", b"pflop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Chipmeter: _TypeAlias = Chipmeter  # noqa: Y015
+
+@_typing.final
+class Locate(_message.Message):
+    """Round-trip times between a probe at a known place and a device at a declared one. The probe signs, the target endorses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    FACILITY_FIELD_NUMBER: _builtins.int
+    PROBE_SITE_FIELD_NUMBER: _builtins.int
+    RTT_US_MIN_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    """party id of the device at the site"""
+    facility: _builtins.str
+    """where the target is declared to be"""
+    probe_site: _builtins.str
+    """facility where the probe stands"""
+    rtt_us_min: _builtins.int
+    n: _builtins.int
+    """measurements"""
+    def __init__(
+        self,
+        *,
+        target: _builtins.str | None = ...,
+        facility: _builtins.str | None = ...,
+        probe_site: _builtins.str | None = ...,
+        rtt_us_min: _builtins.int | None = ...,
+        n: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facility", b"facility", "n", b"n", "probe_site", b"probe_site", "rtt_us_min", b"rtt_us_min", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facility", b"facility", "n", b"n", "probe_site", b"probe_site", "rtt_us_min", b"rtt_us_min", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Locate: _TypeAlias = Locate  # noqa: Y015
+
+@_typing.final
+class Net(_message.Message):
+    """Traffic of a site, from whoever carries it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_FIELD_NUMBER: _builtins.int
+    UP_MB_FIELD_NUMBER: _builtins.int
+    DOWN_MB_FIELD_NUMBER: _builtins.int
+    FLAT_BP_FIELD_NUMBER: _builtins.int
+    SYM_BP_FIELD_NUMBER: _builtins.int
+    PEER_SET_FIELD_NUMBER: _builtins.int
+    facility: _builtins.str
+    up_mb: _builtins.int
+    down_mb: _builtins.int
+    flat_bp: _builtins.int
+    """evenness over time"""
+    sym_bp: _builtins.int
+    """likeness of both directions"""
+    peer_set: _builtins.bytes
+    """hash of the sorted addresses"""
+    def __init__(
+        self,
+        *,
+        facility: _builtins.str | None = ...,
+        up_mb: _builtins.int | None = ...,
+        down_mb: _builtins.int | None = ...,
+        flat_bp: _builtins.int | None = ...,
+        sym_bp: _builtins.int | None = ...,
+        peer_set: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["down_mb", b"down_mb", "facility", b"facility", "flat_bp", b"flat_bp", "peer_set", b"peer_set", "sym_bp", b"sym_bp", "up_mb", b"up_mb"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["down_mb", b"down_mb", "facility", b"facility", "flat_bp", b"flat_bp", "peer_set", b"peer_set", "sym_bp", b"sym_bp", "up_mb", b"up_mb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Net: _TypeAlias = Net  # noqa: Y015
+
+@_typing.final
+class Snapshot(_message.Message):
+    """What a group of chips holds in memory at one moment, by its hash: matched later with the run's transcript."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    WEIGHT_HASH_FIELD_NUMBER: _builtins.int
+    CHAIN_POS_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    facility: _builtins.str
+    group: _builtins.str
+    weight_hash: _builtins.bytes
+    chain_pos: _builtins.int
+    """the device's own count of snapshots of this group"""
+    step: _builtins.int
+    def __init__(
+        self,
+        *,
+        facility: _builtins.str | None = ...,
+        group: _builtins.str | None = ...,
+        weight_hash: _builtins.bytes | None = ...,
+        chain_pos: _builtins.int | None = ...,
+        step: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chain_pos", b"chain_pos", "facility", b"facility", "group", b"group", "step", b"step", "weight_hash", b"weight_hash"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_pos", b"chain_pos", "facility", b"facility", "group", b"group", "step", b"step", "weight_hash", b"weight_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
+class DocumentProof(_message.Message):
+    """The audit path of one document hash in a run's tree of documents (RFC 6962, leaves sorted)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    document: _builtins.bytes
+    """SHA-256 of the document"""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        index: _builtins.int | None = ...,
+        document: _builtins.bytes | None = ...,
+        path: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "index", b"index", "path", b"path"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "index", b"index", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentProof: _TypeAlias = DocumentProof  # noqa: Y015
+
+@_typing.final
+class Data(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    DANGER_TOKENS_FIELD_NUMBER: _builtins.int
+    DOC_ROOT_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    type: Global___DataType.ValueType
+    run: _builtins.str
+    """manifest"""
+    danger_tokens: _builtins.int
+    doc_root: _builtins.bytes
+    documents: _builtins.int
+    """leaves of that tree"""
+    document: _builtins.bytes
+    """rights_claim, of a run whose manifest is filed"""
+    claim: _builtins.bytes
+    """rights_answer
+    hash of the claim's entry
+    """
+    answer: Global___RightsAnswer.ValueType
+    licence: _builtins.bytes
+    """hash of the licence"""
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedAmount]:
+        """by licence class"""
+
+    @_builtins.property
+    def member(self) -> Global___DocumentProof:
+        """optional: proves that it was used"""
+
+    @_builtins.property
+    def before(self) -> Global___DocumentProof:
+        """the neighbours between which it would stand"""
+
+    @_builtins.property
+    def after(self) -> Global___DocumentProof: ...
+    def __init__(
+        self,
+        *,
+        type: Global___DataType.ValueType | None = ...,
+        run: _builtins.str | None = ...,
+        tokens: _abc.Iterable[Global___NamedAmount] | None = ...,
+        danger_tokens: _builtins.int | None = ...,
+        doc_root: _builtins.bytes | None = ...,
+        documents: _builtins.int | None = ...,
+        document: _builtins.bytes | None = ...,
+        member: Global___DocumentProof | None = ...,
+        claim: _builtins.bytes | None = ...,
+        answer: Global___RightsAnswer.ValueType | None = ...,
+        licence: _builtins.bytes | None = ...,
+        before: Global___DocumentProof | None = ...,
+        after: Global___DocumentProof | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "answer", b"answer", "before", b"before", "claim", b"claim", "danger_tokens", b"danger_tokens", "doc_root", b"doc_root", "document", b"document", "documents", b"documents", "licence", b"licence", "member", b"member", "run", b"run", "tokens", b"tokens", "type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "answer", b"answer", "before", b"before", "claim", b"claim", "danger_tokens", b"danger_tokens", "doc_root", b"doc_root", "document", b"document", "documents", b"documents", "licence", b"licence", "member", b"member", "run", b"run", "tokens", b"tokens", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Data: _TypeAlias = Data  # noqa: Y015
+
+@_typing.final
+class Trade(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    SELLER_FIELD_NUMBER: _builtins.int
+    BUYER_FIELD_NUMBER: _builtins.int
+    type: Global___TradeType.ValueType
+    item: _builtins.str
+    """chip type or goods code"""
+    count: _builtins.int
+    """pieces; price, cloud: chip-hours"""
+    usd: _builtins.int
+    """whole"""
+    seller: _builtins.str
+    """the treaty model's `from`: party id or hash of a counterparty"""
+    buyer: _builtins.str
+    """the treaty model's `to`"""
+    def __init__(
+        self,
+        *,
+        type: Global___TradeType.ValueType | None = ...,
+        item: _builtins.str | None = ...,
+        count: _builtins.int | None = ...,
+        usd: _builtins.int | None = ...,
+        seller: _builtins.str | None = ...,
+        buyer: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "count", b"count", "item", b"item", "seller", b"seller", "type", b"type", "usd", b"usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "count", b"count", "item", b"item", "seller", b"seller", "type", b"type", "usd", b"usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trade: _TypeAlias = Trade  # noqa: Y015
+
+@_typing.final
+class SealedShare(_message.Message):
+    """One recipient's part of the key: a sealed box that its key alone opens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    recipient: _builtins.str
+    """state"""
+    box: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        recipient: _builtins.str | None = ...,
+        box: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "recipient", b"recipient"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SealedShare: _TypeAlias = SealedShare  # noqa: Y015
+
+@_typing.final
+class Tip(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    CREDIBLE_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    THERMAL_KW_FIELD_NUMBER: _builtins.int
+    ERROR_KW_FIELD_NUMBER: _builtins.int
+    FACILITY_FIELD_NUMBER: _builtins.int
+    type: Global___TipType.ValueType
+    commitment: _builtins.bytes
+    """report: sealed, and signed by whoever passes it on
+    SHA-256 over salt and text, by the rule of sealed documents
+    """
+    sealed: _builtins.bytes
+    """ciphertext, padded to one of few sizes"""
+    threshold: _builtins.int
+    """so many of them open it"""
+    report: _builtins.bytes
+    """assess, open, retaliation: the report spoken of
+    hash of its entry
+    """
+    credible: _builtins.bool
+    """assess"""
+    salt: _builtins.bytes
+    """open"""
+    text: _builtins.bytes
+    """open"""
+    subject: _builtins.str
+    """open, retaliation: the state that it accuses"""
+    cell: _builtins.str
+    """remote: what is seen from outside"""
+    thermal_kw: _builtins.int
+    error_kw: _builtins.int
+    facility: _builtins.str
+    """if one is declared there"""
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___SealedShare]: ...
+    def __init__(
+        self,
+        *,
+        type: Global___TipType.ValueType | None = ...,
+        commitment: _builtins.bytes | None = ...,
+        sealed: _builtins.bytes | None = ...,
+        shares: _abc.Iterable[Global___SealedShare] | None = ...,
+        threshold: _builtins.int | None = ...,
+        report: _builtins.bytes | None = ...,
+        credible: _builtins.bool | None = ...,
+        salt: _builtins.bytes | None = ...,
+        text: _builtins.bytes | None = ...,
+        subject: _builtins.str | None = ...,
+        cell: _builtins.str | None = ...,
+        thermal_kw: _builtins.int | None = ...,
+        error_kw: _builtins.int | None = ...,
+        facility: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "commitment", b"commitment", "credible", b"credible", "error_kw", b"error_kw", "facility", b"facility", "report", b"report", "salt", b"salt", "sealed", b"sealed", "shares", b"shares", "subject", b"subject", "text", b"text", "thermal_kw", b"thermal_kw", "threshold", b"threshold", "type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "commitment", b"commitment", "credible", b"credible", "error_kw", b"error_kw", "facility", b"facility", "report", b"report", "salt", b"salt", "sealed", b"sealed", "shares", b"shares", "subject", b"subject", "text", b"text", "thermal_kw", b"thermal_kw", "threshold", b"threshold", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tip: _TypeAlias = Tip  # noqa: Y015
 
 @_typing.final
 class Train(_message.Message):
@@ -1191,20 +1958,26 @@ class Deploy(_message.Message):
     CAP_VER_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     STEWARDS_FIELD_NUMBER: _builtins.int
+    SITES_FIELD_NUMBER: _builtins.int
     cap_ver: _builtins.int
     mode: _builtins.str
     @_builtins.property
     def stewards(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """facilities where it may serve; absent: anywhere"""
+
     def __init__(
         self,
         *,
         cap_ver: _builtins.int | None = ...,
         mode: _builtins.str | None = ...,
         stewards: _abc.Iterable[_builtins.str] | None = ...,
+        sites: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cap_ver", b"cap_ver", "mode", b"mode", "stewards", b"stewards"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cap_ver", b"cap_ver", "mode", b"mode", "sites", b"sites", "stewards", b"stewards"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_ver", b"cap_ver", "mode", b"mode", "stewards", b"stewards"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_ver", b"cap_ver", "mode", b"mode", "sites", b"sites", "stewards", b"stewards"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1431,17 +2204,21 @@ class Appoint(_message.Message):
 
     WHAT_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
     what: Global___AppointmentType.ValueType
     name: _builtins.str
+    remove: _builtins.bool
+    """capability: take it off the list"""
     def __init__(
         self,
         *,
         what: Global___AppointmentType.ValueType | None = ...,
         name: _builtins.str | None = ...,
+        remove: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remove", b"remove", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remove", b"remove", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,5 +1,6 @@
 """The law under random histories: determinism, restarts, and what hostile states cannot do."""
 
+import hashlib
 import random
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.law import Law
 from node.treaty.parsing import KIND_NAMES, parse_content, parse_entry
+from node.treaty.statements.tip import commitment_of
 from tests.unit.treaty.court import CHAIN_ID, STATES, Court, genesis_of
 
 CHOICES = (pb.CHOICE_YES, pb.CHOICE_NO, pb.CHOICE_ABSTAIN)
@@ -33,14 +35,21 @@ POLICY: dict[str, object] = {
     "inspect_close": 5,
     "transit": 8,
     "transit_missing": 16,
+    "rights": 11,
+    "tip_response": 13,
+    "tip_quota": 2,
+    "cost_floor": 10**9,
 }
 
 
 def random_body(rng: random.Random, court: Court) -> tuple[str, Any, dict[str, Any]]:
     """Something that somebody might say: sensible often enough to get far."""
     now = court.law.book.now
-    if rng.randrange(5) < 2:
-        return random_paper(rng, court)
+    match rng.randrange(8):
+        case 0 | 1 | 2:
+            return random_paper(rng, court)
+        case 3 | 4:
+            return random_reading(rng, court)
     run, site = f"r{rng.randrange(6)}", f"dc{rng.randrange(3)}"
     author = rng.choice(["acme", "beta"])
     own = {"by": ("US" if author == "acme" else "CN",)}
@@ -167,6 +176,122 @@ def random_paper(rng: random.Random, court: Court) -> tuple[str, Any, dict[str, 
             return ("acme", chip_type, {}) if rng.randrange(2) else ("SEC", meeting, {})
 
 
+def random_reading(rng: random.Random, court: Court) -> tuple[str, Any, dict[str, Any]]:
+    """Counters, traffic, data, trade, tips, deployments: what verification reads."""
+    state, now = court.law.book.state, court.law.book.now
+    author = rng.choice(["acme", "beta"])
+    own = {"by": ("US" if author == "acme" else "CN",)}
+    site = f"acme/dc{rng.randrange(3)}"
+    run, model = f"r{rng.randrange(6)}", f"{author}/r{rng.randrange(6)}"
+    facility = state.facilities.get(site)
+    start = now - 7
+    if facility is not None and facility.slot:
+        start = facility.covered_at + facility.due_slot * facility.slot
+    slot = {"period": (start, start + 7)}
+    match rng.randrange(18):
+        case 0 | 1:
+            before = rng.choice([0, 5, 1_000, 10**9])
+            body = pb.Chipmeter(
+                facility=site,
+                group=f"g{rng.randrange(3)}",
+                chip_type="H100",
+                chips=rng.randrange(80),
+                chip_seconds=1,
+                pflop=before,
+                counter_start=now * 1_000,
+                counter_end=now * 1_000 + before,
+            )
+            return "meter", body, slot
+        case 2:
+            located = pb.Locate(
+                target=rng.choice(["meter", "probe"]),
+                facility=site,
+                probe_site=rng.choice([site, "beta/dc0"]),
+                rtt_us_min=400,
+                n=3,
+            )
+            return rng.choice(["probe", "probe-cn"]), located, {"by": (located.target,)}
+        case 3:
+            net = pb.Net(facility=site, up_mb=9, down_mb=9, flat_bp=9_000, sym_bp=9_500)
+            return "carrier", net, slot
+        case 4:
+            taken = state.snapshots.get("meter")
+            chain = len(taken.groups) + rng.randrange(2) if taken else 1
+            snapshot = pb.Snapshot(
+                facility=site, group="g0", weight_hash=bytes(32), chain_pos=chain, step=1
+            )
+            return "meter", snapshot, {}
+        case 5:
+            manifest = pb.Data(
+                type=pb.DATA_TYPE_MANIFEST,
+                run=run,
+                tokens=[pb.NamedAmount(name="licensed", amount=100)],
+                danger_tokens=rng.choice([0, 200]),
+                doc_root=hashlib.sha256(b"").digest(),
+                documents=0,
+            )
+            return author, manifest, own
+        case 6:
+            claim = pb.Data(type=pb.DATA_TYPE_RIGHTS_CLAIM, run=model, document=bytes(32))
+            return rng.choice(["carrier", "beta"]), claim, {}
+        case 7:
+            claims = sorted(state.claims) or ["00" * 32]
+            answer = pb.Data(
+                type=pb.DATA_TYPE_RIGHTS_ANSWER,
+                claim=bytes.fromhex(rng.choice(claims)),
+                answer=rng.choice(list(pb.RightsAnswer.values())[1:]),
+                licence=bytes(32),
+            )
+            return author, answer, {}
+        case 8 | 14 | 15:
+            price = pb.Trade(
+                type=rng.choice([*[pb.TRADE_TYPE_PRICE] * 4, pb.TRADE_TYPE_CUSTOMS]),
+                item="H100",
+                count=rng.choice([0, 1_000, 1_000]),
+                usd=rng.choice([1, 20, 10**6]),
+            )
+            return rng.choice(["carrier", "carrier-cn"]), price, {}
+        case 9:
+            sealed = pb.Tip(
+                type=pb.TIP_TYPE_REPORT,
+                commitment=commitment_of(bytes(32), b"they hide chips"),
+                sealed=bytes(rng.choice([1_064, 4_136])),
+                shares=[pb.SealedShare(recipient=one, box=bytes(80)) for one in ("BR", "GB", "KE")],
+                threshold=rng.choice([1, 2, 3]),
+            )
+            return rng.choice([*STATES, "SEC", "acme"]), sealed, {}
+        case 10 | 11:
+            tips = sorted(state.tips) or ["00" * 32]
+            tip = pb.Tip(
+                type=rng.choice([pb.TIP_TYPE_ASSESS, pb.TIP_TYPE_OPEN, pb.TIP_TYPE_RETALIATION]),
+                report=bytes.fromhex(rng.choice(tips)),
+            )
+            if tip.type == pb.TIP_TYPE_ASSESS:
+                tip.credible = rng.randrange(4) > 0
+            else:
+                tip.subject = rng.choice(["CN", "US"])
+            if tip.type == pb.TIP_TYPE_OPEN:
+                tip.salt, tip.text = bytes(32), rng.choice([b"they hide chips", b"nothing"])
+            return rng.choice(STATES), tip, {"by": tuple(rng.sample(STATES, 2))}
+        case 12 | 13:
+            note = pb.Note(
+                type=rng.choice([pb.NOTE_TYPE_INCIDENT, pb.NOTE_TYPE_SHARE]),
+                about=model,
+                hash=bytes(32),
+            )
+            if note.type == pb.NOTE_TYPE_INCIDENT:
+                note.code, note.jurisdiction, note.severity = "263", "DE", rng.choice([1, 3])
+            return rng.choice(STATES), note, {}
+        case _:
+            list_of_trades = pb.Identity(
+                party=rng.choice(["carrier", "carrier-cn"]),
+                role=pb.PARTY_ROLE_SOURCE,
+                trades=[pb.TRADE_TYPE_PRICE],
+            )
+            list_of_trades.state = "CN" if list_of_trades.party.endswith("cn") else "US"
+            return list_of_trades.state, list_of_trades, {}
+
+
 def history(seed: int, commits: int, seen: list[Any] | None = None) -> Court:
     """A random history; `seen` collects everything observable."""
     rng = random.Random(seed)
@@ -218,14 +343,14 @@ def test_the_histories_reach_the_interesting_places() -> None:
     checks = set()
     for seed in range(12):
         seen: list[Any] = []
-        court = history(seed, 60, seen)
+        court = history(seed, 80, seen)
         checks |= {finding.check for finding in court.found(Finding)}
         kinds |= {type(value).__name__ for value in court.record}
         codes |= {outcome.code for _, outcomes, _ in seen for outcome in outcomes}
     assert kinds >= {"Decision", "Finding", "CaseStep", "MotionOpened", "RunStep", "Rejected"}
     assert "FindingEnded" in kinds
-    assert checks >= {"C02", "C03", "C04", "C04w", "C28", "C29"}
-    assert len(codes) >= 16
+    assert checks >= {"C02", "C03", "C04", "C04w", "C10", "C24", "C26", "C28", "C29"}
+    assert len(codes) >= 18
     assert codes & DROPPED
 
 

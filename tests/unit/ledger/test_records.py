@@ -16,6 +16,7 @@ from node.treaty.derived import (
     Decision,
     Derived,
     Drawn,
+    EntryIntoForce,
     Equivocation,
     Finding,
     FindingEnded,
@@ -146,10 +147,23 @@ SAMPLES: dict[str, Derived] = {
         at=200,
     ),
     "outage": Outage(since=1_000, until=5_000, moved=3_400, at=5_000),
+    "entry_into_force": EntryIntoForce(
+        door="slow",
+        members=("BR", "CN", "GB", "KE", "NL"),
+        five_since=50,
+        capacity_bp=5_000,
+        fab_bp=6_667,
+        at=100,
+    ),
 }
 
 # The bytes themselves, in hex. Changing one is a new `law_version`.
 GOLDEN: dict[str, bytes] = {
+    "entry_into_force": bytes.fromhex(
+        "a8626174186464646f6f7264736c6f77647479706570656e7472795f696e746f5f666f726365656e6f6e6365"
+        "50000102030405060708090a0b0c0d0e0f666661625f6270191a0b676d656d626572738562425262434e6247"
+        "42624b45624e4c6a666976655f73696e636518326b63617061636974795f6270191388"
+    ),
     "policy": bytes.fromhex(
         "a962617418646370657201647479706566706f6c696379656576656e7468494e5f464f524345656e6f6e6365"
         "50000102030405060708090a0b0c0d0e0f65706172616d6d66726f6e746965725f666c6f706576616c75651a"

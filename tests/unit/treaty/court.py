@@ -26,6 +26,10 @@ PARTIES = (
     ("eval-gb", "evaluator", "GB"),
     ("eval-ke", "evaluator", "KE"),
     ("meter", "device", "US"),
+    ("probe", "device", "US"),
+    ("probe-cn", "device", "CN"),
+    ("carrier", "source", "US"),
+    ("carrier-cn", "source", "CN"),
     ("SEC", "secretariat", "SEC"),
 )
 DRILL = {"train_close": 20, "breach_close": 30, "reply": 10, "offer_wait": 5}
