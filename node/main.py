@@ -426,7 +426,7 @@ def _faces(
         app = metrics_app(metrics)
         faces.append(HttpListener(app, listen.metrics, requests_max=METRICS_REQUESTS_MAX))
     book = None if witness is None else WitnessBook(witness, settings.witness_path)
-    files = LogFiles(node, time.monotonic, book).app()
+    files = LogFiles(node, time.monotonic, on_fatal=ending.fail, book=book).app()
     faces.append(
         HttpListener(
             files, listen.http, requests_max=limits.http_connections, identity=keys.transport

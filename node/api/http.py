@@ -5,6 +5,7 @@
     /tile/<L>/<N>[.p/<W>]           hashes, cut on request, never stored; only what the final checkpoint covers
     /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`
     /witness/...                    the witness API, see `witness`
+    /entries, /.well-known/...      the SCITT surface, see `scrapi`
     /healthz                        200 while the node serves; 503 once it has raised the alarm
 
 Tiles never change, so whoever stands between may keep them for ever.
@@ -22,6 +23,7 @@ from starlette.routing import Route
 
 from node.api.access import Access
 from node.api.node import ServedNode
+from node.api.scrapi import ScrapiFace
 from node.api.witness import WitnessBook, WitnessFace
 from node.log.errors import MalformedTile
 from node.log.tiles import TilePath, cut_tile, encode_bundle, parse_path
@@ -45,11 +47,17 @@ class LogFiles:
     """The handlers. `clock_s` is monotone."""
 
     def __init__(
-        self, node: ServedNode, clock_s: Callable[[], float], book: WitnessBook | None = None
+        self,
+        node: ServedNode,
+        clock_s: Callable[[], float],
+        *,
+        on_fatal: Callable[[BaseException], None],
+        book: WitnessBook | None = None,
     ) -> None:
-        """`book`: what is cosigned for other people's logs, if any are."""
+        """`book`: what is cosigned for other people's logs, if any are. `on_fatal` stops the node."""
         self._node = node
         self._witness = WitnessFace(node, book)
+        self._scrapi = ScrapiFace(node, on_fatal)
         self._clock_s = clock_s
         self._is_open = Access(node).is_open
         self._shown: dict[bool, _Served] = {}  # by fullness
@@ -61,6 +69,7 @@ class LogFiles:
                 Route("/checkpoint.full", self.full_checkpoint),
                 Route("/tile/{path:path}", self.tile),
                 *self._witness.routes(),
+                *self._scrapi.routes(),
                 Route("/healthz", self.health),
             ]
         )

@@ -12,15 +12,25 @@ from foedus.v1 import client_pb2 as pb
 from node.api.node import ServedNode
 from node.api.refusals import Unanswerable
 from node.ledger.finality import LEAN_LINES_MAX
-from node.log.cose import encode_inclusion_receipt, encode_receipt_header, sig_structure
+from node.log.cose import (
+    ALG_ED25519,
+    encode_inclusion_receipt,
+    encode_receipt_header,
+    sig_structure,
+)
 from node.log.note import Note
 from node.log.proof import ProofFile
 
 RETRY_MS: Final = 500
 
 
-def receipt(node: ServedNode, index: int, *, cose: bool) -> pb.GetReceiptResponse:
-    """The proof for leaf `index`; `leaf` and `at` are left to the caller. Raises Unanswerable if it is not final."""
+def receipt(
+    node: ServedNode, index: int, *, cose: bool, alg: int = ALG_ED25519
+) -> pb.GetReceiptResponse:
+    """The proof for leaf `index`; `leaf` and `at` are left to the caller. `alg`: what a COSE receipt calls its algorithm.
+
+    Raises Unanswerable if it is not final.
+    """
     final, note = node.finality.final, node.finality.full_note()
     if final is None or note is None or index >= final.checkpoint.size:
         why = node.finality.alarm if node.finality.stopped else None
@@ -42,7 +52,7 @@ def receipt(node: ServedNode, index: int, *, cose: bool) -> pb.GetReceiptRespons
     answer = pb.GetReceiptResponse(index=index, size=size, tlog_proof=bytes(proof))
     if cose:
         issuer = node.ledger.genesis.origin
-        protected = encode_receipt_header(node.log_key.kid, issuer, f"node/{node.state}")
+        protected = encode_receipt_header(node.log_key.kid, issuer, f"node/{node.state}", alg=alg)
         signature = node.log_key.sign(sig_structure(protected, final.checkpoint.root))
         answer.cose_receipts.append(
             encode_inclusion_receipt(protected, size, index, path, signature)

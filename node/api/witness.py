@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from node.api.bodies import read_body
 from node.api.node import ServedNode
 from node.ledger.finality import cosignature_lines
 from node.log.checkpoint import Checkpoint
@@ -225,16 +226,6 @@ def _origin_of(body: bytes) -> str | None:
         return parse_request(body).checkpoint.origin
     except MalformedInput:
         return None
-
-
-async def read_body(request: Request, bytes_max: int) -> bytes | None:
-    """The request's body; None if it is longer, whatever its headers say. Raises ClientDisconnect."""
-    found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > bytes_max:
-            return None
-    return bytes(found)
 
 
 def read_witness_keys(settings: Settings, keys: NodeKeys, own_origin: str) -> WitnessKeys | None:

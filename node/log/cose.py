@@ -317,11 +317,14 @@ class ConsistencyReceipt:
         return sig_structure(self.protected, new_root)
 
 
-def encode_receipt_header(kid: bytes, issuer: str, subject: str) -> bytes:
-    """Protected header of a receipt of ours."""
+def encode_receipt_header(
+    kid: bytes, issuer: str, subject: str, *, alg: int = ALG_ED25519
+) -> bytes:
+    """Protected header of a receipt of ours. `alg` -8 is for readers that do not know RFC 9864 yet: one key, one signature."""
+    assert alg in ALGS, f"alg {alg}"
     return cbor.encode(
         {
-            _ALG: ALG_ED25519,
+            _ALG: alg,
             _KID: kid,
             _CLAIMS: {_ISSUER: issuer, _SUBJECT: subject},
             _VDS: _VDS_RFC9162_SHA256,

@@ -30,7 +30,9 @@ class Clock:
 
 
 def client_for(serving: Serving, clock: Callable[[], float]) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=LogFiles(serving.node, clock).app())
+    transport = httpx.ASGITransport(
+        app=LogFiles(serving.node, clock, on_fatal=serving.fatal.append).app()
+    )
     return httpx.AsyncClient(transport=transport, base_url="https://br.foedus")
 
 
@@ -148,7 +150,7 @@ async def test_over_tls_with_the_registered_certificate(serving: Serving, clock:
     identity = serving.founding.nodes[0].transport
     port = free_port()
     listener = HttpListener(
-        LogFiles(serving.node, clock).app(),
+        LogFiles(serving.node, clock, on_fatal=serving.fatal.append).app(),
         f"127.0.0.1:{port}",
         requests_max=8,
         identity=identity,
@@ -182,7 +184,9 @@ async def test_who_says_nothing_loses_the_place(
     monkeypatch.setattr("node.api.listener.REQUEST_S", 0.3)
     port = free_port()
     listener = HttpListener(
-        LogFiles(serving.node, clock).app(), f"127.0.0.1:{port}", requests_max=3
+        LogFiles(serving.node, clock, on_fatal=serving.fatal.append).app(),
+        f"127.0.0.1:{port}",
+        requests_max=3,
     )
     await listener.start()
     try:

@@ -64,7 +64,9 @@ def keys() -> WitnessKeys:
 @pytest.fixture
 async def http(serving: Serving, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     book = WitnessBook(keys(), tmp_path / "witness")
-    transport = httpx.ASGITransport(app=LogFiles(serving.node, lambda: 0.0, book).app())
+    transport = httpx.ASGITransport(
+        app=LogFiles(serving.node, lambda: 0.0, on_fatal=serving.fatal.append, book=book).app()
+    )
     async with httpx.AsyncClient(transport=transport, base_url="https://br.foedus") as client:
         yield client
 
