@@ -52,7 +52,8 @@ from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
 from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
 from node.treaty.first_law import was_unknown
 from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
-from node.treaty.state import NEVER, Chain, Seat
+from node.treaty.rehearsal import Rehearsal
+from node.treaty.state import NEVER, Chain, Seat, WouldChange
 from node.treaty.veto import veto_check
 
 _RULES: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
@@ -245,16 +246,7 @@ class Law:
             return Outcome(code=code, why=why, facts=None, derived=())
         accepted: Accepted | None = None
         try:
-            rule = self._rules.get(parsed.kind)
-            if rule is None or parsed.kind not in motions.FILERS:  # filers resolve refs themselves
-                for ref in parsed.refs:
-                    book.referred(ref)
-            if rule is None:
-                # The schema knows the kind, so old and new software agree on its form; no role may
-                # write it yet. It stays on the log, which shows that somebody tried.
-                why = f"{parsed.kind} is not in force under law {book.genesis.law_version}"
-                raise Refused(Code.FILER, why)
-            accepted = rule(book, entry, parsed.body)
+            accepted = self._rule_on(book, entry)
         except Refused as refusal:
             code, why = refusal.code, refusal.why
         if code in DROPPED:
@@ -275,6 +267,33 @@ class Law:
             derived=self._derived() if book.derived else (),
             uncountersigned=accepted.uncountersigned,
         )
+
+    def _rule_on(self, book: Book, entry: Entry) -> Accepted:
+        """Its kind's own rule. Raises Refused."""
+        parsed = entry.parsed
+        rule = self._rules.get(parsed.kind)
+        if rule is None or parsed.kind not in motions.FILERS:  # filers resolve refs themselves
+            for ref in parsed.refs:
+                book.referred(ref)
+        if rule is None:
+            # The schema knows the kind, so old and new software agree on its form; no role may
+            # write it yet. It stays on the log, which shows that somebody tried.
+            why = f"{parsed.kind} is not in force under law {book.genesis.law_version}"
+            raise Refused(Code.FILER, why)
+        return rule(book, entry, parsed.body)
+
+    def check(self, entry: Entry) -> tuple[Code | None, str]:
+        """The code that `apply` would give this entry now, with the reason; changes nothing (`rehearsal`)."""
+        code, why = self._chain_verdict(entry)
+        if code is not None:
+            return code, why
+        try:
+            self._rule_on(Rehearsal(self._book), entry)
+        except Refused as refusal:
+            return refusal.code, refusal.why
+        except WouldChange:
+            pass  # the rule had nothing against it
+        return None, ""
 
     def _note_uncountersigned(self, entry: Entry) -> None:
         book, parsed = self._book, entry.parsed

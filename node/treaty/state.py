@@ -608,6 +608,15 @@ class Counter(NamedTuple):
 Row = TypeVar("Row", bound=tuple[Value, ...])
 
 
+class WouldChange(Exception):
+    """A barred table was to be changed (`rehearsal`)."""
+
+
+class _Bar(dict[tuple[str, str], None]):
+    def __setitem__(self, key: tuple[str, str], value: None) -> None:
+        raise WouldChange(key)
+
+
 class Table(Generic[Row]):
     """Rows of one type by text key, which remembers the keys that changed."""
 
@@ -643,12 +652,18 @@ class Table(Generic[Row]):
         return self._rows.values()
 
     def put(self, key: str, row: Row) -> None:
+        self._changed[self.name, key] = None  # first: a barred table raises here
         self._rows[key] = row
-        self._changed[self.name, key] = None
 
     def drop(self, key: str) -> None:
-        del self._rows[key]
         self._changed[self.name, key] = None
+        del self._rows[key]
+
+    def barred(self, bar: dict[tuple[str, str], None]) -> "Table[Row]":
+        """The same rows, not to be changed."""
+        table = Table(self.name, self.row_type, bar)
+        table._rows = self._rows
+        return table
 
     def load(self, key: str, row: Row) -> None:
         """Put back a stored row: not a change."""
@@ -733,6 +748,16 @@ class State:
         self._tables = {
             table.name: table for table in vars(self).values() if isinstance(table, Table)
         }
+
+    def barred(self) -> "State":
+        """The same rows in tables that raise WouldChange at the first change."""
+        state, bar = State.__new__(State), _Bar()
+        state._changed = bar
+        state._tables = {name: table.barred(bar) for name, table in self._tables.items()}
+        for attribute, table in vars(self).items():
+            if isinstance(table, Table):
+                setattr(state, attribute, state._tables[table.name])
+        return state
 
     def drain_changes(self) -> dict[bytes, bytes | None]:
         """Changed rows since the last call, encoded; None for those that are gone."""
