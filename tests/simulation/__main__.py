@@ -1,8 +1,8 @@
-"""`python -m tests.simulation`: the seeds of `consensus.simulate.seeds`, under the name that failures print."""
+"""`python -m tests.simulation`: see `hunt`."""
 
 import sys
 
-from consensus.simulate.seeds import main
+from tests.simulation.hunt import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -35,7 +35,9 @@ from tests.property.consensus.test_mutants import HUNT, MUTANTS
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 COPIED: Final = (
     "consensus",
+    "node",
     "tests/unit/consensus",
+    "tests/unit/ledger",
     "tests/property/consensus",
     "tests/simulation",
 )

@@ -21,7 +21,10 @@ from node.signing.keys import (
 )
 from node.signing.statements import FIRST_PREV, entry_hash, sign_endorsement, sign_entry
 
-STATES = ("BR", "CN", "GB", "KE", "US", "DE", "IN")
+STATES = (
+    *("BR", "CN", "GB", "KE", "US", "DE", "IN", "FR", "JP", "ZA", "CA", "AU", "KR"),
+    *("NG", "EG", "MX", "AR", "ID", "TR", "SA", "IT", "ES", "PL", "SE", "NL"),
+)
 GENESIS_MS = 1_700_000_000_000
 
 

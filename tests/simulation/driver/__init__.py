@@ -1,0 +1,18 @@
+"""The shipping driver in virtual time: whole nodes on machines that are not there (decision 0142).
+
+    python -m tests.simulation --driver --seed 0x2a --trace
+
+Reading order:
+
+    loop      virtual time, and event loops that live on it
+    disk      what survives a power cut, and the points at which one can come
+    wires     calls between members
+    machine   one node, put together as node.main does, on such a machine
+    regime    what a seed draws
+    liars     what a Byzantine member sends
+    client    authors who remember what was acknowledged
+    checkers  what must hold, judged from outside
+    cluster   all of it together
+
+The core alone, with more of its adversaries and far faster, is `consensus.simulate`.
+"""

@@ -1,0 +1,443 @@
+"""A network of whole nodes in one process and in virtual time: machines, liars, clients, and the checkers that watch.
+
+    outcome = Cluster(draw(seed)).run()      # a storm, then healed links; raises at the first broken promise
+
+After the storm everything is whole again but the liars, and everybody must get on: all that clients signed is final on every
+honest node, within `HEAL_S`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Final
+
+from consensus.simulate.checkers import Violation, table_sizes
+from node.engine.inbox import EVENTS_MAX
+from node.ledger.errors import Refused
+from node.ledger.finality import Cosigned
+from node.ledger.ledger import Applied
+from tests.simulation.driver.checkers import Conduct, sha256
+from tests.simulation.driver.client import Outbox
+from tests.simulation.driver.disk import Disk, Point
+from tests.simulation.driver.founding import founded
+from tests.simulation.driver.liars import liar_of
+from tests.simulation.driver.loop import US, World
+from tests.simulation.driver.machine import Clocks, Life, Machine, Watch
+from tests.simulation.driver.regime import Crash, Cut, Fill, Jump, Regime
+from tests.simulation.driver.wires import Wires
+
+HEAL_S: Final = 120  # from healing until all that was signed is final everywhere
+LOOK_US: Final = 100_000
+AFTER_HEALING: Final = 3  # entries of each client, signed then
+MS: Final = 1_000
+FACTS_MAX: Final = 8  # facts of one peer, and kinds of own ones, that wait for the core
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    seed: int
+    size: int
+    commits: int
+    entries: int
+    acknowledged: int
+    restarts: int
+    lost_batches: int  # by power cuts
+    messages: int
+    virtual_s: float
+    recovery_s: float
+    events: int
+
+
+class Cluster:
+    """See the module's text. `trace` is given one line for each thing that happens."""
+
+    def __init__(self, regime: Regime, *, trace: Callable[[str], None] | None = None) -> None:
+        self.regime = regime
+        self._trace = trace
+        self._rng = Random(regime.seed ^ 0xC1057E2)
+        self.founding = founded(regime.size)
+        self.world = World()
+        self.wires = Wires(self.world, Random(self._rng.getrandbits(64)), regime.weather)
+        self.wires.tap = self._tap
+        self.wires.route = self._route
+        self._storming = True
+        self._failure: Violation | BaseException | None = None
+        self.machines = {
+            seat: self._machine(seat)
+            for seat in range(regime.size)
+            if (seat, "silent") not in regime.liars
+        }
+        self.twins = {
+            seat: self._machine(seat, "-twin") for seat, name in regime.liars if name == "twins"
+        }
+        self._faces: dict[tuple[int, int], bool] = {}  # (who asks, twin's seat) -> the second one
+        disks = {seat: self.machines[seat].disk for seat in regime.honest}
+        self.conduct = Conduct(regime.byzantine, disks)
+        for seat, disk in disks.items():
+            disk.on_row = partial(self.conduct.stored, seat)
+        self._liars = {
+            seat: liar_of(name, seat, self.founding, Random(self._rng.getrandbits(64)))
+            for seat, name in regime.liars
+        }
+        self.clients = [
+            Outbox(
+                plan=plan,
+                founding=self.founding,
+                world=self.world,
+                machines=self.machines,
+                honest=frozenset(regime.honest),
+                acknowledged=self._acknowledged,
+                refused=self._refused,
+            )
+            for plan in regime.clients
+        ]
+
+    def _machine(self, seat: int, suffix: str = "") -> Machine:
+        regime = self.regime
+        watch = Watch(
+            applied=self._applied, cosigned=self._cosigned, noted=self._noted, failed=self._failed
+        )
+        clocks = Clocks(
+            self.world,
+            drift_ppm=regime.drifts_ppm[seat],
+            skew_ns=regime.skews_ms[seat] * 1_000_000,
+        )
+        endpoint = self.founding.genesis.members[seat].peer_endpoint
+        return Machine(
+            seat=seat,
+            founding=self.founding,
+            world=self.world,
+            wires=self.wires,
+            rng=Random(self._rng.getrandbits(64)),
+            pace=regime.pace,
+            watch=watch,
+            disk=Disk(Random(self._rng.getrandbits(64))),
+            clocks=clocks,
+            address=endpoint + suffix,
+        )
+
+    @property
+    def honest(self) -> list[Machine]:
+        return [self.machines[seat] for seat in self.regime.honest]
+
+    # The story of a run
+
+    def run(self) -> Outcome:
+        """Raises Violation, or a fault of the driver's, with a note on how to see it again."""
+        try:
+            self.storm()
+            self.heal()
+            return self.recover()
+        except Exception as error:
+            error.add_note(self.replay_hint())
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Nobody is left running."""
+        for machine in (*self.machines.values(), *self.twins.values()):
+            machine.kill(power=False)
+        self.world.run(self.world.now_us)
+
+    def replay_hint(self) -> str:
+        return (
+            f"at {self.world.now_us / US:.3f} s; {self.regime.describe()}\n"
+            f"replay: python -m tests.simulation --driver --seed {self.regime.seed:#x} --trace"
+        )
+
+    def storm(self) -> None:
+        regime, at = self.regime, self._at
+        for machine in (*self.machines.values(), *self.twins.values()):
+            at(0, machine.boot)
+        for cut in regime.cuts:
+            at(cut.start_ms, partial(self._cut, cut))
+        for at_ms, one, other in regime.resets:
+            at(at_ms, partial(self.wires.reset, one, other))
+        for crash in regime.crashes:
+            at(crash.at_ms, partial(self._crash, crash))
+        for fill in regime.fills:
+            at(fill.start_ms, partial(self._fill, fill))
+        for jump in regime.jumps:
+            at(jump.at_ms, partial(self._jump, jump))
+        for seat, extra_ms in regime.slow:
+            self.wires.slow(seat, extra_ms)
+        for seat, name in regime.liars:
+            if name == "twins":
+                self._turn_faces(seat)
+            elif name in ("amnesiac", "rollback"):
+                self._forget_on(self.machines[seat], name)
+        for client in self.clients:
+            client.begin()
+        self._run(regime.storm_ms * MS)
+
+    def heal(self) -> None:
+        """All honest machines up, all links whole, disks with room; the liars go on."""
+        self._storming = False
+        self._note(-1, "heals")
+        self.wires.heal(self.regime.healed)
+        for machine in self.machines.values():
+            machine.armed = None
+            machine.disk.full = False
+            if not machine.up:
+                machine.boot()
+        for client in self.clients:
+            for _ in range(AFTER_HEALING):
+                client.sign()
+            client.open = False
+
+    def recover(self) -> Outcome:
+        healed_us = self.world.now_us
+        while not self._all_final():
+            if self.world.now_us - healed_us > HEAL_S * US:
+                raise Violation(f"{HEAL_S} s after healing: {self._standing()}")
+            self._run(self.world.now_us + LOOK_US)
+        recovery_s = (self.world.now_us - healed_us) / US
+        self._at_the_end()
+        entries = sum(len(client.signed) for client in self.clients)
+        return Outcome(
+            seed=self.regime.seed,
+            size=self.regime.size,
+            commits=max(self.conduct.commits),
+            entries=entries,
+            acknowledged=len(self.conduct.acknowledged),
+            restarts=sum(machine.lives - 1 for machine in self.machines.values()),
+            lost_batches=sum(machine.disk.lost_batches for machine in self.honest),
+            messages=self.wires.sent,
+            virtual_s=self.world.now_us / US,
+            recovery_s=recovery_s,
+            events=self.world.happened,
+        )
+
+    def _run(self, until_us: int) -> None:
+        self.world.run(until_us, lambda: self._failure is not None)
+        if self._failure is not None:
+            raise self._failure
+
+    def _all_final(self) -> bool:
+        lives = [machine.life for machine in self.honest]
+        sizes = set()
+        for life in lives:
+            if life is None or not life.ready or life.ledger is None or life.finality is None:
+                return False
+            sizes.add((life.ledger.size, life.finality.final_size))
+        if len(sizes) != 1 or len(set(sizes.pop())) != 1:
+            return False
+        return all(self._has_all(life) for life in lives if life is not None)
+
+    def _has_all(self, life: Life) -> bool:
+        ledger = life.ledger
+        return ledger is not None and all(
+            ledger.find(each.entry_hash) is not None
+            for client in self.clients
+            for each in client.signed
+        )
+
+    def _standing(self) -> str:
+        found = []
+        for machine in self.honest:
+            life = machine.life
+            if life is None or life.ledger is None or life.finality is None or life.engine is None:
+                found.append(f"{machine.seat} down")
+                continue
+            missing = sum(
+                life.ledger.find(each.entry_hash) is None
+                for client in self.clients
+                for each in client.signed
+            )
+            found.append(
+                f"{machine.seat}: commit {life.ledger.last_commit}, size {life.ledger.size}, final"
+                f" {life.finality.final_size}, round {life.engine.own_round()}, {missing} entries missing"
+            )
+        waiting = sum(len(client.waiting()) for client in self.clients)
+        return f"{'; '.join(found)}; {waiting} unacknowledged"
+
+    def _at_the_end(self) -> None:
+        logs: dict[int, list[bytes]] = {}
+        for machine in self.honest:
+            life = machine.life
+            assert life is not None
+            assert life.ledger is not None
+            logs[machine.seat] = life.ledger.entries(0, life.ledger.size)
+            self._judge_life(machine, life)
+        self.conduct.logs(logs)
+
+    def _judge_life(self, machine: Machine, life: Life) -> None:
+        """No honest member is blamed, and nothing has grown beyond its bound."""
+        engine, finality, metrics = life.engine, life.finality, life.metrics
+        if engine is None or finality is None or metrics is None:
+            return
+        byzantine = self.regime.byzantine
+        states = [member.state for member in self.founding.genesis.members]
+        for seat in self.regime.honest:
+            labels = {"state": states[seat]}
+            for name in ("foedus_peer_charged_total", "foedus_equivocations_total"):
+                if metrics.registry.get_sample_value(name, labels):
+                    raise Violation(f"node {machine.seat}: {name} of honest node {seat}")
+        blamed = {conflict.line.member for conflict in finality.conflicts} - byzantine
+        if blamed or finality.stopped:
+            raise Violation(
+                f"node {machine.seat}: in conflict with {sorted(blamed)}: {finality.alarm}"
+            )
+        if (
+            len(engine._inbox._facts) > FACTS_MAX * self.regime.size
+            or len(engine._inbox) > EVENTS_MAX
+        ):
+            raise Violation(f"node {machine.seat}: {len(engine._inbox)} events wait for its core")
+        bound = self._table_bound(life)
+        for name, count in table_sizes(engine._core).items():
+            if count > bound:
+                raise Violation(f"node {machine.seat}: {name} holds {count}, at most {bound}")
+
+    def _table_bound(self, life: Life) -> int:
+        """As `consensus.simulate.cluster`: rounds that nobody collects yet, of n blocks each, each naming n parents."""
+        assert life.engine is not None
+        rounds = 60 + life.engine.own_round()
+        return 4 * self.regime.size**2 * rounds
+
+    # What happens to machines and links
+
+    def _at(self, at_ms: int, action: Callable[[], None]) -> None:
+        self.world.call_at(at_ms * MS, action)
+
+    def _cut(self, cut: Cut) -> None:
+        if not self._storming:
+            return
+        self._note(-1, f"cut {cut.links}")
+        mend = self.wires.cut(cut.links, noticed=cut.noticed)
+        self._at(cut.end_ms, mend)
+
+    def _crash(self, crash: Crash) -> None:
+        machine = self.machines[crash.seat]
+        if not self._storming or not machine.up:
+            return
+        machine.down_ms = crash.down_ms
+        match crash.how:
+            case Point():
+                machine.armed = crash.how
+                return
+            case "stop":
+                machine.stop()
+            case how:
+                machine.kill(power=how == "power")
+        self.world.call_in(crash.down_ms * MS, partial(self._back, machine))
+
+    def _back(self, machine: Machine) -> None:
+        """Up again, as soon as the process before is gone and the disk has room."""
+        if machine.up or machine.disk.full:
+            self.world.call_in(200 * MS, partial(self._back_if_down, machine))
+        else:
+            machine.boot()
+
+    def _back_if_down(self, machine: Machine) -> None:
+        if not machine.up and not machine.disk.full:
+            machine.boot()
+
+    def _fill(self, fill: Fill) -> None:
+        machine = self.machines[fill.seat]
+        if not self._storming:
+            return
+        machine.disk.full = True
+        self._note(fill.seat, "disk full")
+
+        def room() -> None:
+            machine.disk.full = False
+            self._back(machine)
+
+        self._at(fill.end_ms, room)
+
+    def _jump(self, jump: Jump) -> None:
+        machine = self.machines.get(jump.seat)
+        if machine is not None:
+            machine.clocks.skew_ns += jump.by_ms * 1_000_000
+
+    # Liars that are a matter of processes and disks
+
+    def _route(self, caller: int, endpoint: str) -> str:
+        for seat, twin in self.twins.items():
+            if endpoint == self.machines[seat].address and self._faces.get((caller, seat)):
+                return twin.address
+        return endpoint
+
+    def _turn_faces(self, seat: int) -> None:
+        """From now on others meet the one or the other."""
+        for caller in range(self.regime.size):
+            face = self._rng.random() < 0.5
+            if self._faces.get((caller, seat), False) != face:
+                self._faces[caller, seat] = face
+                self.wires.reset(caller, seat)
+        self.world.call_in(self._rng.randint(500, 5_000) * MS, partial(self._turn_faces, seat))
+
+    def _forget_on(self, machine: Machine, how: str) -> None:
+        """Now and then it dies, and its disk is another one afterwards."""
+        old = machine.disk.copy()
+
+        def fall() -> None:
+            if not self._storming:
+                return
+            machine.kill(power=False)
+            machine.disk = old if how == "rollback" else Disk(Random(self._rng.getrandbits(64)))
+            machine.boot()
+            self._forget_on(machine, how)
+
+        self.world.call_in(self._rng.randint(500, 8_000) * MS, fall)
+
+    # What machines and wires report
+
+    def _tap(self, source: int, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        liar = self._liars.get(source)
+        said: Sequence[bytes] = (data,)
+        if liar is not None:
+            said = liar.say(target, kind, data)
+        elif source not in self.regime.byzantine:
+            self._checked(partial(self.conduct.sent, source, kind, data))
+        if self._trace is not None:
+            for message in said:
+                self._note(source, f"> {target} {kind} {sha256(message).hex()[:16]}")
+        return said
+
+    def _applied(self, seat: int, life: int, applied: Applied) -> None:
+        if self._trace is not None:
+            self._note(seat, f"commit {applied.index}: size {applied.size} {applied.root.hex()}")
+        if seat in self.regime.byzantine:
+            return
+        time_ms = applied.plan.time_ms
+        self._checked(
+            partial(
+                self.conduct.applied, seat, life, applied.index, applied.size, applied.root, time_ms
+            )
+        )
+
+    def _cosigned(self, seat: int, line: Cosigned) -> None:
+        self._note(seat, f"cosigns {line.size} {line.root.hex()}")
+        if seat not in self.regime.byzantine:
+            self._checked(partial(self.conduct.cosigned, seat, line.size, line.root))
+
+    def _acknowledged(self, seat: int, entry_hash: bytes) -> None:
+        self._note(seat, f"acknowledges {entry_hash.hex()}")
+        self._checked(partial(self.conduct.acked, seat, entry_hash))
+
+    def _refused(self, seat: int, why: Refused) -> None:
+        if seat not in self.regime.byzantine:
+            self._failed(seat, Violation(f"node {seat} refuses a good entry: {why}"))
+
+    def _checked(self, check: Callable[[], None]) -> None:
+        """A checker's objection ends the run, not the node that it is about."""
+        try:
+            check()
+        except Violation as err:
+            if self._failure is None:
+                self._failure = err
+
+    def _failed(self, seat: int, error: BaseException) -> None:
+        self._note(seat, f"fault: {error!r}")
+        if seat not in self.regime.byzantine and self._failure is None:
+            self._failure = error
+
+    def _noted(self, seat: int, what: str) -> None:
+        self._note(seat, what)
+
+    def _note(self, seat: int, what: str) -> None:
+        if self._trace is not None:
+            self._trace(f"{self.world.now_us} {seat} {what}")

@@ -1,0 +1,152 @@
+"""What a Byzantine member's node does on the wire. Its process is the shipping one; what it sends is changed on the way out.
+
+    garbler      flips bits, cuts messages short, sends noise
+    replayer     sends what it sent long ago, again and again
+    withholder   shows its blocks to few, to others late or never, and to whom changes
+    two-roots    cosigns another root for every size, with its real key
+    line-flood   good cosignatures of sizes that nobody has reached, and of members that do not exist, by the hundred
+
+Others are a matter of processes and disks (`cluster`): silent; twins, two processes with one key, each shown to a part of the
+members; amnesiac, whose disk is empty after each crash; rollback, whose disk is an old copy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, Protocol
+
+from foedus.v1 import peer_pb2 as pb
+from node.ledger.finality import Cosigned, encode_cosigned
+from node.log.checkpoint import Checkpoint
+from node.signing.checkpoints import sign_cosignature
+from tests.unit.ledger.founding import Founding
+
+LINES: Final = 40  # in one frame of a flood
+KEPT: Final = 64  # messages that a replayer remembers
+
+
+class Liar(Protocol):
+    """What goes out in a message's place."""
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]: ...
+
+
+@dataclass
+class Garbler:
+    rng: Random
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        rng = self.rng
+        match rng.randrange(12):
+            case 0 if data:
+                at = rng.randrange(len(data))
+                return (data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :],)
+            case 1:
+                return (data[: rng.randint(0, len(data))],)
+            case 2:
+                return (rng.randbytes(rng.choice((0, 1, 40, 3_000))),)
+            case _:
+                return (data,)
+
+
+@dataclass
+class Replayer:
+    rng: Random
+    said: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        said = self.said.setdefault(kind, [])
+        said.append(data)
+        if len(said) > KEPT:
+            said.pop(self.rng.randrange(KEPT))
+        if kind != "Subscribe":  # one call, one answer
+            return (self.rng.choice(said),) if self.rng.random() < 0.3 else (data,)
+        return (data, *self.rng.choices(said, k=self.rng.choice((0, 0, 1, 20))))
+
+
+@dataclass
+class Withholder:
+    rng: Random
+    size: int
+    shown: frozenset[int] = frozenset()
+    until: int = 0
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        self.until -= 1
+        if self.until < 0:
+            self.until = self.rng.choice((20, 100, 400))
+            few = self.rng.choice((0, 1, (self.size - 1) // 3 + 1, self.size))
+            self.shown = frozenset(self.rng.sample(range(self.size), few))
+        return (data,) if target in self.shown else ()
+
+
+@dataclass
+class TwoRoots:
+    rng: Random
+    founding: Founding
+    seat: int
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        if kind != "Subscribe":
+            return (data,)
+        frame = pb.SubscribeResponse.FromString(data)
+        if frame.WhichOneof("frame") != "cosigned" or self.rng.random() < 0.3:
+            return (data,)
+        lines = [int.from_bytes(line[2:10], "big") for line in frame.cosigned.lines]
+        return (cosigned_frame([self.line(size) for size in lines]), data)
+
+    def line(self, size: int) -> bytes:
+        return signed_line(self.founding, self.seat, size, self.rng.randbytes(32))
+
+
+@dataclass
+class LineFlood:
+    rng: Random
+    founding: Founding
+    seat: int
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        if kind != "Subscribe" or self.rng.random() < 0.8:
+            return (data,)
+        rng = self.rng
+        far = [
+            signed_line(self.founding, self.seat, rng.randrange(1, 1 << 62), rng.randbytes(32))
+            for _ in range(LINES)
+        ]
+        if rng.random() < 0.1:  # and one that is nobody's: the whole frame is charged
+            far.append(b"\xff\xff" + far[0][2:])
+        return (cosigned_frame(far), data)
+
+
+def cosigned_frame(lines: Sequence[bytes]) -> bytes:
+    return pb.SubscribeResponse(cosigned=pb.CosignedLines(lines=lines)).SerializeToString()
+
+
+def signed_line(founding: Founding, seat: int, size: int, root: bytes) -> bytes:
+    """A line that this member's cosigner did sign."""
+    checkpoint = Checkpoint(origin=founding.genesis.origin, size=size, root=root)
+    made = sign_cosignature(
+        founding.nodes[seat].cosigner, checkpoint, founding.genesis.time_ms // 1000
+    )
+    return encode_cosigned(
+        Cosigned(
+            member=seat, size=size, root=root, timestamp=made.timestamp, signature=made.signature
+        )
+    )
+
+
+def liar_of(name: str, seat: int, founding: Founding, rng: Random) -> Liar | None:
+    """None: what this one does is not a matter of messages."""
+    match name:
+        case "garbler":
+            return Garbler(rng)
+        case "replayer":
+            return Replayer(rng)
+        case "withholder":
+            return Withholder(rng, len(founding.nodes))
+        case "two-roots":
+            return TwoRoots(rng, founding, seat)
+        case "line-flood":
+            return LineFlood(rng, founding, seat)
+        case _:
+            return None

@@ -1,0 +1,254 @@
+"""One seed draws everything about a run of whole nodes: sizes, liars, links, cuts, crashes, disks, clocks, clients."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from consensus.types import Parameters
+from tests.simulation.driver.disk import Point
+from tests.simulation.driver.wires import Link, Weather
+
+# What a liar's seat does: see `liars`, and `cluster` for those that are a matter of disks and processes.
+STRATEGIES: Final = (
+    "silent",
+    "twins",
+    "amnesiac",
+    "rollback",
+    "garbler",
+    "replayer",
+    "withholder",
+    "two-roots",
+    "line-flood",
+)
+SIZES: Final = (4,) * 16 + (5,) * 5 + (7,) * 5 + (10,) * 2 + (13, 25)
+# Virtual seconds that a storm lasts; messages of a round grow with the square of the size.
+STORM_S: Final = {4: (5, 40), 5: (5, 30), 7: (5, 15), 10: (4, 8), 13: (3, 6), 25: (2, 4)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    start_ms: int
+    end_ms: int
+    links: tuple[Link, ...]
+    noticed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """`how`: power (what was not synced may be lost), kill, stop (in order), or the point at which the power goes."""
+
+    at_ms: int
+    seat: int
+    how: str | Point
+    down_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """The disk is full from then on, and the node that stops for it comes back when there is room."""
+
+    start_ms: int
+    end_ms: int
+    seat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jump:
+    """Somebody sets the machine's wall clock."""
+
+    at_ms: int
+    seat: int
+    by_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One author, who hands its entries to `home` first."""
+
+    author: int  # operator number
+    home: int
+    every_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regime:
+    seed: int
+    size: int
+    liars: tuple[tuple[int, str], ...]  # seat, strategy
+    pace: Parameters
+    weather: Weather
+    healed: Weather
+    storm_ms: int
+    cuts: tuple[Cut, ...]
+    resets: tuple[tuple[int, int, int], ...]  # at_ms, and two seats
+    crashes: tuple[Crash, ...]
+    fills: tuple[Fill, ...]
+    drifts_ppm: tuple[int, ...]  # by seat
+    skews_ms: tuple[int, ...]
+    jumps: tuple[Jump, ...]
+    slow: tuple[tuple[int, int], ...]  # seat, extra ms of all it sends
+    clients: tuple[Client, ...]
+
+    @property
+    def byzantine(self) -> frozenset[int]:
+        return frozenset(seat for seat, _ in self.liars)
+
+    @property
+    def honest(self) -> tuple[int, ...]:
+        return tuple(seat for seat in range(self.size) if seat not in self.byzantine)
+
+    def describe(self) -> str:
+        liars = ", ".join(f"{seat} {name}" for seat, name in self.liars)
+        weather = self.weather
+        return (
+            f"n={self.size}, liars [{liars}], delta {self.pace.delta_ms} ms, "
+            f"round {self.pace.min_round_delay_ms} ms, delays {weather.delay_min_ms}..{weather.delay_max_ms} ms, "
+            f"loss {weather.loss}/1000, {len(self.cuts)} cuts, {len(self.crashes)} crashes, "
+            f"{len(self.fills)} full disks, {len(self.jumps)} clock jumps, storm {self.storm_ms} ms"
+        )
+
+
+def draw(seed: int) -> Regime:
+    rng = Random(seed ^ 0xD21BE2)
+    size = rng.choice(SIZES)
+    faults = (size - 1) // 3
+    liars = _liars(rng, size, rng.choice((0, faults, faults)))
+    honest = [seat for seat in range(size) if seat not in dict(liars)]
+    pace = _pace(rng)
+    storm_ms = 1_000 * rng.randint(*STORM_S[size])
+    calm = rng.random() < 0.15
+    return Regime(
+        seed=seed,
+        size=size,
+        liars=liars,
+        pace=pace,
+        weather=Weather(delay_min_ms=1, delay_max_ms=pace.delta_ms // 2)
+        if calm
+        else _weather(rng, pace.delta_ms),
+        healed=Weather(
+            delay_min_ms=1, delay_max_ms=rng.choice((5, pace.delta_ms // 4, pace.delta_ms // 2))
+        ),
+        storm_ms=storm_ms,
+        cuts=() if calm else _cuts(rng, size, storm_ms),
+        resets=() if calm else _resets(rng, size, storm_ms),
+        crashes=() if calm else _crashes(rng, honest, storm_ms),
+        fills=() if calm else _fills(rng, honest, storm_ms),
+        drifts_ppm=tuple(rng.choice((0, 0, 100, -100, 2_000, -2_000)) for _ in range(size)),
+        skews_ms=tuple(rng.choice((0, 0, 0, 500, -500, 30_000)) for _ in range(size)),
+        jumps=tuple(
+            Jump(
+                at_ms=rng.randrange(storm_ms),
+                seat=rng.randrange(size),
+                by_ms=rng.choice((-600_000, -1_000, 1_000, 600_000)),
+            )
+            for _ in range(rng.choice((0, 0, 1, 3)))
+        ),
+        slow=()
+        if calm
+        else tuple(
+            (seat, pace.delta_ms * rng.choice((1, 4)))
+            for seat in rng.sample(range(size), rng.choice((0, 0, 1)))
+        ),
+        clients=tuple(
+            Client(
+                author=author,
+                home=rng.choice(honest),
+                every_ms=rng.choice((50, 300, 1_500)),
+            )
+            for author in range(rng.choice((1, 2, 2)))
+        ),
+    )
+
+
+def _liars(rng: Random, size: int, count: int) -> tuple[tuple[int, str], ...]:
+    """Each its own strategy, or all the same."""
+    seats = sorted(rng.sample(range(size), count))
+    names = [rng.choice(STRATEGIES) for _ in seats]
+    if rng.random() < 0.4:
+        names = names[:1] * count
+    return tuple(zip(seats, names, strict=True))
+
+
+def _pace(rng: Random) -> Parameters:
+    delta = rng.choice((100, 250, 500))
+    lazy = rng.random() < 0.25
+    return Parameters(
+        delta_ms=delta,
+        timeout_deltas=8 if lazy else 2,
+        history_delay_ms=3 * delta if lazy else 0,
+        min_round_delay_ms=rng.choice((delta // 2, delta)),
+        idle_delay_ms=delta * rng.choice((4, 40)),
+        request_timeout_ms=delta * rng.choice((4, 8)),
+    )
+
+
+def _weather(rng: Random, delta: int) -> Weather:
+    lossy = rng.random() < 0.5
+    return Weather(
+        delay_min_ms=1,
+        delay_max_ms=rng.choice((delta // 4, delta, 3 * delta)),
+        loss=rng.choice((5, 50, 300)) if lossy else 0,
+        duplication=rng.choice((0, 50)),
+        straggler=rng.choice((0, 20)),
+        straggler_ms=10 * delta,
+        ordered=rng.random() < 0.5,
+    )
+
+
+def _cuts(rng: Random, size: int, storm_ms: int) -> tuple[Cut, ...]:
+    cuts: list[Cut] = []
+    for _ in range(rng.choice((0, 0, 1, 2, 4))):
+        seats = list(range(size))
+        rng.shuffle(seats)
+        split = rng.randint(1, size - 1)
+        links = [(a, b) for a in seats[:split] for b in seats[split:]]
+        if rng.random() < 0.6:  # else it goes one way only
+            links += [(b, a) for a, b in links]
+        start = rng.randrange(storm_ms)
+        cuts.append(
+            Cut(
+                start_ms=start,
+                end_ms=min(storm_ms, start + rng.randint(1, storm_ms)),
+                links=tuple(sorted(links)),
+                noticed=rng.random() < 0.5,
+            )
+        )
+    return tuple(cuts)
+
+
+def _resets(rng: Random, size: int, storm_ms: int) -> tuple[tuple[int, int, int], ...]:
+    resets: list[tuple[int, int, int]] = []
+    for _ in range(rng.choice((0, 0, 2, 10))):
+        one, other = rng.sample(range(size), 2)
+        resets.append((rng.randrange(storm_ms), one, other))
+    return tuple(resets)
+
+
+def _crashes(rng: Random, honest: list[int], storm_ms: int) -> tuple[Crash, ...]:
+    together = rng.random() < 0.2  # a power cut for all of them
+    count = rng.choice((0, 1, 2, 4, 8))
+    moment = rng.randrange(storm_ms)
+    kinds: list[str | Point] = ["power", "kill", "stop", *Point, *Point]
+    return tuple(
+        Crash(
+            at_ms=moment if together else rng.randrange(storm_ms),
+            seat=honest[turn % len(honest)] if together else rng.choice(honest),
+            how="power" if together else rng.choice(kinds),
+            down_ms=rng.choice((0, 200, rng.randint(0, storm_ms // 3))),
+        )
+        for turn in range(len(honest) if together else count)
+    )
+
+
+def _fills(rng: Random, honest: list[int], storm_ms: int) -> tuple[Fill, ...]:
+    fills: list[Fill] = []
+    for _ in range(rng.choice((0, 0, 0, 1, 2))):
+        start = rng.randrange(storm_ms)
+        fills.append(
+            Fill(
+                start_ms=start,
+                end_ms=start + rng.randint(1, max(2, storm_ms // 4)),
+                seat=rng.choice(honest),
+            )
+        )
+    return tuple(fills)

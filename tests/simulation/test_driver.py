@@ -1,0 +1,120 @@
+"""Whole nodes in virtual time: what they promise holds over drawn faults, and the simulation itself is repeatable and not blind.
+
+The long search is `python -m tests.simulation --seconds N`; here are a few seeds, some fixed, some new at every call.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from consensus.simulate.regime import fresh
+from consensus.types import Parameters
+from tests.simulation.driver.cluster import Cluster
+from tests.simulation.driver.disk import Point
+from tests.simulation.driver.loop import US
+from tests.simulation.driver.regime import STRATEGIES, Client, Regime, draw
+from tests.simulation.driver.wires import Weather
+from tests.simulation.kept import kept
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FIXED = 4
+FRESH = 2
+LARGEST = 7  # in the suite; the search goes to 25
+
+
+def small(seed: int) -> bool:
+    return draw(seed).size <= LARGEST
+
+
+def calm(entries_every_ms: int = 20) -> Regime:
+    """Four nodes, no faults at all."""
+    weather = Weather(delay_min_ms=1, delay_max_ms=20)
+    return Regime(
+        seed=0,
+        size=4,
+        liars=(),
+        pace=Parameters(delta_ms=100, min_round_delay_ms=100),
+        weather=weather,
+        healed=weather,
+        storm_ms=2_500,
+        cuts=(),
+        resets=(),
+        crashes=(),
+        fills=(),
+        drifts_ppm=(0,) * 4,
+        skews_ms=(0,) * 4,
+        jumps=(),
+        slow=(),
+        clients=(Client(author=0, home=0, every_ms=entries_every_ms),),
+    )
+
+
+def test_without_faults_four_nodes_make_a_hundred_entries_final() -> None:
+    outcome = Cluster(calm()).run()
+    assert outcome.entries >= 100
+    assert outcome.acknowledged == outcome.entries
+    assert outcome.recovery_s < 2
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [*filter(small, [*kept("driver"), *range(FIXED)]), *filter(small, fresh(FRESH))],
+    ids=hex,
+)
+def test_whole_nodes_share_one_history(seed: int) -> None:
+    outcome = Cluster(draw(seed)).run()
+    assert outcome.commits > 0
+    assert outcome.entries > 0
+
+
+def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
+    """Regimes that never crash, cut or lie would let everything pass."""
+    regimes = [draw(seed) for seed in range(400)]
+    assert {regime.size for regime in regimes} == {4, 5, 7, 10, 13, 25}
+    assert {name for regime in regimes for _, name in regime.liars} == set(STRATEGIES)
+    crashes = [crash for regime in regimes for crash in regime.crashes]
+    assert {crash.how for crash in crashes} == {"power", "kill", "stop", *Point}
+    assert any(regime.fills for regime in regimes)
+    assert any(regime.jumps for regime in regimes)
+    assert any(regime.slow for regime in regimes)
+    assert any(not regime.weather.ordered and regime.weather.loss >= 300 for regime in regimes)
+    assert any(
+        not any((b, a) in cut.links for a, b in cut.links)
+        for regime in regimes
+        for cut in regime.cuts
+    )
+
+
+def trace_of(seed: int, hash_seed: str) -> bytes:
+    """Everything that happens in a run in a process of its own."""
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{ROOT}:{ROOT}/proto"}
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--driver", "--seed", str(seed), "--trace"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    return run.stdout
+
+
+def test_two_hash_seeds_give_one_trace() -> None:
+    """Of a run with crashes, liars and loss; and another seed gives another trace, else this would compare nothing."""
+    one, other = trace_of(9, "1"), trace_of(9, "4242")
+    assert one.count(b"\n") > 1_000
+    assert one == other
+    assert one != trace_of(27, "1")
+
+
+def test_ten_idle_minutes_take_seconds() -> None:
+    cluster = Cluster(replace(calm(), clients=()))
+    cluster.storm()
+    cluster.world.run(600 * US)
+    assert all(machine.life is not None and machine.life.ready for machine in cluster.honest)
+    cluster.close()
