@@ -9,7 +9,9 @@ from grpc_reflection.v1alpha import reflection
 
 from foedus.v1 import client_pb2 as pb
 from foedus.v1 import client_pb2_grpc as rpc
+from foedus.v1 import law_pb2, law_pb2_grpc
 from node.api.guard import Guard
+from node.api.law_service import LawService
 from node.api.node import ServedNode
 from node.api.service import LedgerService
 from node.settings import LimitSettings
@@ -23,6 +25,7 @@ ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024  # a genesis document of a thousand me
 METADATA_BYTES_MAX: Final = 8 * 1024
 CALLS_SPARE: Final = 64  # beyond `client_calls`: refused by the guard, with details
 STOP_GRACE_S: Final = 2.0
+_LAW_SERVICE: Final = law_pb2.DESCRIPTOR.services_by_name["LawService"].full_name
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["LedgerService"].full_name
 
 
@@ -55,8 +58,9 @@ class ClientServer:
         )
         service = LedgerService(node, watch_queue=limits.watch_queue)
         rpc.add_LedgerServiceServicer_to_server(service, self._server)
+        law_pb2_grpc.add_LawServiceServicer_to_server(LawService(node), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (_SERVICE, _LAW_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> int:

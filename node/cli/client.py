@@ -18,9 +18,11 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from foedus.v1 import client_pb2 as pb
 from foedus.v1 import client_pb2_grpc as rpc
+from foedus.v1 import law_pb2, law_pb2_grpc
 from node.cli.errors import (
     BadAnswer,
     ClientError,
@@ -159,11 +161,24 @@ class LedgerClient:
         # Made with the first call: a channel belongs to the event loop in which it is made.
         self._channel: grpc.aio.Channel | None = None
         self._stub: rpc.LedgerServiceAsyncStub | None = None
+        self._law: law_pb2_grpc.LawServiceAsyncStub | None = None
 
     @property
     def stub(self) -> "rpc.LedgerServiceAsyncStub":
         """The generated stub, for calls that this class does not wrap."""
         if self._stub is None:
+            self._stub = rpc.LedgerServiceStub(self._connected())
+        return self._stub
+
+    @property
+    def law(self) -> "law_pb2_grpc.LawServiceAsyncStub":
+        """The stub of the service that asks the law."""
+        if self._law is None:
+            self._law = law_pb2_grpc.LawServiceStub(self._connected())
+        return self._law
+
+    def _connected(self) -> grpc.aio.Channel:
+        if self._channel is None:
             self._channel = grpc.aio.secure_channel(
                 self.address.target,
                 grpc.ssl_channel_credentials(self.address.certificate_pem),
@@ -173,8 +188,7 @@ class LedgerClient:
                     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ],
             )
-            self._stub = rpc.LedgerServiceStub(self._channel)
-        return self._stub
+        return self._channel
 
     @property
     def state(self) -> str:
@@ -194,7 +208,7 @@ class LedgerClient:
     async def close(self) -> None:
         if self._channel is not None:
             await self._channel.close()
-            self._channel = self._stub = None
+            self._channel = self._stub = self._law = None
 
     # Entries
 
@@ -296,6 +310,13 @@ class LedgerClient:
             pending_hash=answer.pending_prev,
         )
 
+    # The law, asked
+
+    async def check(self, content: bytes, endorsers: Sequence[str]) -> law_pb2.CheckResponse:
+        """What the law would say now of this content, presuming these countersignatures."""
+        request = law_pb2.CheckRequest(content=content, endorsers=endorsers)
+        return await self._ask(self.law.Check, request)
+
     # The log
 
     async def get(self, key: int | bytes) -> pb.GetResponse:
@@ -394,7 +415,7 @@ class LedgerClient:
 def _refused_or_busy(state: str, value: bytes, err: grpc.aio.AioRpcError) -> ClientError:
     try:
         refusal = pb.Refusal.FromString(value)
-    except ValueError:  # protobuf's DecodeError is one
+    except DecodeError:
         return BadAnswer(state, f"{err.code().name} with unreadable details")
     if err.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Overloaded(state, refusal.why, refusal.retry_after_ms)
