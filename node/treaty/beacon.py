@@ -14,7 +14,7 @@ choosing which link to show, gains nothing (decision record 0150).
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from node.treaty.book import RANK_DUTY, Book, Chance, Refused
@@ -61,6 +61,50 @@ def draw(value: bytes, draw_id: str, population: Sequence[str], count: int) -> t
                 break
         drawn.append(left.pop(number % len(left)))
     return tuple(drawn)
+
+
+def draw_weighted(
+    value: bytes, draw_id: str, weights: Mapping[str, int], count: int
+) -> tuple[str, ...]:
+    """At most `count` names, each pick with a chance in proportion to its weight among those left; weights from 1.
+
+    A ticket of the sum is drawn as one of a population of so many, from a seed of its own for each pick.
+    """
+    left = dict(sorted(weights.items()))
+    drawn: list[str] = []
+    while left and len(drawn) < count:
+        ticket = _below(
+            hashlib.sha256(value + f"{draw_id}:{len(drawn)}".encode()).digest(), sum(left.values())
+        )
+        drawn.append(_holder(left, ticket))
+        del left[drawn[-1]]
+    return tuple(drawn)
+
+
+def _holder(weights: Mapping[str, int], ticket: int) -> str:
+    """Who holds this ticket, where each holds as many as its weight, in order."""
+    for name, weight in weights.items():
+        if ticket < weight:
+            return name
+        ticket -= weight
+    raise AssertionError(f"ticket beyond the sum of {len(weights)} weights")
+
+
+def _below(seed: bytes, limit: int) -> int:
+    """A number below `limit` without bias, by the same rejection as `draw`."""
+    size = max(1, ((limit - 1).bit_length() + 7) // 8)
+    blocks = -(-size // 32)
+    span = 256**size
+    attempt = 0
+    while True:
+        stream = b"".join(
+            hashlib.sha256(seed + (attempt * blocks + one).to_bytes(4, "big")).digest()
+            for one in range(blocks)
+        )
+        number = int.from_bytes(stream[:size], "big")
+        if number < span - span % limit:
+            return number % limit
+        attempt += 1
 
 
 def ask(book: Book, what: str, name: str) -> None:

@@ -15,7 +15,7 @@ from node.treaty.entries import EntryFacts, EntryIndex
 from node.treaty.genesis import GenesisFacts
 from node.treaty.policy import Policy, parse_policy
 from node.treaty.rules import threshold_of
-from node.treaty.state import Case, Counter, Lot, Plan, State
+from node.treaty.state import Case, Counter, Lot, Plan, State, Stock
 
 # Order of clock effects within one second (LAW K1).
 RANK_VETO_CHECK: Final = 0
@@ -84,6 +84,7 @@ class Book:
         self.pending: dict[tuple[str, str], int] = {}
         self.by_ref: dict[bytes, str] = {}  # derived_ref -> case id
         self.runs_at: dict[str, list[str]] = {}  # facility -> runs that list it among their sites
+        self.stocks_at: dict[str, list[str]] = {}  # facility -> keys of its stocks, in any order
         self.on_way: dict[
             tuple[bytes, str, str], list[str]
         ] = {}  # root, ends -> lots, oldest first
@@ -161,6 +162,12 @@ class Book:
         if name not in self.state.cases:
             self.by_ref[derived_ref(name)] = name
         self.state.cases.put(name, row)
+
+    def put_stock(self, facility: str, key: str, row: Stock) -> None:
+        """A count of one chip type at a site."""
+        if key not in self.state.stocks:
+            self.stocks_at.setdefault(facility, []).append(key)
+        self.state.stocks.put(key, row)
 
     def put_lot(self, name: str, row: Lot) -> None:
         """A new lot is on its way."""

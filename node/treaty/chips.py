@@ -40,6 +40,15 @@ def approved_chip(book: Book, author: str, name: str) -> Chip:
     return Chip(chip_type, row.mh, row.peak_any)
 
 
+def chip_of(book: Book, chip_type: str) -> Chip:
+    """The approved type with this id. Raises KeyError."""
+    known = CHIP_TYPES.get(chip_type)
+    if known is not None:
+        return Chip(chip_type, *known)
+    row = book.state.chip_types[chip_type]
+    return Chip(chip_type, row.mh, row.peak_any)
+
+
 def approve(book: Book, chip_type: str) -> None:
     """A CHIPTYPE motion was adopted."""
     row = book.state.chip_types[chip_type]

@@ -47,6 +47,7 @@ from node.treaty.book import (
     Refused,
     derived_ref,
 )
+from node.treaty.checks import sampling
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
 from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
@@ -63,6 +64,7 @@ _RULES: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {
 _DRAWS: Final[dict[str, Callable[[Book, Chance], None]]] = {
     ballots.PANEL: ballots.seat_panel,
     inspections.TEAM: inspections.draw_team,
+    sampling.SITES: sampling.draw_sites,
 }
 _CLOCK: Final = motions.CLOCK | statements.CLOCK
 
@@ -114,6 +116,7 @@ class Law:
         book = Book(genesis, index)
         register.found(book)
         amendments.watch_thresholds(book)
+        sampling.schedule(book)
         return cls(book)
 
     @classmethod

@@ -128,6 +128,10 @@ PARAMS: Final[dict[str, Param]] = {
         _higher("oversight_bp", "bp", 300, hard_max=10_000),
         _higher("challenge_quota_state", "per 365 d", 20),
         _higher("challenge_quota_requester", "per 365 d", 4),
+        # Routine inspections by lot (C19)
+        _duration("routine", 365 * DAY, 30 * DAY),
+        _duration("routine_draw", 30 * DAY, DAY),
+        _duration("routine_due", 14 * DAY, DAY),
         _duration("reeval", 180 * DAY, 7 * DAY),  # a deployed model is evaluated again (M38)
         _duration("reeval_now", 30 * DAY, DAY),  # ... after something new was learnt (M40, M50)
         _duration("rights", 30 * DAY, DAY),  # a rights claim is answered (M44)

@@ -579,6 +579,19 @@ class Draw(NamedTuple):
     round: int
 
 
+class Routine(NamedTuple):
+    """Key: facility id. The last routine inspection that was drawn for it (C19)."""
+
+    number: int  # of the draw
+    at: int
+    due: int  # reported in time up to and including this second
+    plan: int  # serial numbers to compare
+    checked: int
+    visited: int  # 0 or 1: inspectors were let in
+    done: int  # 0 or 1: carried out as planned, or its time is over
+    denied: tuple[bytes, ...]  # inspection entries that say so
+
+
 class Team(NamedTuple):
     """Key: motion id. The inspectors drawn for an inspection, in draw order."""
 
@@ -741,6 +754,7 @@ class State:
         self.rounds = Table("round", Round, changed)
         self.reveals = Table("reveal", Reveal, changed)
         self.draws = Table("draw", Draw, changed)
+        self.routines = Table("routine", Routine, changed)
         self.teams = Table("team", Team, changed)
         self.gaps = Table("gap", Gap, changed)
         self.offers = Table("offer", Offer, changed)

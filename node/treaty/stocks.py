@@ -18,6 +18,11 @@ def stock_key(facility: str, chip_type: str) -> str:
     return f"{facility}:{chip_type}"
 
 
+def severity_of(missing_mh: int) -> int:
+    """C03's grades by the size of what is missing or too many."""
+    return 3 if missing_mh >= MH_SEVERE else 2 if missing_mh >= MH_ANOMALY else 1
+
+
 def move(book: Book, key: str, entry: Entry, **sums: int) -> None:
     """A reported movement of chips at a site: `came`, `went`, `destroyed`, `found` or `lost`.
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from node.treaty import ballots
 from node.treaty.book import RANK_DUTY, Book
-from node.treaty.checks import counters
+from node.treaty.checks import counters, sampling
 from node.treaty.checks import data as data_checks
 from node.treaty.kinds import Kind
 from node.treaty.statements import (
@@ -59,6 +59,8 @@ CLOCK: Final[dict[str, Callable[[Book, str], None]]] = {
     "lot": custody.lot_due,
     "tally": counters.tally_due,
     "rights": data_checks.claim_due,
+    "draw": sampling.draw_due,
+    "routine": sampling.routine_due,
 }
 
 
@@ -69,6 +71,9 @@ def reschedule(book: Book) -> None:
         custody.schedule_lot(book, name, lot)
         if not lot.arrived:
             book.index_lot(name, lot)
+    for key in state.stocks:
+        book.stocks_at.setdefault(key.partition(":")[0], []).append(key)
+    sampling.schedule(book)
     for site in state.tallies:
         counters.schedule(book, site, state.facilities[site])
     for name, claim in state.claims.items():

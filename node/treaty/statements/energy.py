@@ -23,6 +23,8 @@ def take_energy(book: Book, entry: Entry, body: pb.Energy) -> Accepted:
         role == "operator" or book.state_of(parsed.author) != row.state
     ):
         raise Refused(Code.STANDING, f"{name} is {row.operator}'s, in {row.state}")
+    if body.seal and not book.is_first_law and f"{name}:{body.seal}" not in book.state.seals:
+        raise Refused(Code.EVIDENCE, f"no inspection left a seal {body.seal} at {name}")
     require_past(book, entry)
     return Accepted(f"energy:{name}")
 

@@ -1,17 +1,28 @@
 """`inspection`: what two inspectors of two states saw, within a mandate (MODEL 3, kind 18; LAW K29, K44)."""
 
-from typing import Final
+from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty.bodies import Form
+from node.treaty.bodies import INTEGER_LIMIT, Form, is_reference
 from node.treaty.book import Accepted, Book, Refused
+from node.treaty.checks import sampling
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
+from node.treaty.errors import MalformedContent
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import require_inspectors, require_team
 from node.treaty.kinds import Kind
+from node.treaty.state import Seal
 
 DRAWN: Final = "drawn"
+
+
+def _counts(body: Any) -> None:
+    for row in body.counts:
+        if not is_reference(row.chip_type) or row.count >= INTEGER_LIMIT:
+            raise MalformedContent(
+                "inspection.counts", f"{row.chip_type[:80]!r}, or not below 2^53"
+            )
 
 
 def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
@@ -30,6 +41,17 @@ def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
         else:
             access = access._replace(granted=1)
         book.state.access.put(body.mandate, access)
+    for seal in body.seals:
+        book.state.seals.put(f"{site}:{seal}", Seal(entry.entry_hash, book.now))
+    if body.mandate == DRAWN:
+        sampling.inspected(
+            book,
+            site,
+            entry.entry_hash,
+            checked=body.serials_checked,
+            mismatches=body.mismatches,
+            denied_s=body.denied_s,
+        )
     return Accepted(f"inspection:{body.mandate}")
 
 
@@ -55,6 +77,8 @@ KIND: Final = Kind(
         integers=("mismatches", "denied_s", "serials_checked"),
         references=("site",),
         hashes=("code_hash",),
+        lists=("counts", "seals"),
+        extra=(_counts,),
         texts=("mandate",),
     ),
     take=take_inspection,

@@ -19,12 +19,7 @@ from node.treaty.inspections import require_inspectors
 from node.treaty.kinds import Kind
 from node.treaty.reports import cover
 from node.treaty.state import Serial, Stock
-from node.treaty.stocks import MH_ANOMALY, MH_SEVERE, release, site_of, stock_key
-
-
-def severity_of(missing_mh: int) -> int:
-    """C03's grades by the size of what is missing or too many."""
-    return 3 if missing_mh >= MH_SEVERE else 2 if missing_mh >= MH_ANOMALY else 1
+from node.treaty.stocks import release, severity_of, site_of, stock_key
 
 
 def take_inventory(book: Book, entry: Entry, body: pb.Inventory) -> Accepted:
@@ -56,7 +51,7 @@ def take_inventory(book: Book, entry: Entry, body: pb.Inventory) -> Accepted:
         lost=0,
         moves=(),
     )
-    book.state.stocks.put(key, stock)
+    book.put_stock(name, key, stock)
     if before is not None:
         _balance(book, entry, name, facility.state, chip, before, stock)
         release(book, key, before.serial_root)

@@ -35,6 +35,9 @@ POLICY: dict[str, object] = {
     "inspect_close": 5,
     "transit": 8,
     "transit_missing": 16,
+    "routine_draw": 13,
+    "routine": 40,
+    "routine_due": 9,
     "rights": 11,
     "tip_response": 13,
     "tip_quota": 2,
@@ -349,7 +352,7 @@ def test_the_histories_reach_the_interesting_places() -> None:
         codes |= {outcome.code for _, outcomes, _ in seen for outcome in outcomes}
     assert kinds >= {"Decision", "Finding", "CaseStep", "MotionOpened", "RunStep", "Rejected"}
     assert "FindingEnded" in kinds
-    assert checks >= {"C02", "C03", "C04", "C04w", "C10", "C24", "C26", "C28", "C29"}
+    assert checks >= {"C02", "C03", "C04", "C04w", "C10", "C19", "C24", "C26", "C28", "C29"}
     assert len(codes) >= 18
     assert codes & DROPPED
 
