@@ -13,6 +13,7 @@ Reading order:
     store_rows    every other row of a store against the replay
     compare       two sources side by side: entry and byte range
     audit         all of it, source by source
+    monitor       running nodes, again and again; `two_roots` the evidence of a split view
     command       `foedus audit`; `evidence` what it writes down
 
 The order and the law are not written a second time: `consensus` and `node.ledger.plan` are what every node runs, and a pure

@@ -9,6 +9,7 @@ import typer
 from node.audit.archive_command import archive_app, genesis_bytes
 from node.audit.evidence import write_evidence
 from node.audit.findings import AuditReport, Depth, Verdict
+from node.audit.monitor_command import monitor_command
 from node.audit.progress_bars import showing_progress
 from node.reporting import CouldNot, JsonOption, Report, reporting, table
 from node.settings import FILE_NAME, load_settings
@@ -102,6 +103,7 @@ def register(app: typer.Typer) -> None:
     """Add this face's commands to the root of the command (decision 0031)."""
     app.command("audit")(audit_command)
     app.add_typer(archive_app(), name="archive")
+    app.command("monitor")(monitor_command)
 
 
 def _genesis(genesis: Path | None, home: Path | None) -> bytes | None:

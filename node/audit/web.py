@@ -52,6 +52,7 @@ class WebSource:
         self.last_commit: int | None = None
         self.shows_entries = genesis.publication == "open"
         self.certificates: tuple[Certificate, ...] = ()
+        self.note = b""  # /checkpoint.full as it was served
         self.damage: list[Lost] = []
         self._genesis = genesis
         self._certificates_der = {
@@ -72,7 +73,8 @@ class WebSource:
         source = cls(url, genesis, document)
         try:
             source._identify()
-            note = parse_note(source._get("checkpoint.full", NOTE_BYTES_MAX))
+            source.note = source._get("checkpoint.full", NOTE_BYTES_MAX)
+            note = parse_note(source.note)
             checkpoint = parse_checkpoint(note.text)
         except (OSError, http.client.HTTPException, Lost, MalformedInput) as err:
             source.close()

@@ -1,0 +1,215 @@
+"""Watching for a split view: whether all nodes show one log, and one that only grows (FORMATS 1.6 and 8).
+
+One look takes the full checkpoint of every node at once, judges each by the trust policy of the genesis, and asks of the node
+with the largest log for proof that every other checkpoint, and the newest one seen before, is of that log. Where the proof leads
+elsewhere, two logs exist; the notes and the proof are the evidence (`two_roots`).
+
+What cannot be had is told and proves nothing: a node that is silent, old, or shows less than was seen before. A node is never
+accused by its words or tiles, only by cosignatures.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from typing import Any, Final
+
+from node.audit.source import CannotAudit, Lost
+from node.audit.two_roots import TwoRoots, prefix_of, two_roots
+from node.audit.web import WebSource
+from node.ledger.genesis import Genesis
+from node.ledger.trust import trust_policy
+from node.log.checkpoint import Checkpoint
+from node.log.cosignature import median_timestamp
+from node.log.errors import MalformedInput
+from node.log.policy import Evaluation, TrustPolicy, evaluate, parse_policy
+from node.signing.verify import verify_ed25519
+
+LOOKING_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one node showed. `checkpoint` None: none of this ledger. Not `believed`: the policy does not call it final."""
+
+    url: str
+    state: str | None = None
+    checkpoint: Checkpoint | None = None
+    believed: bool = False
+    note: bytes = b""
+    signed_at_s: int | None = None  # median of the cosigners' clocks
+    trouble: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        checkpoint = self.checkpoint
+        return {
+            "url": self.url,
+            "state": self.state,
+            "size": None if checkpoint is None else checkpoint.size,
+            "root": None if checkpoint is None else checkpoint.root.hex(),
+            "final": self.believed,
+            "signed_at_s": self.signed_at_s,
+            "trouble": self.trouble,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """All nodes at one time."""
+
+    at_s: int
+    seen: tuple[Seen, ...]  # in the order of the URLs
+    size: int  # of the largest log believed, now or before
+    split: tuple[TwoRoots, ...]
+
+    @property
+    def believed(self) -> int:
+        """How many nodes showed a checkpoint that the policy believes."""
+        return sum(one.believed for one in self.seen)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "at_s": self.at_s,
+            "size": self.size,
+            "believed": self.believed,
+            "nodes": [one.as_json() for one in self.seen],
+            "split": [str(found) for found in self.split],
+            "accused": sorted({state for found in self.split for state in found.accused}),
+        }
+
+
+class Monitor:
+    """Looks at the same nodes again and again; `newest` is what it holds them to."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        genesis: Genesis,
+        document: bytes,
+        *,
+        clock_s: Callable[[], int],
+        stale_s: int,
+        newest: bytes | None = None,
+    ) -> None:
+        """`newest`: the note kept from an earlier run. Raises CannotAudit if the policy does not believe it."""
+        self._urls = list(urls)
+        self._genesis = genesis
+        self._document = document
+        self._policy = parse_policy(trust_policy(genesis))
+        self._clock_s = clock_s
+        self._stale_s = stale_s
+        self.newest = newest
+        self._held: Checkpoint | None = None
+        if newest is not None:
+            found = _evaluated(self._policy, newest, genesis.origin)
+            if not found.satisfied:
+                raise CannotAudit(f"the checkpoint remembered is not final: {found.why}")
+            self._held = found.checkpoint
+
+    def look(self) -> Look:
+        """One look at every node."""
+        with ThreadPoolExecutor(min(LOOKING_AT_ONCE, max(1, len(self._urls)))) as pool:
+            opened = list(pool.map(self._open, self._urls))
+        sources = {seen.url: source for seen, source in opened if source is not None}
+        try:
+            return self._compare([seen for seen, _ in opened], sources)
+        finally:
+            for source in sources.values():
+                source.close()
+
+    def _open(self, url: str) -> tuple[Seen, WebSource | None]:
+        try:
+            source = WebSource.open(url, self._genesis, self._document)
+        except CannotAudit as err:
+            return Seen(url=url, trouble=str(err)), None
+        seen = Seen(url=url, state=source.state, note=source.note)
+        try:
+            found = _evaluated(self._policy, source.note, self._genesis.origin)
+        except CannotAudit as err:
+            return replace(seen, trouble=str(err)), source
+        # Even a checkpoint that is not final binds who signed it.
+        seen = replace(seen, checkpoint=found.checkpoint, believed=found.satisfied)
+        if not found.satisfied:
+            return replace(seen, trouble=f"its checkpoint is not final: {found.why}"), source
+        return replace(seen, signed_at_s=median_timestamp(found.timestamps)), source
+
+    def _compare(self, seen: list[Seen], sources: dict[str, WebSource]) -> Look:
+        now_s = self._clock_s()
+        split: list[TwoRoots] = []
+        believed = [one for one in seen if one.believed]
+        largest = max(believed, key=_size, default=None)
+        told: list[Seen] = []
+        for one in seen:
+            found = one
+            if largest is not None and one is not largest and one.checkpoint is not None:
+                found = self._against(one, largest, sources, split)
+            elif largest is not None and one is largest:
+                found = self._hold(largest, sources[largest.url], split)
+            told.append(self._aged(found, now_s))
+        size = 0 if self._held is None else self._held.size
+        return Look(at_s=now_s, seen=tuple(told), size=size, split=tuple(split))
+
+    def _against(
+        self, one: Seen, largest: Seen, sources: dict[str, WebSource], split: list[TwoRoots]
+    ) -> Seen:
+        small, large = sorted((one, largest), key=_size)
+        try:
+            found = self._differ(small, large, sources[large.url])
+        except (Lost, OSError, HTTPException, MalformedInput) as err:
+            why = f"could not be compared with {largest.state}: {err}"
+            return replace(one, trouble="; ".join(filter(None, (one.trouble, why))))
+        if found is None:
+            return one
+        split.append(found)
+        return replace(one, trouble=f"another log than that of {largest.state}: {found}")
+
+    def _differ(self, small: Seen, large: Seen, holder: WebSource) -> TwoRoots | None:
+        """Raises Lost, OSError, HTTPException, MalformedInput: nothing is known."""
+        assert small.checkpoint is not None, "only checkpoints are compared"
+        assert large.checkpoint is not None, "only checkpoints are compared"
+        if small.checkpoint == large.checkpoint:
+            return None
+        prefix = None
+        if small.checkpoint.size < large.checkpoint.size:
+            prefix = prefix_of(holder, small.checkpoint.size, large.checkpoint)
+        return two_roots(self._policy, self._document, small.note, large.note, prefix)
+
+    def _hold(self, largest: Seen, holder: WebSource, split: list[TwoRoots]) -> Seen:
+        """What is held from now on: the larger, once it is shown to extend what was held."""
+        held = self._held
+        assert largest.checkpoint is not None, "believed"
+        if held is not None and self.newest is not None:
+            if held.size > largest.checkpoint.size:
+                why = f"no node shows more than {largest.checkpoint.size} entries: {held.size} were final before"
+                return replace(largest, trouble=why)
+            before = Seen(url="", checkpoint=held, note=self.newest)
+            try:
+                found = self._differ(before, largest, holder)
+            except (Lost, OSError, HTTPException, MalformedInput) as err:
+                why = f"could not be compared with what was seen before: {err}"
+                return replace(largest, trouble=why)
+            if found is not None:
+                split.append(found)
+                return replace(largest, trouble=f"another log than was seen before: {found}")
+        self._held, self.newest = largest.checkpoint, largest.note
+        return largest
+
+    def _aged(self, one: Seen, now_s: int) -> Seen:
+        if one.trouble or one.signed_at_s is None or now_s - one.signed_at_s <= self._stale_s:
+            return one
+        return replace(one, trouble=f"its newest checkpoint is {now_s - one.signed_at_s} s old")
+
+
+def _size(one: Seen) -> int:
+    return 0 if one.checkpoint is None else one.checkpoint.size
+
+
+def _evaluated(policy: TrustPolicy, note: bytes, origin: str) -> Evaluation:
+    """Raises CannotAudit: no checkpoint of this ledger."""
+    try:
+        found = evaluate(policy, note, verify_ed25519)
+    except MalformedInput as err:
+        raise CannotAudit(f"its checkpoint: {err}") from err
+    if found.checkpoint.origin != origin:
+        raise CannotAudit(f"its checkpoint is of {found.checkpoint.origin}, not of {origin}")
+    return found

@@ -1,0 +1,167 @@
+"""`foedus monitor`."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from node.audit.archive_command import genesis_bytes
+from node.audit.monitor import Look, Monitor
+from node.audit.source import CannotAudit
+from node.audit.two_roots import TwoRoots
+from node.ledger.genesis import chain_id, parse_genesis
+from node.log.note import NOTE_BYTES_MAX
+from node.reporting import JsonOption, Report, reporting, table
+from node.storage.files import OsFiles
+
+EVERY_S: Final = 60
+STALE_S: Final = 900
+FILES_MAX: Final = 10_000
+
+
+def monitor_command(
+    urls: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[URL...]",
+            help="Nodes, https://host:port. None: those of all founding members, as the genesis lists them.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    genesis: Annotated[
+        Path,
+        typer.Option(
+            "--genesis",
+            help="The genesis document, which you had before: it says whom to believe.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
+    memory: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the newest checkpoint seen, so that a later run holds the nodes to it. Made if it is not there.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(help="Seconds from one look to the next.", min=1)] = EVERY_S,
+    stale: Annotated[
+        int, typer.Option(help="Seconds after which a checkpoint counts as old.", min=1)
+    ] = STALE_S,
+    once: Annotated[bool, typer.Option("--once", help="Look once and stop.")] = False,
+    evidence: Annotated[
+        Path, typer.Option(help="Folder for evidence files.", metavar="DIR")
+    ] = Path(),
+    json_output: JsonOption = False,
+) -> None:
+    """Compare all nodes' checkpoints, again and again, and raise the alarm with proof if they show two logs.
+
+    Each look asks every node for its newest final checkpoint, judges it by the genesis, and has it proven that all of them, and
+    the newest one seen before, are of one log. A node that is silent, old or behind is told, and proves nothing. Two logs end
+    the command: the evidence file names the states that signed both, and `foedus-verify evidence` confirms it without this
+    software. Runs until it is interrupted. Under --json, one object a look.
+
+    Exit status: 0 one log, 1 two logs (evidence is written), 2 no node showed a checkpoint to believe.
+
+    For example:
+
+      foedus monitor --genesis genesis.cbor --memory seen.note
+
+      foedus monitor https://ke.example:7452 https://us.example:7452 --genesis genesis.cbor --once --json
+    """
+    with reporting(json_output) as report:
+        document = genesis_bytes(genesis)
+        founded = parse_genesis(document)
+        monitor = Monitor(
+            urls or [f"https://{member.http_endpoint}" for member in founded.members],
+            founded,
+            document,
+            clock_s=lambda: int(time.time()),
+            stale_s=stale,
+            newest=_remembered(memory),
+        )
+        with _until_interrupted() as ended:
+            while True:
+                look = monitor.look()
+                if memory is not None and monitor.newest is not None:
+                    _remember(memory, monitor.newest)
+                written = [
+                    _write(found, evidence, chain_id(document).hex()) for found in look.split
+                ]
+                _tell(report, look, written)
+                if look.split or once or ended.wait(every):
+                    break
+        if look.split:
+            report.answer_is_no(f"TWO LOGS: {'; '.join(map(str, look.split))}")
+        elif not look.believed and once:
+            raise CannotAudit("no node showed a checkpoint that the genesis lets you believe")
+
+
+def _tell(report: Report, look: Look, written: list[str]) -> None:
+    document = {**look.as_json(), "evidence": written}
+    if report.as_json:
+        report.line(document, "")
+        return
+    report.line(
+        document,
+        f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(look.at_s))}  {look.believed} of {len(look.seen)} nodes,"
+        f" {look.size} entries final" + "".join(f"\nEVIDENCE  {path}" for path in written),
+    )
+    troubled = [one for one in look.seen if one.trouble]
+    if troubled:
+        rows = [(one.state or "?", one.url, one.trouble) for one in troubled]
+        report.console.print(table("not well", ("state", "node", "why"), rows))
+
+
+def _remembered(memory: Path | None) -> bytes | None:
+    """Raises OSError."""
+    if memory is None or not memory.exists():
+        return None
+    with memory.open("rb") as file:
+        return file.read(NOTE_BYTES_MAX + 1)
+
+
+def _remember(memory: Path, note: bytes) -> None:
+    files, fresh = OsFiles(), memory.with_name(memory.name + ".new")
+    files.write(fresh, note)
+    files.rename(fresh, memory)
+
+
+def _write(found: TwoRoots, folder: Path, ledger: str) -> str:
+    """A new file, never one that is there. Raises OSError."""
+    data = json.dumps(found.evidence, indent=1) + "\n"
+    for number in range(1, FILES_MAX):
+        path = folder / f"two-roots-{ledger[:8]}-{number}.json"
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(data)
+        except FileExistsError:
+            continue
+        return str(path)
+    raise FileExistsError(f"{FILES_MAX} evidence files stand in {folder} already")
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of what they do else."""
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        ended.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
