@@ -66,20 +66,33 @@ class Amnesia:
         """An operator's word that quorum-1 answers will do."""
         self._confirmed = True
 
+    @property
+    def needed(self) -> int:
+        """Answers of other members, as long as no operator has said that one less will do."""
+        return answers_needed(self._dag.committee)
+
+    @property
+    def counted(self) -> int:
+        """Answers that count so far."""
+        return len(self._rounds())
+
     def last_unsafe_round(self, now: Millis) -> Round | None:
         """R + 1: we may have signed it and any before it, and none after it. None while too few have answered."""
-        counted = [
-            newest.round if newest is not None else GENESIS_ROUND
+        rounds, needed = self._rounds(), self.needed
+        if self._confirmed and now >= self.confirmed_after:
+            needed = min(needed, self._dag.committee.quorum - 1)
+        if len(rounds) < needed:
+            return None
+        # No answer may pull R below what is here already: it would be a lie, or older than our DAG.
+        return Round(max([*rounds, self._dag.highest_round]) + 1)
+
+    def _rounds(self) -> list[Round]:
+        """Of the answers that count: whose block is here, or who never made one."""
+        return [
+            newest.round if newest is not None else Round(GENESIS_ROUND)
             for newest in self._newest.values()
             if newest is None or self._dag.has(newest)
         ]
-        needed = answers_needed(self._dag.committee)
-        if self._confirmed and now >= self.confirmed_after:
-            needed = min(needed, self._dag.committee.quorum - 1)
-        if len(counted) < needed:
-            return None
-        # No answer may pull R below what is here already: it would be a lie, or older than our DAG.
-        return Round(max([*counted, self._dag.highest_round]) + 1)
 
     def newest_of_ours(self) -> Block | None:
         """To build on: the newest that is in the DAG. None: on genesis, or what is below the floor; any own parent is valid."""

@@ -9,6 +9,7 @@ never raises here: it is dropped, or comes back as `Reject` naming the peer, `Ac
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
 from consensus.admission import Admission
@@ -21,7 +22,7 @@ from consensus.epoch import EpochEnd, ends_epoch
 from consensus.evidence import Evidence
 from consensus.fetching import Fetcher, asked_for
 from consensus.linearizer import Linearizer
-from consensus.own_slot import OwnSlot, named
+from consensus.own_slot import OwnSlot, Signing, SigningState, named
 from consensus.pacemaker import Pacemaker
 from consensus.parents import choose_parents
 from consensus.range_sync import RangeSync
@@ -153,6 +154,12 @@ class Core:
     def is_catching_up(self) -> bool:
         """True while certified commits are fetched instead of live blocks (SPEC 11)."""
         return self._catch_up.active
+
+    @property
+    def signing(self) -> SigningState:
+        """Whether we sign, for those who watch."""
+        state = self._mine.state
+        return replace(state, signing=Signing.HALTED) if self._forked else state
 
     # --- the two ways in -------------------------------------------------------------------------
 

@@ -5,16 +5,22 @@ back from a copy, and its key may be in use elsewhere. So after every start, not
 its newest block and signs nothing before min(w, n-1) of them answered, one of whom is honest:
 
     they hold nothing newer than the sign state      go on
-    they hold a newer one                            the sign state was rolled back: adopted, with an alarm
+    they hold a newer one                            the sign state was rolled back: adopted, with an alarm, and watched (below)
     they hold another one of the same round          the key is used elsewhere: no more signing
     they hold one, and there is no sign state        it was lost: `amnesia` says when, and from which round on, to sign again
 
 Where there is no sign state and nobody shows a block of ours, this is the first start, or all that we ever signed reached nobody
 who answers. So then more are waited for: min(quorum, n-1) answers, or 4 delta after those of min(w, n-1). Not longer, or f silent
 members could keep a ledger from ever beginning.
+
+After an adoption nothing is signed for 4 delta: a state put back from a copy has its last block behind it, but where the copy
+runs beside the original, blocks of ours go on coming, each newer than the last. Each begins the wait anew, and after as many as
+there are members, who may have held as many different ones, the key is in use elsewhere (decision 0139).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, unique
 from typing import Final
 
 from consensus.admission import Admission
@@ -39,6 +45,27 @@ from consensus.types import (
 )
 
 PATIENCE_DELTAS: Final = 4  # SPEC 10
+
+
+@unique
+class Signing(Enum):
+    """Whether this validator signs blocks, and what it waits for if not."""
+
+    YES = "signing"
+    ASKING = "asking peers for our newest block"
+    LOST = "sign state lost: waiting until enough others have shown their newest blocks"
+    HALTED = "halted until restart"
+    OBSERVER = "no validator of this epoch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningState:
+    """`Signing` with figures. Answers of other members: had, and needed before we sign."""
+
+    signing: Signing
+    answers: int
+    answers_needed: int
+    may_confirm: bool  # one answer is missing: an operator's word would do (`LossConfirmed`)
 
 
 class OwnSlot:
@@ -66,6 +93,8 @@ class OwnSlot:
         self._answers = 0  # mask of peers who told us what they hold of ours
         self._patient_until: Millis | None = None  # see the module's text
         self._out_of_patience = False
+        self._watched_until: Millis | None = None  # after an adoption of what a peer showed
+        self._adoptions = 0
 
     @property
     def is_ready(self) -> bool:
@@ -73,12 +102,36 @@ class OwnSlot:
         committee = self._dag.committee
         if self._own >= committee.size:
             return True  # an observer: nobody holds blocks of its own
-        if self.amnesia is not None:
+        if self.amnesia is not None or self._watched_until is not None:
             return False
-        enough = min(committee.validity, committee.size - 1)
+        return self._answers.bit_count() >= self._answers_enough
+
+    @property
+    def state(self) -> SigningState:
+        """For those who watch."""
+        committee = self._dag.committee
+        if self._own >= committee.size:
+            signing, had, needed = Signing.OBSERVER, 0, 0
+        elif self.amnesia is not None:
+            signing, needed = Signing.LOST, self.amnesia.needed
+            had = self.amnesia.counted
+        else:
+            signing = Signing.YES if self.is_ready else Signing.ASKING
+            had, needed = self._answers.bit_count(), self._answers_enough
+        may_confirm = signing is Signing.LOST and had == needed - 1 == committee.quorum - 1
+        return SigningState(
+            signing=Signing.HALTED if self.observing else signing,
+            answers=had,
+            answers_needed=needed,
+            may_confirm=may_confirm and not self.observing,
+        )
+
+    @property
+    def _answers_enough(self) -> int:
+        committee = self._dag.committee
         if not self._has_sign_state and not self._out_of_patience:
-            enough = answers_needed(committee)
-        return self._answers.bit_count() >= enough
+            return answers_needed(committee)
+        return min(committee.validity, committee.size - 1)
 
     @property
     def may_sign(self) -> bool:
@@ -114,6 +167,8 @@ class OwnSlot:
     def pass_time(self, now: Millis) -> None:
         """Call it when answers or blocks came, and when a deadline passed."""
         committee = self._dag.committee
+        if self._watched_until is not None and now >= self._watched_until:
+            self._watched_until = None
         if self.amnesia is not None:
             unsafe = self.amnesia.last_unsafe_round(now)
             if unsafe is not None:
@@ -139,6 +194,8 @@ class OwnSlot:
         """When `pass_time` may answer differently although nothing came."""
         if self.amnesia is not None:
             return self.amnesia.confirmed_after
+        if self._watched_until is not None:
+            return self._watched_until
         return None if self._has_sign_state or self._out_of_patience else self._patient_until
 
     def made(self, block: Block) -> None:
@@ -192,6 +249,12 @@ class OwnSlot:
             return self._observe(
                 Trouble.OWN_SLOT_TWICE, f"{shows}, above {signed}, the last we signed"
             )
+        if self._adoptions >= self._dag.committee.size:
+            return self._observe(
+                Trouble.OWN_SLOT_TWICE, f"{shows}, newer again: somebody goes on signing"
+            )
+        self._adoptions += 1
+        self._watched_until = Millis(now + self._patience_ms)
         return self._adopt(block, shows)
 
     def _lost(self, block: Block, shows: str, now: Millis) -> Alarm:

@@ -338,7 +338,7 @@ class WakeReceived:
 
 @dataclass(frozen=True, slots=True)
 class PeerConnected:
-    """The peer reads what we send from now on; nothing sent before is sure to have arrived."""
+    """The peer reads what we send from now on, or can be asked; nothing sent before is sure to have arrived."""
 
     peer: ValidatorIndex
 

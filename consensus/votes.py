@@ -42,6 +42,10 @@ class CommitVotes:
         """The highest commit that a quorum says it has reached."""
         return quorum_index(self._highest, self._committee.quorum)
 
+    def highest_of(self, author: int) -> CommitIndex:
+        """The highest commit that this validator voted for."""
+        return self._highest[author]
+
     def record(self, author: ValidatorIndex, votes: Sequence[CommitVote]) -> CommitVote | None:
         """Take note of a block's votes, whatever becomes of the block. Returns the first that contradicts us."""
         ours = next(reversed(self._digests), CommitIndex(0))

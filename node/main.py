@@ -34,6 +34,7 @@ from node.api.node import PeerStanding, ServedNode
 from node.api.server import ClientServer
 from node.api.witness import WitnessBook, WitnessKeys, read_witness_keys
 from node.engine.dag import DagEngine, EngineParts, PeerLink, pace_of
+from node.engine.figures import EngineFigures
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
 from node.ledger.errors import LedgerError, MalformedGenesis
@@ -234,6 +235,8 @@ class Engine(Protocol):
         """What an operator must look at, one sentence each."""
         ...
 
+    def figures(self) -> EngineFigures: ...
+
 
 BuildEngine = Callable[[Parts], Engine]
 
@@ -393,6 +396,7 @@ def _served(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
         own_round=engine.own_round,
         peers=lambda: _standings(parts.prepared.genesis, engine),
         alarms=lambda: _alarms(finality, engine),
+        figures=engine.figures,
     )
 
 

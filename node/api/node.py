@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from node.engine.figures import EngineFigures
 from node.ledger.admission import Admission
 from node.ledger.append import StoreFacts
 from node.ledger.finality import Finality
@@ -40,3 +41,4 @@ class ServedNode:
     own_round: Callable[[], int]
     peers: Callable[[], Sequence[PeerStanding]]
     alarms: Callable[[], Sequence[str]]
+    figures: Callable[[], EngineFigures]

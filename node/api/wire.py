@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from foedus.v1 import client_pb2 as pb
 from node.api.node import PeerStanding, ServedNode
+from node.engine.figures import MemberFigures
 from node.ledger.errors import MalformedRecord
 from node.ledger.ledger import EntryStatus, Status
 from node.ledger.records import decode_record, is_record
@@ -144,6 +145,8 @@ def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
     ledger, finality = node.ledger, node.finality
     genesis, figures = ledger.genesis, ledger.status()
     final = finality.final
+    engine = node.figures()
+    states = [member.state for member in genesis.members]
     return pb.GetStatusResponse(
         state=node.state,
         version=node.version,
@@ -167,4 +170,36 @@ def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
         alarms=list(node.alarms()),
         uptime_s=node.uptime_s(),
         rss_bytes=resident_bytes(),
+        quorum_index=engine.quorum_index,
+        commit_lag=engine.commit_lag,
+        quorum_round=engine.quorum_round,
+        figures=[member_figures(states[member.member], member) for member in engine.members],
+        refused=[
+            pb.RefusedBlocks(reason=reason, count=count) for reason, count in engine.refused.items()
+        ],
+        queues=[
+            pb.QueueDepth(name=queue.name, held=queue.held, limit=queue.limit, unit=queue.unit)
+            for queue in engine.queues
+        ],
+        signing=pb.SigningStatus(
+            state=engine.signing,
+            sign_state_lost=engine.sign_state_lost,
+            answers=engine.answers,
+            answers_needed=engine.answers_needed,
+            may_confirm_loss=engine.may_confirm_loss,
+        ),
+    )
+
+
+def member_figures(state: str, member: MemberFigures) -> pb.MemberFigures:
+    return pb.MemberFigures(
+        state=state,
+        round=member.round,
+        commit_index=member.commit_index,
+        leads_committed=member.leads_committed,
+        leads_skipped=member.leads_skipped,
+        ordered_round=member.ordered_round,
+        ordered_p50_ms=member.ordered_p50_ms,
+        ordered_max_ms=member.ordered_max_ms,
+        equivocated_round=member.equivocated_round,
     )

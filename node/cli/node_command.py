@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,14 +20,12 @@ from node.cli.asking import (
 )
 from node.cli.client import LedgerClient, Nodes
 from node.cli.errors import ClientError, CouldNot
-from node.reporting import JsonOption, Report, reporting, table
+from node.cli.loss_command import confirm_loss_command
+from node.cli.standing import status_tables, status_view
+from node.reporting import JsonOption, Report, reporting
 from node.settings import FILE_NAME
 
 NODE_MODULE = "node.main"
-_STATUS_COLUMNS = (
-    *("node", "commit", "log", "final", "root", "round", "mempool"),
-    *("peers in/out", "MiB", "uptime s", "alarms"),
-)
 
 
 def node_arguments(home: Path, passphrase_file: Path | None = None) -> list[str]:
@@ -87,6 +85,10 @@ def status_command(
 ) -> None:
     """Ask nodes how they stand: all members' by default.
 
+    Of each node: commit, lag behind what a quorum has reached, log, round. Of each member: its round, its turns as leader that
+    were committed and skipped, and how long its blocks take to be ordered, as it says and as others see it: a member that is
+    kept out shows there. Then what each node refused and which of its queues hold something. --json has all of it.
+
     Exit status: 0 all answered, without alarm, with one root per size; 1 some did not, or raise an alarm, or differ;
     2 none answered.
 
@@ -124,11 +126,7 @@ def _show_statuses(report: Report, answers: Sequence[pb.GetStatusResponse | Clie
         "unreachable": [{"state": err.node, "why": err.why} for err in failed],
         "roots_differ_at": differing,
     }
-    first = found[0]
-    title = (
-        f"{'DRILL ' if first.drill else ''}{first.origin}: quorum {first.quorum} of {first.members}"
-    )
-    report.show(document, table(title, _STATUS_COLUMNS, list(map(_status_row, found))))
+    report.show(document, status_tables(found))
     for err in failed:
         report.answer_is_no(str(err))
     for answer in found:
@@ -150,75 +148,12 @@ def roots_that_differ(answers: Sequence[pb.GetStatusResponse]) -> list[int]:
     return sorted(size for size, found in roots.items() if len(found) > 1)
 
 
-def status_view(answer: pb.GetStatusResponse) -> dict[str, Any]:
-    """One node's answer as JSON: bytes in hex."""
-    return {
-        "state": answer.state,
-        "version": answer.version,
-        "chain_id": answer.chain_id.hex(),
-        "origin": answer.origin,
-        "drill": answer.drill,
-        "publication": answer.publication,
-        "members": answer.members,
-        "quorum": answer.quorum,
-        "round": answer.round,
-        "commit": answer.commit_index,
-        "log_size": answer.log_size,
-        "root": answer.root.hex(),
-        "final_size": answer.final_size,
-        "final_root": answer.final_root.hex(),
-        "time_ms": answer.time_ms,
-        "state_digest": answer.state_digest.hex(),
-        "mempool_entries": answer.mempool_entries,
-        "mempool_bytes": answer.mempool_bytes,
-        "rss_bytes": answer.rss_bytes,
-        "uptime_s": answer.uptime_s,
-        "alarms": list(answer.alarms),
-        "peers": [
-            {
-                "state": peer.state,
-                "endpoint": peer.endpoint,
-                "connected_in": peer.connected_in,
-                "connected_out": peer.connected_out,
-                "last_round": peer.last_round,
-                "last_cosigned_size": peer.last_cosigned_size,
-            }
-            for peer in answer.peers
-        ],
-    }
-
-
-def _status_row(answer: pb.GetStatusResponse) -> list[object]:
-    inward = sum(peer.connected_in for peer in answer.peers)
-    outward = sum(peer.connected_out for peer in answer.peers)
-    return [
-        answer.state,
-        answer.commit_index,
-        answer.log_size,
-        answer.final_size,
-        answer.root.hex()[:16],
-        answer.round,
-        answer.mempool_entries,
-        f"{inward}/{outward} of {len(answer.peers)}",
-        answer.rss_bytes >> 20,
-        answer.uptime_s,
-        len(answer.alarms) or "none",
-    ]
-
-
 def node_app() -> typer.Typer:
     app = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
         help="The node itself.\n\nFor example: foedus node run --home us",
     )
-    app.callback()(_group)  # keeps `run` a subcommand although it is the only one
     app.command("run")(run_command)
+    app.command("confirm-loss")(confirm_loss_command)
     return app
-
-
-def _group() -> None:
-    """The node itself.
-
-    For example: foedus node run --home us
-    """

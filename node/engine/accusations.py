@@ -68,6 +68,10 @@ class Accusations:
         self._rounds[proof.author] = proof.round
         self._counter.labels(self._members[proof.author].state).inc()
 
+    def round_of(self, author: int) -> int | None:
+        """The round that this member signed twice."""
+        return self._rounds.get(author)
+
     def sentences(self) -> list[str]:
         """For an operator, ascending by member."""
         return [

@@ -45,6 +45,10 @@ class Applier:
         return len(self._queue)
 
     @property
+    def bytes_held(self) -> int:
+        return self._bytes
+
+    @property
     def is_behind(self) -> bool:
         """True while this node should propose no payload."""
         return len(self._queue) >= PAUSE_COMMITS or self._bytes >= PAUSE_BYTES

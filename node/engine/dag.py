@@ -63,6 +63,7 @@ from consensus.types import (
     SetTimer,
     StoreBlocks,
     TimerFired,
+    Trouble,
     ValidatorIndex,
     VerifiedBlock,
     WakeReceived,
@@ -72,14 +73,17 @@ from node.engine.applying import Applier
 from node.engine.asking import Asker
 from node.engine.catching_up import CommitReader, CommitServer
 from node.engine.clock import SlewedClock
+from node.engine.figures import EngineFigures
 from node.engine.gossip import Gossip
 from node.engine.hosting import Host
 from node.engine.inbox import Inbox
+from node.engine.loss import LossWatch
 from node.engine.outcomes import DecisionLog, Outcomes
 from node.engine.payload import OwnPayload
 from node.engine.prefetching import Prefetcher
 from node.engine.receiving import Receiver
 from node.engine.recent import RecentBlocks
+from node.engine.watching import Watch
 from node.ledger.finality import Cosigned, Finality
 from node.ledger.genesis import Genesis
 from node.ledger.ledger import Applied, Ledger
@@ -148,13 +152,14 @@ class DagEngine:
         self._committee = committee_of(genesis, parts.chain_id)
         self._clock = parts.clock
         self._inbox = Inbox()
+        self._loss = LossWatch(parts.sign_state, self._inbox)
         self._recent = RecentBlocks()
         self._prefetcher = Prefetcher(parts.ledger, parts.pool)
         # A pool of its own: blocks must not wait behind thousands of entries.
         self._block_pool = VerifyPool(threads=1)
         keys = [member.block_key for member in genesis.members]
         verifier = BlockVerifier(self._committee, keys, self._block_pool)
-        self._receiver = Receiver(verifier, self._recent, self._prefetcher.add, self._count_refused)
+        self._receiver = Receiver(verifier, self._recent, self._prefetcher.add, self._on_refused)
         self._payload = OwnPayload(self._own, parts.mempool)
         self._commits = CommitReader(genesis, parts.finality)
         states = [member.state for member in genesis.members]
@@ -191,12 +196,36 @@ class DagEngine:
         self._next_due: int | None = None
         self._alarms: dict[str, str] = {}
         self._accusations = Accusations(parts.store, genesis.members, EPOCH, parts.metrics)
-        self._measure(parts.metrics)
+        decisions = parts.decisions
+        self._outcomes = Outcomes(
+            committee=self._committee,
+            states=states,
+            metrics=parts.metrics,
+            block_of=self._block_of,
+            log=None if decisions is None else DecisionLog(decisions, states),
+        )
+        self._watch = Watch(
+            own=self._own,
+            states=states,
+            rounds=self._rounds,
+            quorum=self._committee.quorum,
+            outcomes=self._outcomes,
+            accusations=self._accusations,
+            inbox=self._inbox,
+            applier=self._applier,
+            network=self._network,
+            newest_cosigned=self._gossip.newest_of,
+            ledger=parts.ledger,
+            mempool=parts.mempool,
+            metrics=parts.metrics,
+        )
+        self._watch.measure(lambda: self._core)
 
     # The engine as the node sees it
 
     async def start(self) -> None:
         """Read what was left, listen to peers. Raises OSError naming the address, StoreDamaged."""
+        self._loss.start()
         recovered = self._recover()
         self._core = Core(
             committee=self._committee,
@@ -215,6 +244,7 @@ class DagEngine:
             tasks.create_task(self._prefetcher.run(), name="prefetcher")
             tasks.create_task(self._gossip.run(), name="gossip")
             tasks.create_task(self._network.run(), name="network")
+            tasks.create_task(self._loss.run(), name="loss")
             tasks.create_task(self._drive(), name="core")
 
     async def stop(self) -> None:
@@ -244,6 +274,10 @@ class DagEngine:
             for standing in self._network.standings()
         ]
 
+    def figures(self) -> EngineFigures:
+        """How this node stands."""
+        return self._watch.figures(self._core)
+
     def alarms(self) -> Sequence[str]:
         """What an operator must look at, one sentence each."""
         return [*self._alarms.values(), *self._accusations.sentences()]
@@ -270,7 +304,19 @@ class DagEngine:
         self._inbox.tell(("reader", member), PeerConnected(ValidatorIndex(member)))
 
     def _on_reader_left(self, member: int) -> None:
-        self._inbox.tell(("reader", member), PeerDisconnected(ValidatorIndex(member)))
+        if not self._network.is_connected(member):
+            self._inbox.tell(("reader", member), PeerDisconnected(ValidatorIndex(member)))
+
+    # A member that we read can be asked, also if it does not read us: whoever nobody dials, because its address is used by
+    # another, must still see what that other signs with its key (SPEC 10).
+
+    def stream_opened(self, member: int) -> None:
+        if not self._network.is_reader(member):
+            self._on_reader(member)
+
+    def stream_ended(self, member: int) -> None:
+        if not self._network.is_reader(member):
+            self._inbox.tell(("reader", member), PeerDisconnected(ValidatorIndex(member)))
 
     def _saw(self, blocks: Sequence[VerifiedBlock]) -> None:
         rounds = self._rounds
@@ -279,6 +325,9 @@ class DagEngine:
             if ref.round > rounds[ref.author]:
                 rounds[ref.author] = ref.round
         self._outcomes.saw(verified.block.ref for verified in blocks)
+
+    def _on_refused(self, reason: str) -> None:
+        self._watch.refused(reason)
 
     # What the ledger and the mempool say
 
@@ -314,7 +363,7 @@ class DagEngine:
             event_ = await self._inbox.next()
             began = time.perf_counter()
             effects = core.step(self._clock.now_ms(), event_)
-            self._step_seconds.inc(time.perf_counter() - began)
+            self._watch.step_seconds.inc(time.perf_counter() - began)
             await self._carry_out(effects)
             if core.is_catching_up != self._is_catching_up:
                 self._catching_up_changed(is_on=core.is_catching_up)
@@ -327,7 +376,7 @@ class DagEngine:
             _log,
             "catching up by certified commits" if is_on else "caught up",
             commit=self._parts.ledger.last_commit,
-            lag=self._commit_lag(),
+            lag=self._watch.commit_lag(self._core),
         )
 
     async def _carry_out(self, effects: Sequence[Effect]) -> None:
@@ -344,7 +393,7 @@ class DagEngine:
                     self._propose(effect)
                 case CommitDecided():
                     if not effect.record.deciders:
-                        self._certified.inc()
+                        self._watch.certified.inc()
                     self._outcomes.committed(effect)
                     self._payload.committed(effect.record)
                     self._prefetcher.committed(effect.blocks)
@@ -367,7 +416,7 @@ class DagEngine:
                 case SendWake():
                     self._network.send(effect.peer, wire.wake_frame(effect.round))
                 case Reject():
-                    self._count_refused(effect.fault.name.lower())
+                    self._watch.refused(effect.fault.name.lower())
                     why = f"{effect.fault.value}: {effect.detail}"
                     self._network.charge(effect.peer, why, REJECT_POINTS)
                 case Accuse():
@@ -444,6 +493,8 @@ class DagEngine:
         name = effect.trouble.name
         self._alarms[name] = f"{effect.trouble.value}: {effect.detail}"
         event(_log, "alarm", level=logging.ERROR, trouble=name, detail=effect.detail)
+        if effect.trouble is Trouble.SIGN_STATE_LOST:
+            self._loss.open()
 
     # Starting
 
@@ -496,71 +547,6 @@ class DagEngine:
     def _block_of(self, ref: Ref) -> Block | None:
         data = self._recent.data(ref) or self._parts.store.block(ref)
         return None if data is None else decode_block(data)
-
-    def _count_refused(self, reason: str) -> None:
-        self._refused.labels(reason).inc()
-
-    def _commit_lag(self) -> int:
-        reached = 0 if self._core is None else self._core.votes.certified_index
-        return max(0, reached - self._parts.ledger.last_commit)
-
-    def _quorum_round(self) -> int:
-        return sorted(self._rounds, reverse=True)[self._committee.quorum - 1]
-
-    def _measure(self, metrics: Metrics) -> None:
-        self._step_seconds = metrics.counter("foedus_core_seconds", "Time spent in the core.")
-        self._refused = metrics.counter(
-            "foedus_blocks_refused",
-            "Bundles and answers of blocks refused, by reason.",
-            ("reason",),
-        )
-        decisions = self._parts.decisions
-        states = [member.state for member in self._parts.genesis.members]
-        self._outcomes = Outcomes(
-            committee=self._committee,
-            states=states,
-            metrics=metrics,
-            block_of=self._block_of,
-            log=None if decisions is None else DecisionLog(decisions, states),
-        )
-        show = metrics.read_at_scrape
-        show("foedus_inbox_events", "Events that wait for the core.", lambda: len(self._inbox))
-        show(
-            "foedus_quorum_index",
-            "Highest commit that a quorum says it has reached.",
-            lambda: 0 if self._core is None else self._core.votes.certified_index,
-        )
-        show(
-            "foedus_commit_lag",
-            "Commits that a quorum has reached and this node has not applied.",
-            self._commit_lag,
-        )
-        show(
-            "foedus_quorum_round",
-            "Newest round of which a quorum's blocks are here.",
-            self._quorum_round,
-        )
-        newest = metrics.gauge(
-            "foedus_member_round", "Newest block of each member here.", ("state",)
-        )
-        cosigned = metrics.gauge(
-            "foedus_member_cosigned_size", "Newest size cosigned by each other member.", ("state",)
-        )
-        for index, member in enumerate(self._parts.genesis.members):
-            newest.labels(member.state).set_function(partial(self._rounds.__getitem__, index))
-            if index != self._own:
-                show_size = partial(self._gossip.newest_of, index)
-                cosigned.labels(member.state).set_function(show_size)
-        self._certified = metrics.counter(
-            "foedus_commits_certified",
-            "Commits taken over on a quorum's certificate, instead of decided here.",
-        )
-        show(
-            "foedus_catching_up",
-            "1 while certified commits are fetched instead of live blocks.",
-            lambda: int(self._is_catching_up),
-        )
-        show("foedus_commits_waiting", "Commits that wait for the law.", lambda: len(self._applier))
 
 
 def pace_of(profile: str, validators: int) -> Parameters:

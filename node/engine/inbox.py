@@ -35,6 +35,10 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._events)
 
+    @property
+    def bytes_held(self) -> int:
+        return self._bytes
+
     def put_own(self, event: Event) -> None:
         """What the driver itself made: before all else."""
         self._own.append(event)

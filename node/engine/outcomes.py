@@ -15,7 +15,7 @@ that somebody keeps them out.
 import json
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BufferedWriter
@@ -32,8 +32,10 @@ from consensus.types import (
     Round,
     ValidatorIndex,
 )
+from node.engine.figures import MemberFigures
 from node.telemetry import Metrics
 
+RECENT: Final = 64  # blocks of each member whose time to order is remembered for `figures_of`
 SEEN_MAX: Final = 16_384  # blocks that wait to be ordered; at 195 members some 84 rounds of them
 SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 MIB: Final = 1024 * 1024
@@ -203,6 +205,8 @@ class Outcomes:
         self._after = Round(0)
         self._seen: OrderedDict[Ref, float] = OrderedDict()
         self._ordered_round = [Round(0)] * committee.size
+        self._leads = [[0, 0] for _ in states]  # committed, skipped
+        self._took: list[deque[float]] = [deque(maxlen=RECENT) for _ in states]  # seconds
         self._leaders = metrics.counter(
             "foedus_leader_slots",
             "Leader slots decided, by the leader's state, decision (commit, skip) and how (direct, indirect, certified).",
@@ -241,16 +245,31 @@ class Outcomes:
         for outcome in found:
             state = self._states[outcome.author]
             self._leaders.labels(state, outcome.decision, outcome.how).inc()
+            self._leads[outcome.author][outcome.block is None] += 1
         now = self._clock()
         for ref in decided.record.commit.blocks:
             seen = self._seen.pop(ref, None)
             if seen is not None:
                 self._ordered.labels(self._states[ref.author]).observe(now - seen)
+                self._took[ref.author].append(now - seen)
             if ref.round > self._ordered_round[ref.author]:
                 self._ordered_round[ref.author] = ref.round
                 self._newest[ref.author].set(ref.round)
         if self._log is not None:
             self._log.write(found)
+
+    def figures_of(self, member: int) -> MemberFigures:
+        """What commits told of this member; the other fields are not known here."""
+        committed, skipped = self._leads[member]
+        took = sorted(self._took[member])
+        return MemberFigures(
+            member=member,
+            leads_committed=committed,
+            leads_skipped=skipped,
+            ordered_round=self._ordered_round[member],
+            ordered_p50_ms=round(1000 * took[len(took) // 2]) if took else 0,
+            ordered_max_ms=round(1000 * took[-1]) if took else 0,
+        )
 
     def close(self) -> None:
         if self._log is not None:

@@ -84,7 +84,9 @@ class Link:
             if self._door.monotonic() - began > STEADY_S:
                 pause = PAUSE_FIRST_S
             level = logging.INFO if self.connected else logging.DEBUG
-            self.connected = False
+            if self.connected:
+                self.connected = False
+                self._heard.stream_ended(self.member)
             state = self._peer.certificate.state
             event(_log, "peer not read", level=level, peer=state, why=why)
             await self._pause(pause + self._spread_s)
@@ -152,6 +154,7 @@ class Link:
         if call.done():
             return f"{(await call.code()).name}: {await call.details()}"
         self.connected = True
+        self._heard.stream_opened(self.member)
         event(_log, "peer is read", peer=self._peer.certificate.state, after=after)
         account = self._door.account(self.member)
         while (data := await call.read()) is not grpc.aio.EOF:

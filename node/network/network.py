@@ -142,6 +142,10 @@ class Network:
         """Whether this member can be asked now."""
         return self._links[member].connected
 
+    def is_reader(self, member: int) -> bool:
+        """Whether this member reads from us."""
+        return member in self._service.readers
+
     def send(self, member: int, frame: bytes) -> None:
         """Queue a frame for this member, if it reads. Never waits: what does not fit is dropped."""
         self._service.send(member, frame)
@@ -153,6 +157,11 @@ class Network:
     def charge(self, member: int, why: str, points: float) -> None:
         """Something of this member's that no honest one sends."""
         self._door.charge(member, why, points)
+
+    @property
+    def outbox_bytes(self) -> tuple[int, int]:
+        """What waits for readers now, and the most that may."""
+        return self._service.outbox_bytes
 
     def standings(self) -> list[Standing]:
         return [

@@ -47,8 +47,15 @@ class PeerService:
         metrics.read_at_scrape(
             "foedus_peer_queue_bytes",
             "Bytes that wait for readers.",
-            lambda: sum(box.bytes_held for box in self.readers.values()),
+            lambda: self.outbox_bytes[0],
         )
+
+    @property
+    def outbox_bytes(self) -> tuple[int, int]:
+        """What waits for all readers, and the most that may."""
+        members = len(self._states)
+        held = sum(box.bytes_held for box in self.readers.values())
+        return held, share_of(members) * (members - 1)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For `grpc.aio.Server`. Requests and answers are bytes: `wire` reads and writes them."""

@@ -22,6 +22,7 @@ from node.storage.errors import StoreDamaged, StoreLocked, WriteFailed
 from node.storage.files import Files, OsFiles
 
 BLOCK_MAGIC: Final = b"foedus/block/1\n"
+LOSS_CONFIRMED: Final = "loss-confirmed"  # file of an operator's word; renamed to .taken once heard
 COSIGN_MAGIC: Final = b"foedus/cosign/1\n"
 DIGEST_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -171,6 +172,20 @@ class SignState:
         """On return the file is durable. Raises WriteFailed: then the line must not leave."""
         self._save("cosign", encode_cosign(signed))
 
+    def take_loss_confirmed(self) -> bool:
+        """True once for each `confirm_loss` in this folder: it is put aside, durably, before it is acted upon.
+
+        Raises WriteFailed.
+        """
+        path = self._folder / LOSS_CONFIRMED
+        try:
+            self._files.rename(path, path.with_name(f"{LOSS_CONFIRMED}.taken"))
+        except FileNotFoundError:
+            return False
+        except OSError as err:
+            raise WriteFailed(f"{path}: {err}") from err
+        return True
+
     def _load(self, name: str) -> bytes | None:
         path = self._folder / name
         try:
@@ -191,3 +206,20 @@ class SignState:
             self._files.rename(temporary, self._folder / name)
         except OSError as err:
             raise WriteFailed(f"{self._folder / name}: {err}") from err
+
+
+def confirm_loss(folder: Path, files: Files | None = None) -> None:
+    """An operator's word to the node that runs in this folder: its sign state is lost, and who is silent stays so (SPEC 10).
+
+    Whoever may write here could as well take the node's keys, so the folder's permissions are all the proof there need be. The
+    node takes it only while its loss is open; one that lies here at a start is of an earlier loss and is put aside.
+
+    Raises WriteFailed.
+    """
+    files = files or OsFiles()
+    path = folder / LOSS_CONFIRMED
+    try:
+        files.write(path.with_name(f"{LOSS_CONFIRMED}.new"), b"")
+        files.rename(path.with_name(f"{LOSS_CONFIRMED}.new"), path)
+    except OSError as err:
+        raise WriteFailed(f"{path}: {err}") from err

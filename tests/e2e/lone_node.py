@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 from node.engine.dag import PeerLink
+from node.engine.figures import EngineFigures
 from node.ledger.batch import CommittedBatch
 from node.ledger.finality import Cosigned
 from node.main import Parts, main
@@ -67,6 +68,9 @@ class FakeEngine:
 
     def alarms(self) -> Sequence[str]:
         return ()
+
+    def figures(self) -> EngineFigures:
+        return EngineFigures(signing="signing")
 
 
 if __name__ == "__main__":

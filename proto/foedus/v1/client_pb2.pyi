@@ -759,6 +759,149 @@ class PeerStatus(_message.Message):
 Global___PeerStatus: _TypeAlias = PeerStatus  # noqa: Y015
 
 @_typing.final
+class MemberFigures(_message.Message):
+    """One member, the answering node's own included, as that node sees it since its start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    COMMIT_INDEX_FIELD_NUMBER: _builtins.int
+    LEADS_COMMITTED_FIELD_NUMBER: _builtins.int
+    LEADS_SKIPPED_FIELD_NUMBER: _builtins.int
+    ORDERED_ROUND_FIELD_NUMBER: _builtins.int
+    ORDERED_P50_MS_FIELD_NUMBER: _builtins.int
+    ORDERED_MAX_MS_FIELD_NUMBER: _builtins.int
+    EQUIVOCATED_ROUND_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    round: _builtins.int
+    """newest block of it that is here"""
+    commit_index: _builtins.int
+    """highest commit that it says it has reached"""
+    leads_committed: _builtins.int
+    """leader slots of it that were committed"""
+    leads_skipped: _builtins.int
+    """and that were skipped"""
+    ordered_round: _builtins.int
+    """newest block of it that is ordered"""
+    ordered_p50_ms: _builtins.int
+    """of its newest blocks: from first seen (the own: made) until ordered"""
+    ordered_max_ms: _builtins.int
+    equivocated_round: _builtins.int
+    """it signed two blocks for this round"""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str | None = ...,
+        round: _builtins.int | None = ...,
+        commit_index: _builtins.int | None = ...,
+        leads_committed: _builtins.int | None = ...,
+        leads_skipped: _builtins.int | None = ...,
+        ordered_round: _builtins.int | None = ...,
+        ordered_p50_ms: _builtins.int | None = ...,
+        ordered_max_ms: _builtins.int | None = ...,
+        equivocated_round: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_index", b"commit_index", "equivocated_round", b"equivocated_round", "leads_committed", b"leads_committed", "leads_skipped", b"leads_skipped", "ordered_max_ms", b"ordered_max_ms", "ordered_p50_ms", b"ordered_p50_ms", "ordered_round", b"ordered_round", "round", b"round", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_index", b"commit_index", "equivocated_round", b"equivocated_round", "leads_committed", b"leads_committed", "leads_skipped", b"leads_skipped", "ordered_max_ms", b"ordered_max_ms", "ordered_p50_ms", b"ordered_p50_ms", "ordered_round", b"ordered_round", "round", b"round", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberFigures: _TypeAlias = MemberFigures  # noqa: Y015
+
+@_typing.final
+class RefusedBlocks(_message.Message):
+    """Bundles and answers of blocks that were refused, for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str | None = ...,
+        count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedBlocks: _TypeAlias = RefusedBlocks  # noqa: Y015
+
+@_typing.final
+class QueueDepth(_message.Message):
+    """One queue of bounded size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    held: _builtins.int
+    limit: _builtins.int
+    unit: _builtins.str
+    """events, bytes, blocks, commits, entries"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        held: _builtins.int | None = ...,
+        limit: _builtins.int | None = ...,
+        unit: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "limit", b"limit", "name", b"name", "unit", b"unit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "limit", b"limit", "name", b"name", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueDepth: _TypeAlias = QueueDepth  # noqa: Y015
+
+@_typing.final
+class SigningStatus(_message.Message):
+    """Whether the node signs blocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    SIGN_STATE_LOST_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    ANSWERS_NEEDED_FIELD_NUMBER: _builtins.int
+    MAY_CONFIRM_LOSS_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """in words; "signing" where nothing is in doubt"""
+    sign_state_lost: _builtins.bool
+    answers: _builtins.int
+    """of other members, had and needed before it signs"""
+    answers_needed: _builtins.int
+    may_confirm_loss: _builtins.bool
+    """one answer is missing: `foedus node confirm-loss` would do"""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str | None = ...,
+        sign_state_lost: _builtins.bool | None = ...,
+        answers: _builtins.int | None = ...,
+        answers_needed: _builtins.int | None = ...,
+        may_confirm_loss: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "answers_needed", b"answers_needed", "may_confirm_loss", b"may_confirm_loss", "sign_state_lost", b"sign_state_lost", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "answers_needed", b"answers_needed", "may_confirm_loss", b"may_confirm_loss", "sign_state_lost", b"sign_state_lost", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SigningStatus: _TypeAlias = SigningStatus  # noqa: Y015
+
+@_typing.final
 class GetStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -799,6 +942,13 @@ class GetStatusResponse(_message.Message):
     UPTIME_S_FIELD_NUMBER: _builtins.int
     FINAL_ROOT_FIELD_NUMBER: _builtins.int
     RSS_BYTES_FIELD_NUMBER: _builtins.int
+    QUORUM_INDEX_FIELD_NUMBER: _builtins.int
+    COMMIT_LAG_FIELD_NUMBER: _builtins.int
+    QUORUM_ROUND_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    SIGNING_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """whose node this is"""
     version: _builtins.str
@@ -827,10 +977,26 @@ class GetStatusResponse(_message.Message):
     """over final_size entries"""
     rss_bytes: _builtins.int
     """resident memory of the process"""
+    quorum_index: _builtins.int
+    """highest commit that a quorum says it has reached"""
+    commit_lag: _builtins.int
+    """of these, not applied here"""
+    quorum_round: _builtins.int
+    """newest round of which a quorum's blocks are here"""
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerStatus]: ...
     @_builtins.property
     def alarms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberFigures]:
+        """of all members, in the order of the genesis"""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedBlocks]: ...
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]: ...
+    @_builtins.property
+    def signing(self) -> Global___SigningStatus: ...
     def __init__(
         self,
         *,
@@ -856,10 +1022,17 @@ class GetStatusResponse(_message.Message):
         uptime_s: _builtins.int | None = ...,
         final_root: _builtins.bytes | None = ...,
         rss_bytes: _builtins.int | None = ...,
+        quorum_index: _builtins.int | None = ...,
+        commit_lag: _builtins.int | None = ...,
+        quorum_round: _builtins.int | None = ...,
+        figures: _abc.Iterable[Global___MemberFigures] | None = ...,
+        refused: _abc.Iterable[Global___RefusedBlocks] | None = ...,
+        queues: _abc.Iterable[Global___QueueDepth] | None = ...,
+        signing: Global___SigningStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "chain_id", b"chain_id", "commit_index", b"commit_index", "drill", b"drill", "final_root", b"final_root", "final_size", b"final_size", "log_size", b"log_size", "members", b"members", "mempool_bytes", b"mempool_bytes", "mempool_entries", b"mempool_entries", "origin", b"origin", "peers", b"peers", "publication", b"publication", "quorum", b"quorum", "root", b"root", "round", b"round", "rss_bytes", b"rss_bytes", "state", b"state", "state_digest", b"state_digest", "time_ms", b"time_ms", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "chain_id", b"chain_id", "commit_index", b"commit_index", "commit_lag", b"commit_lag", "drill", b"drill", "figures", b"figures", "final_root", b"final_root", "final_size", b"final_size", "log_size", b"log_size", "members", b"members", "mempool_bytes", b"mempool_bytes", "mempool_entries", b"mempool_entries", "origin", b"origin", "peers", b"peers", "publication", b"publication", "queues", b"queues", "quorum", b"quorum", "quorum_index", b"quorum_index", "quorum_round", b"quorum_round", "refused", b"refused", "root", b"root", "round", b"round", "rss_bytes", b"rss_bytes", "signing", b"signing", "state", b"state", "state_digest", b"state_digest", "time_ms", b"time_ms", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "chain_id", b"chain_id", "commit_index", b"commit_index", "drill", b"drill", "final_root", b"final_root", "final_size", b"final_size", "log_size", b"log_size", "members", b"members", "mempool_bytes", b"mempool_bytes", "mempool_entries", b"mempool_entries", "origin", b"origin", "peers", b"peers", "publication", b"publication", "quorum", b"quorum", "root", b"root", "round", b"round", "rss_bytes", b"rss_bytes", "state", b"state", "state_digest", b"state_digest", "time_ms", b"time_ms", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "chain_id", b"chain_id", "commit_index", b"commit_index", "commit_lag", b"commit_lag", "drill", b"drill", "figures", b"figures", "final_root", b"final_root", "final_size", b"final_size", "log_size", b"log_size", "members", b"members", "mempool_bytes", b"mempool_bytes", "mempool_entries", b"mempool_entries", "origin", b"origin", "peers", b"peers", "publication", b"publication", "queues", b"queues", "quorum", b"quorum", "quorum_index", b"quorum_index", "quorum_round", b"quorum_round", "refused", b"refused", "root", b"root", "round", b"round", "rss_bytes", b"rss_bytes", "signing", b"signing", "state", b"state", "state_digest", b"state_digest", "time_ms", b"time_ms", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

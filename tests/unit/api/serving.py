@@ -13,6 +13,7 @@ from foedus.v1 import client_pb2_grpc as rpc
 from node.api.node import PeerStanding, ServedNode
 from node.api.refusals import REFUSAL_KEY
 from node.api.server import ClientServer
+from node.engine.figures import EngineFigures, MemberFigures, QueueDepth
 from node.ledger.append import StoreFacts
 from node.ledger.finality import Added, Cosigned
 from node.log.checkpoint import Checkpoint
@@ -24,6 +25,20 @@ from tests.unit.ledger.founding import Founding
 from tests.unit.ledger.running import Running, start
 
 VERSION = "test"
+FIGURES = EngineFigures(
+    signing="signing",
+    answers=2,
+    answers_needed=2,
+    quorum_index=9,
+    commit_lag=3,
+    quorum_round=31,
+    members=(
+        MemberFigures(member=0, round=31, commit_index=6, leads_committed=4, leads_skipped=1),
+        MemberFigures(member=1, ordered_p50_ms=80, ordered_max_ms=200, equivocated_round=7),
+    ),
+    refused={"signature": 2},
+    queues=(QueueDepth(name="core inbox", held=1, limit=512, unit="events"),),
+)
 
 
 @dataclass
@@ -115,6 +130,7 @@ async def serve(
             )
         ],
         alarms=lambda: [running.finality.alarm] if running.finality.alarm else [],
+        figures=lambda: FIGURES,
     )
     metrics = Metrics("BR")
     server = ClientServer(

@@ -297,6 +297,21 @@ async def test_status_and_veto_check(serving: Serving) -> None:
     assert not status.alarms
     assert status.state_digest == ledger.state_digest
     assert status.rss_bytes > 1_000_000
+    assert (status.quorum_index, status.commit_lag, status.quorum_round) == (9, 3, 31)
+    first, second = status.figures
+    assert (first.state, first.round, first.leads_committed, first.leads_skipped) == (
+        "BR",
+        31,
+        4,
+        1,
+    )
+    assert not first.HasField("equivocated_round")
+    assert (second.state, second.ordered_p50_ms, second.equivocated_round) == ("CN", 80, 7)
+    assert [(item.reason, item.count) for item in status.refused] == [("signature", 2)]
+    assert [(item.name, item.held, item.limit) for item in status.queues] == [
+        ("core inbox", 1, 512)
+    ]
+    assert (status.signing.state, status.signing.sign_state_lost) == ("signing", False)
     check = await client.GetVetoCheck(pb.GetVetoCheckRequest())
     assert (check.members, check.quorum, check.veto_possible) == (4, 3, True)
 

@@ -141,6 +141,7 @@ class FakeNode(rpc.LedgerServiceServicer):
         self.size_shown: int | None = None
         self.root_shown: bytes | None = None
         self.alarms: list[str] = []
+        self.signing = pb.SigningStatus(state="signing", answers=2, answers_needed=2)
         self.withholding = False
         self._server: grpc.Server | None = None
         self.port = 0
@@ -348,6 +349,26 @@ class FakeNode(rpc.LedgerServiceServicer):
             peers=[pb.PeerStatus(state="CN", endpoint="127.0.0.1:1", connected_in=True)],
             alarms=self.alarms,
             rss_bytes=100 << 20,
+            quorum_index=12,
+            commit_lag=2,
+            figures=[
+                pb.MemberFigures(
+                    state=state,
+                    round=40,
+                    commit_index=10,
+                    leads_skipped=7 if state == "GB" else 0,
+                    ordered_p50_ms=900 if state == "GB" and self.state == "GB" else 150,
+                    ordered_max_ms=1_000,
+                    equivocated_round=33 if state == "BR" else None,
+                )
+                for state in ("US", "CN", "GB", "KE", "BR")
+            ],
+            refused=[pb.RefusedBlocks(reason="malformed", count=3)],
+            queues=[
+                pb.QueueDepth(name="core inbox", held=5, limit=512, unit="events"),
+                pb.QueueDepth(name="mempool", held=0, limit=20_000, unit="entries"),
+            ],
+            signing=self.signing,
         )
 
     def GetCheckpoint(

@@ -274,6 +274,55 @@ def test_status_of_all_members(run: Run, network: FakeNetwork) -> None:
     assert "DRILL ledger.test/main: quorum 4 of 5" in text
 
 
+def test_status_tells_who_is_passed_over_kept_out_or_lied(run: Run, network: FakeNetwork) -> None:
+    """GB's turns are skipped, its own blocks take six times as long as others' do; BR signed twice."""
+    shown = document_of(
+        run("status", "--home", network.home("US"), *network.node_options(), "--json")
+    )["nodes"][0]
+    assert (shown["quorum_index"], shown["commit_lag"]) == (12, 2)
+    figures = {one["state"]: one for one in shown["figures"]}
+    assert (figures["GB"]["leads_skipped"], figures["GB"]["lag"]) == (7, 2)
+    assert (figures["BR"]["equivocated_round"], figures["US"]["equivocated_round"]) == (33, None)
+    assert shown["refused"] == {"malformed": 3}
+    assert shown["queues"][0] == {"name": "core inbox", "held": 5, "limit": 512, "unit": "events"}
+    assert shown["signing"]["state"] == "signing"
+    lines = run("status", *at(network, "US", "GB")).stdout.splitlines()
+    rows = {line.split()[1]: line for line in lines if line.startswith("│") and "40" in line}
+    assert "900/1000" in rows["GB"]
+    assert "not asked" in rows["KE"]
+    assert rows["BR"].split("│")[-2].strip() == "33"
+    (inside,) = [line for line in lines if line.startswith("GB: ")]
+    assert inside == (
+        "GB: signing; blocks refused: 3 malformed; queues: core inbox 5 of 512 events"
+    )
+
+
+def test_confirm_loss_wants_a_loss_and_all_answers_but_one(run: Run, network: FakeNetwork) -> None:
+    """What it does with a node that can use it is shown by processes (tests/e2e/test_sign_state.py)."""
+    home = network.home("US")
+    command = ("node", "confirm-loss", "--home", home, *network.node_options("US"), "--yes")
+    assert "has lost no sign state: signing" in run(*command, status=1).stderr
+    network.nodes["US"].signing = pb.SigningStatus(
+        state="sign state lost", sign_state_lost=True, answers=1, answers_needed=4
+    )
+    assert "1 of 4 members have answered" in run(*command, "--json", status=1).stderr
+    network.nodes["US"].signing = pb.SigningStatus(
+        state="sign state lost",
+        sign_state_lost=True,
+        answers=3,
+        answers_needed=4,
+        may_confirm_loss=True,
+    )
+    assert "add --yes" in run(*command[:-1], "--json", status=2).stderr
+    elsewhere = ("node", "confirm-loss", "--home", home, *network.node_options("KE"), "--yes")
+    assert "this home's node is US" in run(*elsewhere, status=2).stderr
+    data = Path(home) / "data"
+    data.mkdir(exist_ok=True)
+    unheard = run(*command, "--wait", "0", "--json", status=1)
+    assert "does not sign after 0 s" in unheard.stderr
+    assert (data / "loss-confirmed").exists()
+
+
 def test_status_is_no_when_not_all_is_well(run: Run, network: FakeNetwork) -> None:
     down = run(
         "status",

@@ -79,7 +79,8 @@ def test_a_newer_own_block_after_we_began_to_sign_is_the_same_trouble() -> None:
     assert not only(Propose, member.tick(100 * T))
 
 
-def test_a_rolled_back_sign_state_adopts_what_a_peer_shows() -> None:
+def rolled_back() -> tuple[Member, History, Block]:
+    """A member put back to its block of round 3, its history, and the newest block that it ever signed, of round 5."""
     member = Member().ready()
     history = run_rounds(member, 5)
     newest = newest_own(member).block
@@ -99,17 +100,45 @@ def test_a_rolled_back_sign_state_adopts_what_a_peer_shows() -> None:
         now=member.now,
     )
     back.step(PayloadPending(pending=True))
+    return back, history, newest
+
+
+def test_a_rolled_back_sign_state_adopts_what_a_peer_shows_and_waits_a_little() -> None:
+    back, history, newest = rolled_back()
     questions = only(SendNewest, back.connect())
     effects = back.newest(questions[0], newest)
     assert troubles(effects) == [Trouble.ROLLED_BACK]
     rest = [made for made in history.blocks if made.ref.round >= 4]
     effects = back.receive(*rest, sender=1)
     effects += back.newest(questions[1], newest)
-    effects += back.tick(T)
+    effects += back.tick(2 * T - 1)  # 4 delta less a millisecond
     assert troubles(effects) == []
-    (wanted,) = only(Propose, effects)
+    assert only(Propose, effects) == []
+    (wanted,) = only(Propose, back.tick(1))
     assert wanted.round == 6
     assert wanted.parents[0] == newest.ref
+
+
+def test_whoever_is_shown_newer_blocks_of_its_own_again_and_again_is_a_copy_and_halts() -> None:
+    """Decision 0139: the original goes on signing; nothing may be signed beside it."""
+    back, history, newest = rolled_back()
+    questions = only(SendNewest, back.connect())
+    said = troubles(back.newest(questions[0], newest))
+    back.newest(questions[1], newest)
+    back.receive(*(made for made in history.blocks if made.ref.round >= 4), sender=1)
+    effects = []
+    for round_ in (
+        6,
+        7,
+        8,
+    ):  # as many adoptions as there are members, each just before the wait is over
+        effects += back.tick(2 * T - 1)
+        effects += back.receive(own(round_, b"original"), sender=2)
+    assert said + troubles(effects) == 4 * [Trouble.ROLLED_BACK]
+    effects += back.tick(2 * T - 1)
+    assert troubles(back.receive(own(9, b"original"), sender=2)) == [Trouble.OWN_SLOT_TWICE]
+    effects += back.tick(100 * T)
+    assert only(Propose, effects) == []
 
 
 def test_a_lost_sign_state_observes_only() -> None:

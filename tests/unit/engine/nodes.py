@@ -114,8 +114,9 @@ async def engine_node(
     own: int = 0,
     broken: Exception | None = None,
     pace: Parameters = FAST,
+    listen: str = "",
 ) -> AsyncIterator[Node]:
-    """Member `own`'s engine, listening and running. What ended it is raised at the end."""
+    """Member `own`'s engine, at `listen` or where the genesis says, running. What ended it is raised at the end."""
     running = await start(founding, folder, own=own)
     disk, metrics = Disk(running, broken=broken), Metrics()
     endpoint = founding.genesis.members[own].peer_endpoint
@@ -125,7 +126,7 @@ async def engine_node(
             chain_id=founding.chain_id,
             own=own,
             keys=founding.nodes[own],
-            listen_peer=endpoint,
+            listen_peer=listen or endpoint,
             pace=pace,
             store=cast(Any, disk.store()),
             sign_state=cast(Any, disk.sign_state()),

@@ -47,6 +47,7 @@ class FakeNode:
     answer_bytes: int = 0
     bundles: list[tuple[int, tuple[bytes, ...]]] = field(default_factory=list)
     wakes: list[tuple[int, int]] = field(default_factory=list)
+    streams: list[tuple[int, bool]] = field(default_factory=list)
     cosigned_lines: list[tuple[int, tuple[bytes, ...]]] = field(default_factory=list)
     readers: list[tuple[str, int]] = field(default_factory=list)
     reject: Rejected | None = None
@@ -97,6 +98,12 @@ class FakeNode:
         if self.reject is not None:
             raise self.reject
         self.bundles.append((member, blocks))
+
+    def stream_opened(self, member: int) -> None:
+        self.streams.append((member, True))
+
+    def stream_ended(self, member: int) -> None:
+        self.streams.append((member, False))
 
     def wake(self, member: int, round_: Round) -> None:
         self.wakes.append((member, round_))
