@@ -13,9 +13,9 @@ Where there is no sign state and nobody shows a block of ours, this is the first
 who answers. So then more are waited for: min(quorum, n-1) answers, or 4 delta after those of min(w, n-1). Not longer, or f silent
 members could keep a ledger from ever beginning.
 
-After an adoption nothing is signed for 4 delta: a state put back from a copy has its last block behind it, but where the copy
-runs beside the original, blocks of ours go on coming, each newer than the last. Each begins the wait anew, and after as many as
-there are members, who may have held as many different ones, the key is in use elsewhere (decision 0139).
+After an adoption nothing is signed for WATCH_DELTAS: a state put back from a copy has its last block behind it, but where the
+copy runs beside the original, blocks of ours go on coming, each newer than the last. Each begins the wait anew, and after as many
+as there are members, who may have held as many different ones, the key is in use elsewhere (decision 0139).
 """
 
 from collections.abc import Callable
@@ -45,6 +45,9 @@ from consensus.types import (
 )
 
 PATIENCE_DELTAS: Final = 4  # SPEC 10
+WATCH_DELTAS: Final = (
+    60  # half a minute between states: longer than it takes to dial everybody again, twice
+)
 
 
 @unique
@@ -89,6 +92,7 @@ class OwnSlot:
         self._admission = admission
         self._own = own
         self._patience_ms = PATIENCE_DELTAS * parameters.delta_ms
+        self._watch_ms = WATCH_DELTAS * parameters.delta_ms
         self._has_sign_state = False
         self._answers = 0  # mask of peers who told us what they hold of ours
         self._patient_until: Millis | None = None  # see the module's text
@@ -254,7 +258,7 @@ class OwnSlot:
                 Trouble.OWN_SLOT_TWICE, f"{shows}, newer again: somebody goes on signing"
             )
         self._adoptions += 1
-        self._watched_until = Millis(now + self._patience_ms)
+        self._watched_until = Millis(now + self._watch_ms)
         return self._adopt(block, shows)
 
     def _lost(self, block: Block, shows: str, now: Millis) -> Alarm:

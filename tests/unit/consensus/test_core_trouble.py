@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from consensus.own_slot import WATCH_DELTAS
 from consensus.serving import recover
 from consensus.types import (
     Accuse,
@@ -37,6 +38,8 @@ from tests.unit.consensus.member import (
     stored,
     troubles,
 )
+
+WATCH = WATCH_DELTAS * T // 2  # T is two delta
 
 # --- accusations and alarms ----------------------------------------------------------------------
 
@@ -111,7 +114,7 @@ def test_a_rolled_back_sign_state_adopts_what_a_peer_shows_and_waits_a_little() 
     rest = [made for made in history.blocks if made.ref.round >= 4]
     effects = back.receive(*rest, sender=1)
     effects += back.newest(questions[1], newest)
-    effects += back.tick(2 * T - 1)  # 4 delta less a millisecond
+    effects += back.tick(WATCH - 1)
     assert troubles(effects) == []
     assert only(Propose, effects) == []
     (wanted,) = only(Propose, back.tick(1))
@@ -132,10 +135,10 @@ def test_whoever_is_shown_newer_blocks_of_its_own_again_and_again_is_a_copy_and_
         7,
         8,
     ):  # as many adoptions as there are members, each just before the wait is over
-        effects += back.tick(2 * T - 1)
+        effects += back.tick(WATCH - 1)
         effects += back.receive(own(round_, b"original"), sender=2)
     assert said + troubles(effects) == 4 * [Trouble.ROLLED_BACK]
-    effects += back.tick(2 * T - 1)
+    effects += back.tick(WATCH - 1)
     assert troubles(back.receive(own(9, b"original"), sender=2)) == [Trouble.OWN_SLOT_TWICE]
     effects += back.tick(100 * T)
     assert only(Propose, effects) == []

@@ -5,19 +5,20 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from node.storage.sign_state import confirm_loss, parse_block
 from node.storage.store import Store
 from tests.e2e.cluster import free_ports
-from tests.unit.engine.nodes import Node, engine_node, founded
+from tests.unit.engine.nodes import FAST, Node, engine_node, founded
 from tests.unit.ledger.founding import Founding
 from tests.unit.network.members import until
 
 MEMBERS = 4
 VICTIM = 0
+HASTY = replace(FAST, delta_ms=20)  # after an adoption it waits 60 delta
 
 
 def signed_round(folder: Path) -> int:
@@ -57,7 +58,7 @@ class World:
     async def start(self, *members: int) -> None:
         for member in members:
             stack = AsyncExitStack()
-            node = engine_node(self.founding, self.folder(member), own=member)
+            node = engine_node(self.founding, self.folder(member), own=member, pace=HASTY)
             self.nodes[member] = await stack.enter_async_context(node)
             self.stacks[member] = stack
 
@@ -224,7 +225,7 @@ async def test_one_key_on_two_hosts_never_signs_on_both(tmp_path: Path) -> None:
 
         # Nobody hears the first any more: started again, the spare goes on, and the first halts when it sees that.
         address.point_at(at_second)
-        async with engine_node(made.founding, spare, listen=at_second) as second:
+        async with engine_node(made.founding, spare, listen=at_second, pace=HASTY) as second:
             await until(lambda: second.engine.own_round() > so_far + 6, "the spare goes on", 20)
             await until(lambda: "halted" in first.engine.figures().signing, "the first halts", 20)
             assert any("used elsewhere" in alarm for alarm in first.engine.alarms())
