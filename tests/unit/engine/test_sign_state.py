@@ -115,7 +115,7 @@ async def test_one_answer_short_it_observes_until_an_operator_says_so(tmp_path: 
         assert (engine.figures().answers, engine.figures().answers_needed) == (2, 3)
         await asyncio.sleep(
             0.6
-        )  # 4 delta are 0.4 s: time alone settles nothing, nor does the old word
+        )  # 4 delta are 0.08 s: time alone settles nothing, nor does the old word
         assert engine.figures().sign_state_lost
         assert signed_round(made.folder(VICTIM)) == 0
 
