@@ -12,6 +12,7 @@ from node.audit.command import register as register_audit
 from node.cli.assess import assess_command
 from node.cli.bench_command import bench_app
 from node.cli.demo_command import demo_command
+from node.cli.filing.commands import file_command, template_command
 from node.cli.genesis_command import genesis_app
 from node.cli.init_command import init_command
 from node.cli.intake_command import intake_app
@@ -60,6 +61,8 @@ def _register(app: typer.Typer) -> None:
     app.add_typer(node_app(), name="node")
     app.command("status")(status_command)
     app.command("submit")(submit_command)
+    app.command("template")(template_command)
+    app.command("file")(file_command)
     app.command("vote")(vote_command)
     app.command("endorse")(endorse_command)
     app.add_typer(log_app(), name="log")

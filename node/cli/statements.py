@@ -62,6 +62,11 @@ def parse_draft(data: bytes) -> Draft:
         document = json.loads(data, parse_float=_no_float, object_pairs_hook=_no_doubles)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as err:
         raise MalformedDraft(f"draft: not JSON: {err}") from None
+    return draft_of(document)
+
+
+def draft_of(document: object) -> Draft:
+    """The draft that these plain values spell, whatever file they came from. Raises MalformedDraft naming the field."""
     if not isinstance(document, dict):
         raise MalformedDraft(f"draft {shown(document)}: want an object with kind and body")
     for name in document:

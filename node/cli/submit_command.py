@@ -209,7 +209,7 @@ def submit_command(
             return
         draft = None if resend else _draft(data, kind, fields, ref, period, confidentiality)
         if content_out is not None:
-            _write_content(report, founded, home, draft, author, content_out)
+            write_content(report, founded, home, draft, author, content_out)
             return
         agency = author_keys(home, keys, passphrase_file)
         with FileOutbox(
@@ -559,7 +559,7 @@ def _numbers(text: str) -> list[int | str]:
     return [int(word) if word.isascii() and word.isdigit() else word for word in text.split(",")]
 
 
-def _write_content(
+def write_content(
     report: Report,
     founded: Founded,
     home: Path,

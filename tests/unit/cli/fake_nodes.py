@@ -20,6 +20,7 @@ import grpc
 
 from foedus.v1 import client_pb2 as pb
 from foedus.v1 import client_pb2_grpc as rpc
+from foedus.v1 import law_pb2, law_pb2_grpc
 from node.cli.founding import (
     Endpoints,
     Founded,
@@ -31,6 +32,7 @@ from node.cli.founding import (
     propose,
     sign_proposal,
 )
+from node.ledger.plan import facts_of
 from node.ledger.records import encode_genesis_record
 from node.ledger.view import leaf_view
 from node.log.checkpoint import Checkpoint
@@ -48,7 +50,10 @@ from node.signing.checkpoints import (
 from node.signing.keys import generate_agency_keys
 from node.signing.keystore import KdfCost
 from node.signing.statements import FIRST_PREV, entry_hash
+from node.treaty.dry_run import check_content
 from node.treaty.entries import ParsedEntry
+from node.treaty.law import Law
+from node.treaty.memory_index import MemoryIndex
 from node.treaty.parsing import parse_entry
 
 STATES = ("US", "CN", "GB", "KE", "BR")
@@ -128,6 +133,21 @@ class FakeLog:
         return bytes(ProofFile(index=index, hashes=tuple(path), note=note))
 
 
+class FakeLaw(law_pb2_grpc.LawServiceServicer):
+    """The real law, as it stands at genesis."""
+
+    def __init__(self, log: FakeLog) -> None:
+        document = log.founded.document
+        facts = facts_of(log.founded.genesis, document)
+        self._law = Law.at_genesis(facts, MemoryIndex())
+        self._law.advance(facts.time_s)
+
+    def Check(self, request: law_pb2.CheckRequest, context: Context) -> law_pb2.CheckResponse:
+        del context
+        code, why = check_content(self._law, request.content, request.endorsers)
+        return law_pb2.CheckResponse(code=code or "", why=why, at=pb.At(commit=7))
+
+
 class FakeNode(rpc.LedgerServiceServicer):
     """One member's node. Not a node: see the module's text."""
 
@@ -152,6 +172,7 @@ class FakeNode(rpc.LedgerServiceServicer):
         transport = self.log.homes[self.state].node_keys.transport
         self._server = grpc.server(ThreadPoolExecutor(max_workers=8))
         rpc.add_LedgerServiceServicer_to_server(self, self._server)
+        law_pb2_grpc.add_LawServiceServicer_to_server(FakeLaw(self.log), self._server)
         credentials = grpc.ssl_server_credentials(
             [(transport.private_key_pem, transport.certificate_pem)]
         )
