@@ -84,9 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=200, metavar="N")
     parser.add_argument("--first", type=lambda text: int(text, 0), default=0, metavar="S")
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--largest", type=int, default=25, metavar="N", help="no more nodes")
     parser.add_argument("--seed", type=lambda text: int(text, 0), metavar="S")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--stop", action="store_true", help="end at the first that fails")
     return parser
 
 
@@ -125,13 +127,15 @@ def _search(args: argparse.Namespace) -> int:
         tallies = [Tally(kind, iter(seeds)) for kind in kinds]
         end = float("inf")
     shown = time.monotonic()
-    while time.monotonic() < end:
+    while time.monotonic() < end and not (args.stop and any(each.failed for each in tallies)):
         tally = min(tallies, key=lambda each: each.seconds)
         seed = next(tally.seeds, None)
         if seed is None:
             break
+        if tally.kind == "driver" and driver_regime.draw(seed).size > args.largest:
+            continue
         began = time.monotonic()
-        _run(tally, seed, keeping=args.keep)
+        _run(tally, seed, end, keeping=args.keep)
         tally.seconds += time.monotonic() - began
         if sys.stderr.isatty() or time.monotonic() - shown > SHOW_EVERY_S:
             shown = time.monotonic()
@@ -143,10 +147,12 @@ def _search(args: argparse.Namespace) -> int:
     return 1 if any(tally.failed for tally in tallies) else 0
 
 
-def _run(tally: Tally, seed: int, *, keeping: bool) -> None:
+def _run(tally: Tally, seed: int, end: float, *, keeping: bool) -> None:
     simulate = _core_seed if tally.kind == "core" else _driver_seed
     try:
-        simulate(tally, seed)
+        simulate(tally, seed, end)
+    except driver_cluster.OutOfTime:
+        return
     except Exception as error:  # noqa: BLE001 # as above
         tally.failed.append(seed)
         _report(tally.kind, seed, error)
@@ -156,7 +162,8 @@ def _run(tally: Tally, seed: int, *, keeping: bool) -> None:
         tally.held += 1
 
 
-def _core_seed(tally: Tally, seed: int) -> None:
+def _core_seed(tally: Tally, seed: int, end: float) -> None:
+    del end  # such a run takes seconds
     outcome = core_cluster.Cluster(core_regime.draw(seed)).run()
     tally.virtual_ms += outcome.virtual_ms
     tally.commits += outcome.commits
@@ -165,8 +172,9 @@ def _core_seed(tally: Tally, seed: int) -> None:
     tally.worst = max(tally.worst, (outcome.recovery_ms / outcome.delta_ms, seed))
 
 
-def _driver_seed(tally: Tally, seed: int) -> None:
-    outcome = driver_cluster.Cluster(driver_regime.draw(seed)).run()
+def _driver_seed(tally: Tally, seed: int, end: float) -> None:
+    regime = driver_regime.draw(seed)
+    outcome = driver_cluster.Cluster(regime, give_up=lambda: time.monotonic() > end).run()
     tally.virtual_ms += 1_000 * outcome.virtual_s
     tally.commits += outcome.commits
     tally.lives += outcome.restarts

@@ -1,4 +1,4 @@
-"""Hand-made mistakes in `consensus/`, and who catches each: `python -m tests.simulation.mutants`.
+"""Hand-made mistakes in `consensus/` and in the driver, and who catches each: `python -m tests.simulation.mutants`.
 
 A mutant is a copy of the project's consensus and its tests with one piece of text replaced. The hunters go after it in turn,
 cheapest first, each in a process of its own, until one fails:
@@ -9,12 +9,14 @@ cheapest first, each in a process of its own, until one fails:
     twin    the naive reference of the commit rule, on seeded histories
     seeds   whole networks with liars and faults
     faults  regimes that give crashes, two chains and stragglers a chance
+    nodes   whole nodes in virtual time: for mistakes of the driver (`driver_mutants`), and for these alone
 
 The mutants of the rule itself are those of tests/property/consensus/test_mutants.py. What nobody catches ends the script with 1:
 then a promise is not tested. Who rewrites a line that a mutant changes rewrites the mutant: its text must occur exactly once.
 
     --jobs N        so many at a time
     --only TEXT     those with this in their name
+    --room NAME     those in consensus, or in node (the driver)
     --list          names only
 """
 
@@ -31,6 +33,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.property.consensus.test_mutants import HUNT, MUTANTS
+from tests.simulation.driver_mutants import DRIVER
+from tests.simulation.mutant import Mutant
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 COPIED: Final = (
@@ -48,22 +52,15 @@ SINGLE: Final = (
     "tests/property/__init__.py",
 )
 PYTEST: Final = (sys.executable, "-m", "pytest", "-x", "-q", "--no-header")
-TIMEOUT_S: Final = 240
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    name: str
-    file: str  # below consensus/
-    old: str
-    new: str
+TIMEOUT_S: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Hunter:
     name: str
     command: tuple[str, ...]
-    files: tuple[str, ...] = ()  # looks at no other mutants; empty: at all
+    files: tuple[str, ...] = ()  # looks at no other mutants; empty: at all of its room
+    room: str = "consensus"
 
 
 HUNTERS: Final = (
@@ -80,6 +77,21 @@ HUNTERS: Final = (
     ),
     Hunter("seeds", (sys.executable, "-m", "tests.simulation", "--seeds", "24")),
     Hunter("faults", (*PYTEST, "tests/simulation/test_mutants.py", "-k", "ships")),
+    Hunter(
+        "nodes",
+        (
+            sys.executable,
+            "-m",
+            "tests.simulation",
+            "--driver",
+            "--seeds",
+            "48",
+            "--largest",
+            "5",
+            "--stop",
+        ),
+        room="node",
+    ),
 )
 
 RULE: Final = tuple(Mutant(*each) for each in MUTANTS)
@@ -345,7 +357,7 @@ def copied(folder: Path) -> Path:
 
 def mutate(folder: Path, mutant: Mutant) -> None:
     """Raises ValueError if the text is not there exactly once."""
-    path = folder / "consensus" / mutant.file
+    path = folder / mutant.room / mutant.file
     text = path.read_text(encoding="utf-8")
     if (found := text.count(mutant.old)) != 1:
         raise ValueError(
@@ -379,14 +391,19 @@ def catches(hunter: Hunter, folder: Path, stem: str) -> bool:
     return done.returncode != 0
 
 
-def caught_by(mutant: Mutant | None) -> str | None:
-    """The first hunter that catches it; of None, the unchanged copy, nobody must."""
+def caught_by(mutant: Mutant | None, room: str | None = None) -> str | None:
+    """The first hunter that catches it; of None, the unchanged copy, nobody must (of those who hunt in `room`)."""
     with tempfile.TemporaryDirectory() as name:
         folder = copied(Path(name))
         if mutant is not None:
             mutate(folder, mutant)
         for hunter in HUNTERS:
-            relevant = mutant is None or not hunter.files or mutant.file in hunter.files
+            if mutant is None:
+                relevant = room in (None, hunter.room)
+            else:
+                relevant = hunter.room == mutant.room and (
+                    not hunter.files or mutant.file in hunter.files
+                )
             stem = "core" if mutant is None else Path(mutant.file).stem
             if relevant and catches(hunter, folder, stem):
                 return hunter.name
@@ -397,13 +414,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
     parser.add_argument("--only", default="", metavar="TEXT")
     parser.add_argument("--jobs", type=int, default=1, metavar="N")
+    parser.add_argument("--room", choices=("consensus", "node"))
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args(arguments)
-    chosen = [each for each in (*RULE, *CORE) if args.only in each.name]
+    chosen = [
+        each
+        for each in (*RULE, *CORE, *DRIVER)
+        if args.only in each.name and args.room in (None, each.room)
+    ]
     if args.list:
         print("\n".join(each.name for each in chosen))
         return 0
-    if (false := caught_by(None)) is not None:
+    if (false := caught_by(None, args.room)) is not None:
         print(f"{false} catches the unchanged copy: nothing it says of a mutant means anything")
         return 1
     began = time.monotonic()
@@ -413,7 +435,7 @@ def main(arguments: list[str] | None = None) -> int:
             escaped += who is None
             passed = time.monotonic() - began
             print(
-                f"{mutant.file:18} {mutant.name:54} {who or 'ESCAPED':8} {passed:5.0f} s",
+                f"{mutant.file:22} {mutant.name:54} {who or 'ESCAPED':8} {passed:5.0f} s",
                 flush=True,
             )
     print(f"{len(chosen)} mutants, {escaped} escaped")

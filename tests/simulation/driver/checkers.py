@@ -6,6 +6,7 @@ R7 and R52, `node/storage/keys.py` as of format 1); protobuf's own parser reads 
     one history     commit i is (size, root, time) whoever applies it, and again after a restart; time never runs backwards
     one root        of every honest cosignature for a size, and of every log that reaches it
     one signature   an honest member's blocks, on any honest disk or in any frame of its own: one for each round
+    its word        what an honest disk keeps as a liar's block the liar did sign; what is final a quorum did cosign
     durable first   a block leaves when its sign state is on the disk, a cosignature when its file and the log are, an
                     acknowledgement when the entry is
     no false blame  no honest member is charged, accused, or in conflict
@@ -17,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from nacl import bindings
+from nacl.exceptions import BadSignatureError
+
 from consensus.simulate.checkers import Violation
 from foedus.v1 import peer_pb2 as pb
 from tests.simulation.driver.disk import Disk
@@ -25,7 +29,7 @@ SIGNED_ENTRY: Final = 0xD2  # first byte of a signed statement among the leaves 
 BLOCK_FILE_AT: Final = len(b"foedus/block/1\n")
 COSIGN_FILE_AT: Final = len(b"foedus/cosign/1\n")
 ROUND_AT: Final = 36  # after chain_id 32 and epoch u32
-ROOT_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
 
 
 @dataclass(slots=True)
@@ -33,11 +37,15 @@ class Conduct:
     """Watches commits, cosignatures, blocks and acknowledgements as they happen."""
 
     byzantine: frozenset[int]
+    chain_id: bytes
+    block_keys: list[bytes]  # by seat
     disks: dict[int, Disk]
     commits: dict[int, tuple[int, bytes, int]] = field(default_factory=dict)
     heights: dict[tuple[int, int], int] = field(default_factory=dict)  # (seat, life) -> last commit
     roots: dict[int, bytes] = field(default_factory=dict)  # by size
     blocks: dict[tuple[int, int], bytes] = field(default_factory=dict)  # (author, round) -> digest
+    cosigned_sizes: dict[int, int] = field(default_factory=dict)  # by seat, the last one
+    cosigners: dict[int, set[int]] = field(default_factory=dict)  # honest ones, by size
     acknowledged: dict[bytes, int] = field(default_factory=dict)  # entry hash -> who
 
     # What happens
@@ -63,6 +71,10 @@ class Conduct:
     def cosigned(self, seat: int, size: int, root: bytes) -> None:
         """An honest member's line is about to leave."""
         self._same_root(seat, size, root)
+        if size <= self.cosigned_sizes.get(seat, 0):
+            raise Violation(f"node {seat}: signs size {size} after {self.cosigned_sizes[seat]}")
+        self.cosigned_sizes[seat] = size
+        self.cosigners.setdefault(size, set()).add(seat)
         disk = self.disks[seat]
         data = disk.contents.get(Path(f"/sim/{seat}/cosign"))
         if data is None or int.from_bytes(data[COSIGN_FILE_AT : COSIGN_FILE_AT + 8], "big") < size:
@@ -70,6 +82,16 @@ class Conduct:
         tip = disk.synced("meta", b"tip")
         if tip is None or int.from_bytes(tip[8:16], "big") < size:
             raise Violation(f"node {seat}: cosigns size {size}, which a power cut would take back")
+
+    def final(self, seat: int, size: int, root: bytes, members: list[int]) -> None:
+        """An honest node calls this size final, by the lines of these members."""
+        self._same_root(seat, size, root)
+        if len(set(members)) != len(members) or len(members) < 2 * len(self.block_keys) // 3 + 1:
+            raise Violation(f"node {seat}: size {size} final by {members}")
+        # Its own line counts from when it is on its disk, a moment before it leaves.
+        forged = set(members) - self.byzantine - self.cosigners.get(size, set()) - {seat}
+        if forged:
+            raise Violation(f"node {seat}: size {size} final by {forged}, who did not cosign it")
 
     def sent(self, seat: int, kind: str, data: bytes) -> None:
         """A message of an honest member leaves."""
@@ -85,12 +107,13 @@ class Conduct:
                     f"node {seat}: block of round {round_} leaves before its sign state"
                 )
 
-    def stored(self, seat: int, family: str, key: bytes) -> None:
+    def stored(self, seat: int, family: str, key: bytes, value: bytes) -> None:
         """An honest disk takes a row."""
         if family != "blocks":
             return
         round_, author = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:6], "big")
         if author in self.byzantine:
+            self._signed(seat, author, key, value[-SIGNATURE_BYTES:])
             return
         digest = self.blocks.setdefault((author, round_), key[6:])
         if digest != key[6:]:
@@ -98,6 +121,17 @@ class Conduct:
                 f"node {author}: two blocks of round {round_}, {digest.hex()[:16]} and"
                 f" {key[6:].hex()[:16]} on the disk of node {seat}"
             )
+
+    def _signed(self, seat: int, author: int, key: bytes, signature: bytes) -> None:
+        """A liar may sign what it likes, but it did (RULINGS R7)."""
+        label = b"sign/block/1"
+        message = sha256(bytes([len(label)]) + label + self.chain_id + bytes(4) + key)
+        try:
+            bindings.crypto_sign_open(signature + message, self.block_keys[author])
+        except BadSignatureError:
+            raise Violation(
+                f"node {seat}: keeps a block of {author} that {author} did not sign"
+            ) from None
 
     def acked(self, seat: int, entry_hash: bytes) -> None:
         disk = self.disks[seat]

@@ -15,7 +15,7 @@ from typing import Final
 from consensus.simulate.checkers import Violation, table_sizes
 from node.engine.inbox import EVENTS_MAX
 from node.ledger.errors import Refused
-from node.ledger.finality import Cosigned
+from node.ledger.finality import Cosigned, FinalCheckpoint
 from node.ledger.ledger import Applied
 from tests.simulation.driver.checkers import Conduct, sha256
 from tests.simulation.driver.client import Outbox
@@ -34,6 +34,10 @@ MS: Final = 1_000
 FACTS_MAX: Final = 8  # facts of one peer, and kinds of own ones, that wait for the core
 
 
+class OutOfTime(Exception):
+    """The budget is spent: nothing is said of this seed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     seed: int
@@ -50,10 +54,18 @@ class Outcome:
 
 
 class Cluster:
-    """See the module's text. `trace` is given one line for each thing that happens."""
+    """See the module's text."""
 
-    def __init__(self, regime: Regime, *, trace: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        regime: Regime,
+        *,
+        trace: Callable[[str], None] | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`trace` is given one line for each thing that happens; once `give_up` says so, `run` raises OutOfTime."""
         self.regime = regime
+        self._give_up = give_up
         self._trace = trace
         self._rng = Random(regime.seed ^ 0xC1057E2)
         self.founding = founded(regime.size)
@@ -73,9 +85,14 @@ class Cluster:
         }
         self._faces: dict[tuple[int, int], bool] = {}  # (who asks, twin's seat) -> the second one
         disks = {seat: self.machines[seat].disk for seat in regime.honest}
-        self.conduct = Conduct(regime.byzantine, disks)
+        self.conduct = Conduct(
+            regime.byzantine,
+            self.founding.chain_id,
+            [keys.block.public for keys in self.founding.nodes],
+            disks,
+        )
         for seat, disk in disks.items():
-            disk.on_row = partial(self.conduct.stored, seat)
+            disk.on_row = partial(self._stored, seat)
         self._liars = {
             seat: liar_of(name, seat, self.founding, Random(self._rng.getrandbits(64)))
             for seat, name in regime.liars
@@ -96,7 +113,11 @@ class Cluster:
     def _machine(self, seat: int, suffix: str = "") -> Machine:
         regime = self.regime
         watch = Watch(
-            applied=self._applied, cosigned=self._cosigned, noted=self._noted, failed=self._failed
+            applied=self._applied,
+            cosigned=self._cosigned,
+            final=self._final,
+            noted=self._noted,
+            failed=self._failed,
         )
         clocks = Clocks(
             self.world,
@@ -129,6 +150,8 @@ class Cluster:
             self.storm()
             self.heal()
             return self.recover()
+        except OutOfTime:
+            raise
         except Exception as error:
             error.add_note(self.replay_hint())
             raise
@@ -211,9 +234,13 @@ class Cluster:
         )
 
     def _run(self, until_us: int) -> None:
-        self.world.run(until_us, lambda: self._failure is not None)
-        if self._failure is not None:
-            raise self._failure
+        while self.world.now_us < until_us:
+            step_us = min(until_us, self.world.now_us + LOOK_US)
+            self.world.run(step_us, lambda: self._failure is not None)
+            if self._failure is not None:
+                raise self._failure
+            if self._give_up():
+                raise OutOfTime
 
     def _all_final(self) -> bool:
         lives = [machine.life for machine in self.honest]
@@ -413,6 +440,17 @@ class Cluster:
         self._note(seat, f"cosigns {line.size} {line.root.hex()}")
         if seat not in self.regime.byzantine:
             self._checked(partial(self.conduct.cosigned, seat, line.size, line.root))
+
+    def _final(self, seat: int, final: FinalCheckpoint) -> None:
+        checkpoint, members = final.checkpoint, [line.member for line in final.lines]
+        self._note(seat, f"final {checkpoint.size} by {members}")
+        if seat not in self.regime.byzantine:
+            self._checked(
+                partial(self.conduct.final, seat, checkpoint.size, checkpoint.root, members)
+            )
+
+    def _stored(self, seat: int, family: str, key: bytes, value: bytes) -> None:
+        self._checked(partial(self.conduct.stored, seat, family, key, value))
 
     def _acknowledged(self, seat: int, entry_hash: bytes) -> None:
         self._note(seat, f"acknowledges {entry_hash.hex()}")

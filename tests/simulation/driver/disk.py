@@ -72,7 +72,7 @@ class Disk:
         self._unsynced: list[list[Change]] = []  # how to undo each batch since the last flush
         self.full = False
         self.lost_batches = 0
-        self.on_row: Callable[[str, bytes], None] | None = None  # told of each row put: family, key
+        self.on_row: Callable[[str, bytes, bytes], None] | None = None  # of each row put
 
     def mount(self, on_point: Callable[[Point], None]) -> "Mounted":
         return Mounted(self, on_point)
@@ -107,7 +107,7 @@ class Disk:
         for family, key, value in changes:
             undo.append((family, key, self.tables[family].put(key, value)))
             if self.on_row is not None and value is not None:
-                self.on_row(family, key)
+                self.on_row(family, key, value)
         self._unsynced.append(undo)
 
     def sync(self) -> None:

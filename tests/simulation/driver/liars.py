@@ -3,6 +3,7 @@
     garbler      flips bits, cuts messages short, sends noise
     replayer     sends what it sent long ago, again and again
     withholder   shows its blocks to few, to others late or never, and to whom changes
+    forger       cosigns in the name of others, what is right and what is not
     two-roots    cosigns another root for every size, with its real key
     line-flood   good cosignatures of sizes that nobody has reached, and of members that do not exist, by the hundred
 
@@ -22,6 +23,8 @@ from node.signing.checkpoints import sign_cosignature
 from tests.unit.ledger.founding import Founding
 
 LINES: Final = 40  # in one frame of a flood
+SIGNATURE_BYTES: Final = 64
+AGAIN: Final = 80  # messages in a burst of a replayer, over all members
 KEPT: Final = 64  # messages that a replayer remembers
 
 
@@ -41,9 +44,12 @@ class Garbler:
             case 0 if data:
                 at = rng.randrange(len(data))
                 return (data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :],)
-            case 1:
-                return (data[: rng.randint(0, len(data))],)
+            case 1 if len(data) > SIGNATURE_BYTES:  # the last of its last block
+                at = len(data) - rng.randint(1, SIGNATURE_BYTES)
+                return (data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :],)
             case 2:
+                return (data[: rng.randint(0, len(data))],)
+            case 3:
                 return (rng.randbytes(rng.choice((0, 1, 40, 3_000))),)
             case _:
                 return (data,)
@@ -52,6 +58,7 @@ class Garbler:
 @dataclass
 class Replayer:
     rng: Random
+    size: int
     said: dict[str, list[bytes]] = field(default_factory=dict)
 
     def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
@@ -61,7 +68,10 @@ class Replayer:
             said.pop(self.rng.randrange(KEPT))
         if kind != "Subscribe":  # one call, one answer
             return (self.rng.choice(said),) if self.rng.random() < 0.3 else (data,)
-        return (data, *self.rng.choices(said, k=self.rng.choice((0, 0, 1, 20))))
+        return (
+            data,
+            *self.rng.choices(said, k=self.rng.choice((0, 0, 1, max(1, AGAIN // self.size)))),
+        )
 
 
 @dataclass
@@ -97,6 +107,25 @@ class TwoRoots:
 
     def line(self, size: int) -> bytes:
         return signed_line(self.founding, self.seat, size, self.rng.randbytes(32))
+
+
+@dataclass
+class Forger:
+    rng: Random
+    size: int
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        if kind != "Subscribe":
+            return (data,)
+        frame = pb.SubscribeResponse.FromString(data)
+        lines = [self.forged(line) for line in frame.cosigned.lines if self.rng.random() < 0.3]
+        return (data, *[cosigned_frame([line]) for line in lines])
+
+    def forged(self, line: bytes) -> bytes:
+        """As if another had signed what this line says, or another root."""
+        name = self.rng.randrange(self.size).to_bytes(2, "big")
+        root = line[10:42] if self.rng.random() < 0.7 else self.rng.randbytes(32)
+        return name + line[2:10] + root + line[42:]
 
 
 @dataclass
@@ -141,9 +170,11 @@ def liar_of(name: str, seat: int, founding: Founding, rng: Random) -> Liar | Non
         case "garbler":
             return Garbler(rng)
         case "replayer":
-            return Replayer(rng)
+            return Replayer(rng, len(founding.nodes))
         case "withholder":
             return Withholder(rng, len(founding.nodes))
+        case "forger":
+            return Forger(rng, len(founding.nodes))
         case "two-roots":
             return TwoRoots(rng, founding, seat)
         case "line-flood":

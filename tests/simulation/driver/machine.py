@@ -16,7 +16,7 @@ from node.engine.clock import SlewedClock
 from node.engine.dag import DagEngine, EngineParts
 from node.ledger.admission import Admission, chain_place
 from node.ledger.errors import LedgerError
-from node.ledger.finality import Cosigned, Finality
+from node.ledger.finality import Cosigned, FinalCheckpoint, Finality
 from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import Mempool
 from node.signing.verify import VerifyPool
@@ -81,6 +81,7 @@ class Watch:
 
     applied: Callable[[int, int, Applied], None]  # seat, life, what
     cosigned: Callable[[int, Cosigned], None]  # a line left
+    final: Callable[[int, FinalCheckpoint], None]
     noted: Callable[[int, str], None]
     failed: Callable[[int, BaseException], None]  # a fault of the driver's
 
@@ -221,6 +222,7 @@ class Machine:
         mempool = Mempool(store, ledger.author_tip)
         mempool.restore(chain_place)
         ledger.attach(finality=finality, mempool=mempool)
+        finality.subscribe(lambda final: self.watch.final(self.seat, final))
         ledger.subscribe(lambda applied: self.watch.applied(self.seat, life.number, applied))
         life.admission = Admission(
             ledger,

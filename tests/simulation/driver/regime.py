@@ -17,12 +17,13 @@ STRATEGIES: Final = (
     "garbler",
     "replayer",
     "withholder",
+    "forger",
     "two-roots",
     "line-flood",
 )
-SIZES: Final = (4,) * 16 + (5,) * 5 + (7,) * 5 + (10,) * 2 + (13, 25)
+SIZES: Final = (4,) * 32 + (5,) * 10 + (7,) * 10 + (10,) * 3 + (13, 25)
 # Virtual seconds that a storm lasts; messages of a round grow with the square of the size.
-STORM_S: Final = {4: (5, 40), 5: (5, 30), 7: (5, 15), 10: (4, 8), 13: (3, 6), 25: (2, 4)}
+STORM_S: Final = {4: (5, 40), 5: (5, 30), 7: (5, 15), 10: (4, 8), 13: (2, 4), 25: (1, 2)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
