@@ -23,6 +23,7 @@ from consensus.types import (
     CommitIndex,
     CommitVote,
     Digest,
+    EquivocationProof,
     Millis,
     Propose,
     Ref,
@@ -118,6 +119,7 @@ class Puppet:
         salt: int = 0,
         time_ms: int | None = None,
         votes: tuple[CommitVote, ...] = (),
+        evidence: tuple[EquivocationProof, ...] = (),
     ) -> VerifiedBlock:
         now = self.mind.start_ms + self.mind.clock.now_ms
         wanted = Propose(
@@ -126,6 +128,7 @@ class Puppet:
             time_ms=Millis(now if time_ms is None else time_ms),
             flags=0,
             commit_votes=votes,
+            evidence=evidence,
         )
         payload = (f"liar {self.index} {round_} {salt}".encode(),)
         block = self.mind.mint.make(self.index, wanted, payload)

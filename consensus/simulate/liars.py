@@ -10,6 +10,7 @@
     far-future      blocks of rounds nobody is near, on parents that do not exist
     dangling        blocks with one parent that does not exist, at the floor or above it
     vote-stuffing   votes for as many invented commits as a block may hold
+    evidence-stuffing  two blocks a round, and in each the most proofs of such pairs that it may hold, always others
     censor          a colluding group that never refers to one victim
 
 Where a block is not valid in an honest member's eyes it never reaches a core, so all of these are (SPEC 3).
@@ -22,9 +23,11 @@ from typing import Final
 from consensus.simulate.adversaries import Puppet
 from consensus.types import (
     COMMIT_VOTES_MAX,
+    EVIDENCE_MAX,
     CommitIndex,
     CommitVote,
     Digest,
+    EquivocationProof,
     Ref,
     Round,
     ValidatorIndex,
@@ -233,6 +236,48 @@ class VoteStuffing:
         block = self.chain.extend(puppet, round_, votes=votes)
         if block is not None:
             puppet.show((block,), puppet.targets)
+
+
+@dataclass
+class EvidenceStuffing:
+    """True evidence, against itself and its like, ever anew: what is known must cost nobody anything twice (SPEC 12)."""
+
+    chain: Chain = field(default_factory=Chain)
+
+    def act(self, puppet: Puppet, round_: int) -> None:
+        head = self.chain.head or puppet.genesis()
+        parents = puppet.parents(round_, head, puppet.rng)
+        if parents is None:
+            return
+        evidence = self._proofs(puppet, round_)
+        blocks = [puppet.make(round_, parents, salt=salt, evidence=evidence) for salt in (0, 1)]
+        self.chain.head = blocks[0].block.ref
+        puppet.show((blocks[0],), puppet.targets)
+        puppet.show((blocks[1],), some_of(puppet, puppet.rng.choice((0, 1, len(puppet.targets)))))
+
+    def _proofs(self, puppet: Puppet, round_: int) -> tuple[EquivocationProof, ...]:
+        """One for each of some liars, ascending, each of a round drawn anew."""
+        found: dict[int, EquivocationProof] = {}
+        for _ in range(4):
+            liar = puppet.rng.choice(puppet.mind.puppets).index
+            at = puppet.rng.randrange(max(1, round_ - 50), round_ + 1)
+            made = puppet.mind.rounds.get(at, {}).get(liar, [])
+            if len(made) > 1 and (liar in found or len(found) < EVIDENCE_MAX):
+                found[liar] = self._proof(puppet, made[0], made[1])
+        return tuple(found[liar] for liar in sorted(found))
+
+    def _proof(self, puppet: Puppet, one: Ref, other: Ref) -> EquivocationProof:
+        mint = puppet.mind.mint
+        low, high = sorted((one, other))
+        return EquivocationProof(
+            epoch=mint.committee.epoch,
+            round=low.round,
+            author=low.author,
+            digest1=low.digest,
+            signature1=mint.verified[low].block.signature,
+            digest2=high.digest,
+            signature2=mint.verified[high].block.signature,
+        )
 
 
 @dataclass

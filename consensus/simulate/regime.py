@@ -11,6 +11,7 @@ from consensus.simulate.liars import (
     Censor,
     ChainBomb,
     Dangling,
+    EvidenceStuffing,
     FarFuture,
     LateLeader,
     LeaderToFew,
@@ -87,9 +88,9 @@ class Regime:
 
 
 # How many rounds a storm would last without faults. A round costs n**3 messages, as everybody pushes everything to everybody.
-ROUNDS: Final = {4: (40, 160), 5: (15, 60), 7: (8, 30), 10: (3, 8)}
+ROUNDS: Final = {4: (40, 160), 5: (15, 60), 7: (8, 30), 10: (3, 8), 13: (2, 4), 25: (1, 2)}
 # And how many it goes on after all have committed again.
-STEADY_ROUNDS: Final = {4: (6, 30), 5: (5, 20), 7: (3, 10), 10: (1, 4)}
+STEADY_ROUNDS: Final = {4: (6, 30), 5: (5, 20), 7: (3, 10), 10: (1, 4), 13: (1, 2), 25: (1, 1)}
 SIZES: Final = (4,) * 10 + (5,) * 4 + (7,) * 5 + (10,)
 
 
@@ -129,18 +130,29 @@ def _strategies(
         "dangling": lambda: Dangling(gc_depth),
         "vote-stuffing": VoteStuffing,
         "censor": Censor,
+        "evidence-stuffing": EvidenceStuffing,
     }
 
 
 STRATEGIES: Final = tuple(_strategies(Parameters(), GC_DEPTH, Random(0)))
+LATER: Final = (
+    0x1000  # seeds below are drawn as before these came, so that those kept mean what they meant
+)
+LATER_STRATEGIES: Final = ("evidence-stuffing",)
+LATER_SIZES: Final = (13, 25)
 
 
 def draw(seed: int) -> Regime:
     rng = Random(seed)
     size = rng.choice(SIZES)
+    later = Random(seed ^ 0x1A7E)
+    if seed >= LATER and later.random() < 0.015:
+        size = later.choice(LATER_SIZES)
     faults = (size - 1) // 3
     byzantine = tuple(sorted(rng.sample(range(size), rng.choice((0, faults, faults, faults)))))
     strategies = _company(rng, len(byzantine))
+    if seed >= LATER and later.random() < 0.1:
+        strategies = tuple(later.choice(LATER_STRATEGIES) for _ in byzantine)
     parameters = _parameters(rng)
     weather = _weather(rng, parameters)
     storm_ms = _round_ms(parameters, weather) * rng.randint(*ROUNDS[size])
@@ -179,7 +191,8 @@ def draw(seed: int) -> Regime:
 
 def _company(rng: Random, count: int) -> tuple[str, ...]:
     """What the liars do: each its own, or all the same, as a group that colludes."""
-    drawn = tuple(rng.choice(STRATEGIES) for _ in range(count))
+    known = [name for name in STRATEGIES if name not in LATER_STRATEGIES]
+    drawn = tuple(rng.choice(known) for _ in range(count))
     return drawn[:1] * count if rng.random() < 0.4 else drawn
 
 

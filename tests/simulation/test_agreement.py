@@ -8,7 +8,7 @@ the new ones is printed with the results and can be given by FOEDUS_SIMULATION_B
 import pytest
 
 from consensus.simulate.cluster import Cluster
-from consensus.simulate.regime import STRATEGIES, draw, fixed, fresh
+from consensus.simulate.regime import LATER, STRATEGIES, draw, fixed, fresh
 from consensus.simulate.schedules import SCHEDULES
 
 FIXED = 150
@@ -23,8 +23,8 @@ def test_honest_validators_share_one_history(seed: int) -> None:
 
 def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
     """Regimes that never crash, cut or lie would let everything pass."""
-    regimes = [draw(seed) for seed in fixed(FIXED)]
-    assert {regime.size for regime in regimes} == {4, 5, 7, 10}
+    regimes = [draw(seed) for seed in [*fixed(FIXED), *range(LATER, LATER + 400)]]
+    assert {regime.size for regime in regimes} == {4, 5, 7, 10, 13, 25}
     assert {name for regime in regimes for name in regime.strategies} == set(STRATEGIES)
     assert {regime.schedule for regime in regimes} == {None, *SCHEDULES}
     one_way = [
