@@ -62,26 +62,25 @@ class GroupSync:
     def _done(self, finished: asyncio.Future[None]) -> None:
         waiting, self._next = self._next, None
         self._running = None
+        failed = finished.cancelled() or finished.exception() is not None
         if waiting is None:
             return
-        if finished.cancelled() or finished.exception() is not None:
+        if failed:
             # The disk is gone for those who wait as well; a second try would only hide it.
-            error = None if finished.cancelled() else finished.exception()
-            if error is None:
-                waiting.cancel()
-            else:
-                waiting.set_exception(error)
+            _hand_over(finished, waiting)
             return
         self._running = self._start()
         self._running.add_done_callback(lambda done: _hand_over(done, waiting))
 
 
 def _hand_over(done: asyncio.Future[None], waiting: asyncio.Future[None]) -> None:
+    """To those who still wait. A fault counts as told if nobody does: the first to meet it has ended the node."""
     if waiting.done():
         return
     if done.cancelled():
         waiting.cancel()
     elif (error := done.exception()) is not None:
         waiting.set_exception(error)
+        waiting.exception()
     else:
         waiting.set_result(None)

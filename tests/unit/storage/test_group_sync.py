@@ -1,6 +1,7 @@
 """One flush for many, and never too early a one."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -127,3 +128,25 @@ async def test_a_caller_who_gives_up_disturbs_nobody() -> None:
     await asyncio.wait_for(patient, 20)
     assert group.flushes == 2
     group.close()
+
+
+@pytest.mark.parametrize("waiters", [1, 2])
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_noise(waiters: int) -> None:
+    """The first who meets it ends the node, and takes the others away: the log has its one line already."""
+    disk = Disk()
+    disk.fail = True
+    group = GroupSync(disk.flush)
+    noise: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    tasks = [asyncio.create_task(group.durable()) for _ in range(waiters)]
+    await asyncio.to_thread(disk.began.acquire)
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    disk.go.release()
+    await asyncio.to_thread(group.close)
+    await asyncio.sleep(0)
+    del tasks, task, group
+    gc.collect()
+    assert noise == []
