@@ -216,28 +216,27 @@ def counts_of(motion: Motion) -> Counts:
     )
 
 
-def may_close_early(book: Book, motion: Motion) -> bool:
+def may_close_early(book: Book, motion_id: str, motion: Motion) -> bool:
     """LAW K5: settled against k changes, not before a panel's call-up time or the accused's reply."""
     if book.now < motion.early_from or (motion.rule == "PANEL" and not motion.panel):
         return False
     if motion.case and book.state.cases[motion.case].status not in CASE_OPEN_TO_CLOSE:
         return False  # right of reply (I11)
     return is_settled(
-        motion.rule, motion.threshold, counts_of(motion), motion.k, lift_of(book, motion)
+        motion.rule, motion.threshold, counts_of(motion), motion.k, lift_of(book, motion_id)
     )
 
 
-def lift_of(book: Book, motion: Motion) -> int:
-    """The no-votes that end a filed halt at once (LAW K8), 0 for every other motion."""
-    if motion.kind != "HALT" or motion.rule != "MAJ":
-        return 0
-    return book.threshold("SUP", len(motion.eligible), motion.k)
+def lift_of(book: Book, motion_id: str) -> int:
+    """The no-votes that end an open filed halt at once (LAW K8), 0 for every other motion."""
+    row = book.state.halts.get(motion_id)
+    return row.lift if row is not None else 0
 
 
-def result_of(book: Book, motion: Motion) -> int:
+def result_of(book: Book, motion_id: str, motion: Motion) -> int:
     """How the present tally ends: rules.DEFAULT, WON or LIFTED."""
     counts = counts_of(motion)
-    return result(motion.rule, motion.threshold, counts.yes, counts.no, lift_of(book, motion))
+    return result(motion.rule, motion.threshold, counts.yes, counts.no, lift_of(book, motion_id))
 
 
 def close_motion(
@@ -257,7 +256,7 @@ def close_motion(
     """
     counts = counts_of(motion)
     changeable = not barrier and one_state_could_change(
-        motion.rule, motion.threshold, counts, lift_of(book, motion)
+        motion.rule, motion.threshold, counts, lift_of(book, motion_id)
     )
     book.emit(
         Decision(

@@ -227,7 +227,7 @@ class Law:
             name = next(iter(book.to_judge))
             del book.to_judge[name]
             motion = book.state.motions.get(name)
-            if motion is not None and ballots.may_close_early(book, motion):
+            if motion is not None and ballots.may_close_early(book, name, motion):
                 motions.close(book, name, motion)
             if book.case_moved and not book.to_judge:
                 book.case_moved = False
@@ -367,7 +367,7 @@ class Law:
         return Outcome(
             code=code,
             why=why,
-            facts=_facts(book, entry, "", code.value),
+            facts=_facts(book, entry, _topic_refused(book, entry), code.value),
             derived=(rejected, *self._derived()),
         )
 
@@ -440,6 +440,13 @@ class Law:
     def members(self) -> Mapping[str, str]:
         """State -> MEMBER, SUSPENDED, WITHDRAWING or LEFT, in ascending order."""
         return {state: row.status for state, row in sorted(self._book.state.members.items())}
+
+
+def _topic_refused(book: Book, entry: Entry) -> str:
+    """A vote names its motion even if it is refused: contradicting it costs the vote there (LAW K16)."""
+    if entry.parsed.kind == "vote" and not book.is_first_law:
+        return f"vote:{entry.parsed.body.motion}"
+    return ""
 
 
 def _facts(book: Book, entry: Entry, topic: str, code: str) -> EntryFacts:

@@ -395,7 +395,7 @@ def _motion(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
         "in_force_at": row.filed_at if row.kind in _ACT_WHEN_FILED else None,
         "effective": _acts_since_filing(run, name),
         "one_state_could_change": one_state_could_change(
-            row.rule, row.threshold, counts, ballots.lift_of(run.law.book, row)
+            row.rule, row.threshold, counts, ballots.lift_of(run.law.book, run.id_of(name))
         ),
     }
 

@@ -492,6 +492,7 @@ class Halting(NamedTuple):
     run: str  # or empty
     facility: str  # or empty: then it halts all runs there
     until: int
+    lift: int  # no-votes that end it at once, fixed at filing (LAW K3, K8)
 
 
 class Standard(NamedTuple):

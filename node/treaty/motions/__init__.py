@@ -64,7 +64,7 @@ def close(book: Book, motion_id: str, motion: Motion) -> None:
     kind = KINDS[motion.kind]
     outcomes = kind.outcomes(motion_id, motion)
     barrier = kind.barrier(book, motion_id, motion)
-    outcome = outcomes[DEFAULT if barrier else result_of(book, motion)]
+    outcome = outcomes[DEFAULT if barrier else result_of(book, motion_id, motion)]
     force = kind.force(book, motion, outcome)
     close_motion(
         book,

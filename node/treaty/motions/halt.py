@@ -65,10 +65,12 @@ def _open(book: Book, motion_id: str, what: str, name: str, subjects: tuple[str,
         default="lapsed",
         closes_after_s=book.value("halt_vote"),
     )
+    motion = book.state.motions[motion_id]
     row = Halting(
         run=name if what == "run" else "",
         facility=name if what == "facility" else "",
         until=book.now + book.value("halt_vote"),
+        lift=book.threshold("SUP", len(motion.eligible), motion.k),
     )
     book.state.halts.put(motion_id, row)
     for run in [name] if what == "run" else sorted(book.runs_at.get(name, ())):

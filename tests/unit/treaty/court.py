@@ -97,6 +97,7 @@ class Court:
         ledger: bytes = CHAIN_ID,
         refs: tuple[bytes, ...] = (),
         period: tuple[int, int] | None = None,
+        confidentiality: pb.Confidentiality.ValueType = pb.CONFIDENTIALITY_RESTRICTED,
     ) -> Entry:
         """What the author would sign next; any part may be wrong on purpose."""
         alternative = kind or next(
@@ -108,7 +109,7 @@ class Court:
             ver=1,
             ledger=ledger,
             author=author,
-            confidentiality=pb.CONFIDENTIALITY_RESTRICTED,
+            confidentiality=confidentiality,
             refs=refs,
             **{alternative: body},
         )

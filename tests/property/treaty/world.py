@@ -1,0 +1,194 @@
+"""A treaty at work for the state machines: members, hostile ones among them, and everything that anybody may say.
+
+A `World` is a court with a tape: whatever reaches the law is recorded, the naive reader and the watch over the invariants are
+told of it, and at the end the same tape can be played to another law. The methods are acts; state machines choose among them.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+from foedus.v1 import content_pb2 as pb
+from node.treaty.beacon import link
+from node.treaty.derived import Derived, Outage
+from node.treaty.entries import Entry
+from node.treaty.law import Law, Outcome
+from node.treaty.memory_index import MemoryIndex
+from tests.property.treaty.naive import DAY, Naive, bound
+from tests.unit.treaty.court import Court, genesis_of
+
+BASE = ("BR", "CN", "GB", "KE", "US")  # at the least; with four members BR is none
+REAL: dict[str, object] = {  # MODEL 4's times in place of the court's short ones
+    "train_close": 30 * DAY, "breach_close": 21 * DAY, "reply": 5 * DAY, "offer_wait": 3 * DAY,
+    "frontier_flop": 10**8,
+}  # fmt: skip
+MORE = (
+    *(("eval-cn", "evaluator", "CN"), ("insp-cn", "inspector", "CN")),
+    ("gamma", "operator", "KE"),
+)
+OPERATORS = {"acme": "US", "beta": "CN", "gamma": "KE"}
+CHAIN = 400
+CAPABILITIES = ("bio_chem", "cyber", "deception", "self_improvement", "self_replication")
+
+
+class Step(NamedTuple):
+    """One thing that reached the law, and what it said."""
+
+    what: str  # still, advance, entry
+    entry: Entry | None
+    since: int
+    until: int
+    outcome: Outcome | None
+    derived: tuple[Derived, ...]
+
+
+class World(Court):
+    """`members` from 4 on, the first `hostile` of a rotation of them hostile."""
+
+    def __init__(self, members: int, hostile: int, turn: int, *, anchored: bool = False) -> None:
+        extra = [f"M{number:02}" for number in range(members - len(BASE))]
+        states = tuple(sorted([*BASE[5 - min(5, members) :], *extra]))
+        self.states = states
+        rotated = states[turn % members :] + states[: turn % members]
+        self.hostile = frozenset(rotated[: min(hostile, bound(members))])
+        self.honest = tuple(state for state in states if state not in self.hostile)
+        self.tape: list[Step] = []
+        genesis = genesis_of(states, REAL, more=MORE, drill=False)
+        self.naive = Naive(genesis.time_s, states)
+        self.disagreements: list[str] = []
+        self.restarts = 0
+        super().__init__(genesis)
+        if anchored:
+            for state in states:
+                self.say(state, pb.Note(type=pb.NOTE_TYPE_ANCHOR, hash=link(secret(state), CHAIN)))
+
+    # --- what reaches the law ----------------------------------------------------------------------
+
+    def pass_time(self, seconds: int) -> tuple[Derived, ...]:
+        now = self.law.book.now
+        derived = super().pass_time(seconds)
+        self.tape.append(Step("advance", None, now, now + seconds, None, derived))
+        self.naive.advance(now + seconds, derived)
+        return derived
+
+    def stop(self, seconds: int) -> None:
+        """No commit for so long."""
+        now = self.law.book.now
+        derived = self.law.stood_still(now, now + seconds)
+        self.record.extend(derived)
+        self.tape.append(Step("still", None, now, now + seconds, None, derived))
+        for outage in derived:
+            assert isinstance(outage, Outage)
+            self.naive.stood_still(outage)
+        self.pass_time(seconds)
+
+    def apply(self, entry: Entry) -> Outcome:
+        outcome = super().apply(entry)
+        now = self.law.book.now
+        self.tape.append(Step("entry", entry, now, now, outcome, outcome.derived))
+        code = outcome.code.value if outcome.code else None
+        verdict = self.naive.take(entry, code, outcome.derived)
+        if verdict != code and code != "MANDATE":
+            self.disagreements.append(f"vote {entry.parsed.body}: {code}, naively {verdict}")
+        return outcome
+
+    def restart(self) -> None:
+        """The law forgets all but its rows."""
+        self.save()
+        now = self.law.book.now
+        rows = sorted(self.stored.items(), key=lambda row: hashlib.sha256(row[0]).digest())
+        self.law = Law.restore(self.genesis, self.index, rows)
+        self.law.book.now = now  # as the ledger's next advance would set it
+        self.restarts += 1
+
+    # --- acts --------------------------------------------------------------------------------------
+
+    def by_many(self, first: str, count: int) -> tuple[str, ...]:
+        """So many states that sign with `first`."""
+        return tuple(state for state in self.states if state != first)[:count]
+
+    def poll(self, motion: str, choice: pb.Choice.ValueType, who: tuple[str, ...]) -> None:
+        """These states vote alike, with their mandates where one is asked for."""
+        row = self.law.book.state.motions.get(motion)
+        for state in who:
+            body = pb.Vote(motion=motion, choice=choice)
+            if row is not None and row.mandate:
+                self.say(state, pb.Note(type=pb.NOTE_TYPE_MANDATE))
+                body.mandate_ref = self.entries[-1].entry_hash
+            self.say(state, body)
+
+    def contradict(
+        self, state: str, motions: list[str], choices: list[pb.Choice.ValueType]
+    ) -> None:
+        """Two votes under one seq."""
+        seq, prev = self.law.author_tip(state)
+        for motion, choice in zip(motions, choices, strict=True):
+            self.say(state, pb.Vote(motion=motion, choice=choice), seq=seq, prev=prev)
+
+    def own(self, operator: str, body: Any, **parts: Any) -> Outcome:
+        """An operator speaks, endorsed by its state."""
+        return self.say(operator, body, by=(OPERATORS[operator],), **parts)
+
+    def evaluate(
+        self, run: str, evaluator: str, score: int, presence: pb.Presence.ValueType
+    ) -> None:
+        """An evaluation of a run's model, with one answer for every listed capability."""
+        plan = self.law.book.state.plans[run]
+        results = [pb.CapabilityResult(capability=name, presence=presence) for name in CAPABILITIES]
+        model = f"{plan.operator}/{plan.model}" if "/" not in plan.model else plan.model
+        self.say(
+            evaluator,
+            pb.Eval(model=model, bench_ver=1, items=1_000, score_bp=score, capabilities=results),
+        )
+
+    def reveal(self, state: str) -> None:
+        """A link for the open round, if there is one."""
+        row = self.law.book.state.rounds.get("open")
+        if row is not None and row.number <= CHAIN:
+            value = link(secret(state), CHAIN - row.number)
+            note = pb.Note(type=pb.NOTE_TYPE_REVEAL, about=str(row.number), hash=value)
+            self.say(state, note)
+
+    def known(self, *topics: str) -> list[bytes]:
+        """Hashes of accepted entries of these kinds, as their topics begin."""
+        found = []
+        for entry in self.entries:
+            facts = self.index.get(entry.entry_hash)
+            if facts is not None and not facts.code and facts.topic.startswith(topics):
+                found.append(entry.entry_hash)
+        return found
+
+    def open_motions(self) -> list[str]:
+        """The newest first."""
+        rows = sorted(self.law.book.state.motions.items(), key=lambda item: -item[1].order)
+        return [name for name, _ in rows]
+
+    # --- the tape ----------------------------------------------------------------------------------
+
+    def replayed(
+        self, *, tape: list[Step] | None = None, restart_every: int = 0
+    ) -> tuple[Court, list[tuple[Derived, ...]]]:
+        """The same tape, or another, before another law, which restarts now and then."""
+        other = Court.__new__(Court)
+        other.genesis, other.index = self.genesis, MemoryIndex()
+        other.law = Law.at_genesis(self.genesis, other.index)
+        other.stored, other.record, other.entries = {}, [], []
+        said: list[tuple[Derived, ...]] = []
+        for number, step in enumerate(self.tape if tape is None else tape):
+            if step.what == "still":
+                said.append(other.law.stood_still(step.since, step.until))
+            elif step.what == "advance":
+                said.append(other.pass_time(step.until - step.since))
+            else:
+                assert step.entry is not None
+                said.append(other.apply(step.entry).derived)
+            if restart_every and number % restart_every == 0:
+                now = other.law.book.now
+                other.save()
+                other.law = Law.restore(self.genesis, other.index, list(other.stored.items()))
+                other.law.book.now = now
+        other.save()
+        return other, said
+
+
+def secret(state: str) -> bytes:
+    return hashlib.sha256(f"chain of {state}".encode()).digest()
