@@ -24,7 +24,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -427,14 +426,3 @@ def read_file(folder: Path, name: str, bytes_max: int) -> bytes:
     if len(data) > bytes_max:
         raise Lost(f"{name}: more than {bytes_max} bytes", name)
     return data
-
-
-def file_digest(path: Path) -> tuple[int, str]:
-    """(bytes, SHA-256 in hex). Raises OSError."""
-    digest = sha256()
-    length = 0
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-            length += len(part)
-    return length, digest.hexdigest()

@@ -12,20 +12,21 @@ from node.audit.archive import (
     SIGNATURES_FORMAT,
     SIGNATURES_MANIFEST,
     ArchiveSource,
-    file_digest,
     is_beside,
     parse_manifest,
     read_file,
 )
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost
+from node.audit.swift import Workers, digests
 from node.ledger.genesis import Genesis, chain_id
 from node.ledger.trust import trust_policy
 from node.log.checkpoint import parse_checkpoint
 from node.log.errors import MalformedInput
 from node.log.note import NOTE_BYTES_MAX, parse_note
 
-_SHOWN_MAX: Final = 20
+FILES_STEP: Final = 64  # files of one task
+ALONE_MAX: Final = 256  # files that are not worth starting processes for
 
 
 def check_files(
@@ -34,6 +35,7 @@ def check_files(
     document: bytes,
     findings: Findings,
     tick: Callable[[int], None],
+    workers: Workers | None = None,
 ) -> int:
     """Every byte of the folder is one that a manifest covers, or a finding. How many files."""
     folder = source.path
@@ -43,7 +45,7 @@ def check_files(
     if source.manifest is not None:
         _manifest_fields(source, genesis, document, findings)
         listed = source.manifest.files
-        seen += _compare(folder, listed, inside - {MANIFEST}, findings, tick)
+        seen += _compare(folder, listed, inside - {MANIFEST}, findings, tick, workers)
     try:
         data = read_file(folder, SIGNATURES_MANIFEST, MANIFEST_BYTES_MAX)
         listed = parse_manifest(data, SIGNATURES_FORMAT, frozenset()).files
@@ -51,7 +53,7 @@ def check_files(
         findings.add(Depth.PARSE, lost.why, file=SIGNATURES_MANIFEST)
         return seen
     beside = held - inside - {SIGNATURES_MANIFEST}
-    return seen + _compare(folder, listed, beside, findings, tick)
+    return seen + _compare(folder, listed, beside, findings, tick, workers)
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -66,20 +68,28 @@ def _compare(
     held: set[str],
     findings: Findings,
     tick: Callable[[int], None],
+    workers: Workers | None,
 ) -> int:
     for name in sorted(held - set(listed)):
         findings.add(Depth.PARSE, "no manifest lists this file", file=name)
-    for name, expected in sorted(listed.items()):
-        tick(1)
+    names = sorted(listed)
+    tasks = [
+        (str(folder), [name for name in names[first : first + FILES_STEP] if name in held])
+        for first in range(0, len(names), FILES_STEP)
+    ]
+    seen: dict[str, tuple[int, str] | str] = {}
+    for made in (workers or Workers(1)).map(digests, tasks, ALONE_MAX // FILES_STEP):
+        seen.update(made)
+        tick(len(made))
+    for name in names:
+        expected = listed[name]
         if name not in held:
             findings.add(Depth.PARSE, "listed in the manifest, and not there", file=name)
             continue
-        try:
-            found = file_digest(folder / name)
-        except OSError as err:
-            findings.add(Depth.PARSE, f"cannot be read: {err.strerror}", file=name)
-            continue
-        if found != expected:
+        found = seen[name]
+        if isinstance(found, str):
+            findings.add(Depth.PARSE, f"cannot be read: {found}", file=name)
+        elif found != expected:
             what = (
                 f"has {found[0]} bytes, the manifest says {expected[0]}"
                 if found[0] != expected[0]

@@ -40,6 +40,7 @@ from node.audit.findings import (
 )
 from node.audit.source import CannotAudit, Source
 from node.audit.store_source import Folders, StoreSource, Unopenable, find_folders
+from node.audit.swift import Workers
 from node.audit.web import WebSource
 from node.ledger.errors import MalformedGenesis
 from node.ledger.genesis import chain_id, parse_genesis
@@ -64,12 +65,14 @@ def audit_sources(
     pinned: bytes | None = None,
     progress: Progress | None = None,
     threads: int = THREADS,
+    processes: int | None = None,
     depth: Depth = Depth.COMPARE,
 ) -> AuditReport:
     """Audit homes, data folders, archives (by path) and running nodes (by https URL); compare all of them with each other.
 
     `against`: copies that are only read for comparison: their tree and cosignatures are checked, their history is not run again.
     `pinned`: the genesis document to judge by. `depth`: the last one to look at, in the order of `Depth`.
+    `processes`: for hashing and signatures; None: one for each core.
 
     Raises:
         CannotAudit: nothing is known: no such folder, no answer, no genesis, another ledger.
@@ -87,7 +90,9 @@ def audit_sources(
             if pinned is not None:
                 raise CannotAudit(f"--genesis: {err}") from err
             return _no_genesis(named[0], document, err)
+        workers = stack.enter_context(Workers(processes))
         ground = Ground(
+            workers=workers,
             genesis=genesis,
             document=document,
             pool=pool,

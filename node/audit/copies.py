@@ -12,6 +12,7 @@ from node.audit.archive import ArchiveSource
 from node.audit.archive_files import check_files
 from node.audit.certificates import Judged, judge_source
 from node.audit.compare import Comparison
+from node.audit.facts import SpilledFacts
 from node.audit.findings import (
     FINDINGS_MAX,
     Checked,
@@ -26,6 +27,7 @@ from node.audit.source import Certificate, Lost, Source
 from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_sign_state
 from node.audit.store_source import StoreSource
 from node.audit.structure import Structure, examine, report
+from node.audit.swift import Workers
 from node.ledger.batch import CommittedBatch
 from node.ledger.genesis import Genesis, chain_id
 from node.ledger.plan import AppendPlan
@@ -61,6 +63,9 @@ class Readable(Source, Protocol):
 NOT_RUN: Final = Checked(done=False, how_far="nothing before it could be read")
 NOT_ASKED: Final = Checked(done=False, how_far="not asked for")
 DEPTHS: Final = tuple(Depth)
+WORTH_PROCESSES: Final = (
+    20_000  # entries: below, starting processes takes longer than what they save
+)
 REFERENCE: Final = Checked(done=False, how_far="read for comparison only")
 
 
@@ -117,6 +122,7 @@ class Ground:
     document: bytes
     pool: VerifyPool
     progress: Progress
+    workers: Workers
     depth: Depth = Depth.COMPARE  # the last one to look at
 
     def goes_to(self, depth: Depth) -> bool:
@@ -137,7 +143,7 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
     parts = "genesis, checkpoints, tip"
     if isinstance(source, ArchiveSource):
         tick = ground.progress.start(f"{source.name}: files", None)
-        seen = check_files(source, ground.genesis, ground.document, findings, tick)
+        seen = check_files(source, ground.genesis, ground.document, findings, tick, ground.workers)
         parts = f"{seen} files of the manifests"
     for lost in source.damage:
         findings.add(Depth.PARSE, lost.why, file=lost.file)
@@ -151,7 +157,7 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
     if not ground.goes_to(Depth.STRUCTURE):
         return
     tick = ground.progress.start(f"{source.name}: tree", source.size)
-    copy.structure = examine(source, sizes, tick)
+    copy.structure = examine(source, sizes, tick, ground.workers)
     copy.judged = judge_source(source, ground.genesis, copy.structure.root_at, findings)
     final = copy.final
     named = None if final is None else (final.size, final.root, final.signers)
@@ -207,7 +213,16 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
     if not ground.goes_to(Depth.LAW):
         _order_alone(copy, ground, order)
         return
-    run = Replay(ground.genesis, ground.document, ground.pool)
+    with SpilledFacts() as facts, SpilledFacts() as again:
+        _law(copy, ground, order, (facts, again))
+
+
+def _law(
+    copy: Copy, ground: Ground, order: OrderReplay, facts: tuple[SpilledFacts, SpilledFacts]
+) -> None:
+    """`facts`: for the run by the blocks, and for that by the log, if there must be one."""
+    source = copy.source
+    run = _replay(ground, source, facts[0])
     rows = StoreRows(source, copy.findings) if isinstance(source, StoreSource) else None
     complete = False
     if source.last_commit is not None:
@@ -216,7 +231,7 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
         copy.checked[Depth.ORDER] = Checked(done=False, how_far="this source shows no blocks")
     if not complete:
         # Once more from the start, by the log alone; a store's rows want the commits that left no trace in it as well.
-        run = Replay(ground.genesis, ground.document, ground.pool)
+        run = _replay(ground, source, facts[1])
         rows = None
         _by_log(copy, ground, run)
     copy.checked[Depth.SIGNATURES] = Checked(
@@ -229,6 +244,11 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
         _store(copy, source, ground, order, run, rows)
     else:
         copy.checked[Depth.STORE] = Checked(done=False, how_far="no node's store")
+
+
+def _replay(ground: Ground, source: Source, facts: SpilledFacts) -> Replay:
+    executor = ground.workers.processes() if source.size > WORTH_PROCESSES else None
+    return Replay(ground.genesis, ground.document, ground.pool, executor, facts)
 
 
 def _order_alone(copy: Copy, ground: Ground, order: OrderReplay) -> None:

@@ -5,7 +5,7 @@ no damaged store spreads as an archive. An interrupted export goes on where it s
 that it was begun for, however far the node has come meanwhile.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +198,7 @@ class _Writer:
         source, final, files = self._source, self._final, self._files
         self._file("genesis.cbor", source.document)
         self._file("policy", trust_policy(self._genesis))
-        _Tiles(source, final, files, self._progress).write()
+        self._tiles()
         commits = self._last_commit()
         _Commits(source, files, self._progress).write(commits)
         files.write(CHECKPOINT, [final.certificate.note(self._genesis)])
@@ -212,14 +212,7 @@ class _Writer:
             "commits": commits,
             "commits_per_file": COMMITS_PER_FILE,
         }
-        beside = {name: list(entry) for name, entry in files.done.items() if is_beside(name)}
-        beside.pop(SIGNATURES_MANIFEST, None)
-        covered = {name: list(entry) for name, entry in files.done.items() if not is_beside(name)}
-        covered.pop(MANIFEST, None)
-        files.write(
-            SIGNATURES_MANIFEST, [encode_manifest({"format": SIGNATURES_FORMAT, "files": beside})]
-        )
-        files.write(MANIFEST, [encode_manifest({**fields, "files": covered})])
+        seal(files, fields)
         return Exported(
             folder=out,
             chain_id=ledger,
@@ -232,6 +225,33 @@ class _Writer:
             reused=files.reused,
             manifest_digest=files.done[MANIFEST][1],
         )
+
+    def _tiles(self) -> None:
+        """Raises Lost if the entries do not lead to the cosigned root."""
+        source, size = self._source, self._final.size
+        tick = self._progress.start("entries and tiles", size)
+        writer = TileWriter(self._files)
+        for first in range(0, size, TILE_WIDTH):
+            width = min(TILE_WIDTH, size - first)
+            entries = self._entries(TilePath(level=None, index=first // TILE_WIDTH, width=width))
+            leaves = merkle.leaf_hashes(entries)
+            if leaves != source.hashes(0, first, width):
+                raise Lost(f"entries {first} to {first + width - 1} and their hashes differ")
+            writer.bundle(entries, leaves)
+            tick(width)
+        writer.finish()
+        if writer.tree.root() != self._final.root:
+            raise Lost(f"the first {size} entries do not lead to the cosigned root")
+
+    def _entries(self, tile: TilePath) -> list[bytes]:
+        """Of one bundle: from before an interruption, or out of the store."""
+        name = str(tile)
+        if not self._files.has(name):
+            return self._source.entries(TILE_WIDTH * tile.index, tile.width)
+        try:
+            return decode_bundle(self._files.path(name).read_bytes(), tile.width)
+        except MalformedTile as err:
+            raise Lost(str(err), name) from err
 
     def _last_commit(self) -> int:
         """Of the commit that the last entry closes. Raises MalformedRecord."""
@@ -246,52 +266,43 @@ class _Writer:
             self._files.write(name, [data])
 
 
-class _Tiles:
-    """Bundles of entries; and tiles of the tree that is grown from them, not of the hashes that the store holds."""
+def seal(files: Unfinished, fields: Mapping[str, Any]) -> None:
+    """The two manifests over all that is written. `fields`: what the first one says beside `files`. Raises OSError."""
+    beside = {name: list(entry) for name, entry in files.done.items() if is_beside(name)}
+    beside.pop(SIGNATURES_MANIFEST, None)
+    covered = {name: list(entry) for name, entry in files.done.items() if not is_beside(name)}
+    covered.pop(MANIFEST, None)
+    files.write(
+        SIGNATURES_MANIFEST, [encode_manifest({"format": SIGNATURES_FORMAT, "files": beside})]
+    )
+    files.write(MANIFEST, [encode_manifest({**fields, "files": covered})])
 
-    def __init__(
-        self, source: StoreSource, final: Judged, files: Unfinished, progress: Progress
-    ) -> None:
-        self._source = source
-        self._final = final
+
+class TileWriter:
+    """Bundles of entries; and tiles of the tree that is grown from them, not of the hashes that a store holds."""
+
+    def __init__(self, files: Unfinished) -> None:
+        self.tree = EMPTY_TREE
         self._files = files
-        self._tick = progress.start("entries and tiles", final.size)
         self._waiting: dict[int, list[bytes]] = {}  # tile level -> hashes that fill no tile yet
         self._written: dict[int, int] = {}  # tile level -> full tiles so far
 
-    def write(self) -> None:
-        """Raises Lost if the entries do not lead to the cosigned root."""
-        size = self._final.size
-        tree = EMPTY_TREE
-        for first in range(0, size, TILE_WIDTH):
-            width = min(TILE_WIDTH, size - first)
-            leaves = self._bundle(TilePath(level=None, index=first // TILE_WIDTH, width=width))
-            if leaves != self._source.hashes(0, first, width):
-                raise Lost(f"entries {first} to {first + width - 1} and their hashes differ")
-            grown = merkle.append(tree, leaves)
-            for run in grown.runs:
-                if not run.level & _HEIGHT_MASK:
-                    self._hashes(run.level // TILE_HEIGHT, run.hashes)
-            tree = grown.tree
-            self._tick(width)
+    def bundle(self, entries: Sequence[bytes], leaves: Sequence[bytes] | None = None) -> None:
+        """The next entries, TILE_WIDTH of them but for the last; `leaves` are their hashes. Raises OSError."""
+        first = self.tree.size
+        assert first % TILE_WIDTH == 0, f"a bundle after {first} entries"
+        self._file(TilePath(level=None, index=first // TILE_WIDTH, width=len(entries)), entries)
+        grown = merkle.append(self.tree, leaves or merkle.leaf_hashes(entries))
+        for run in grown.runs:
+            if not run.level & _HEIGHT_MASK:
+                self._hashes(run.level // TILE_HEIGHT, run.hashes)
+        self.tree = grown.tree
+
+    def finish(self) -> None:
+        """The tiles that are not full."""
         for level, hashes in self._waiting.items():
             if hashes:
                 self._tile(level, hashes)
-        if tree.root() != self._final.root:
-            raise Lost(f"the first {size} entries do not lead to the cosigned root")
-
-    def _bundle(self, tile: TilePath) -> list[bytes]:
-        """Leaf hashes of one bundle, which is written unless it stands already."""
-        name = str(tile)
-        if self._files.has(name):
-            try:
-                entries = decode_bundle(self._files.path(name).read_bytes(), tile.width)
-                return merkle.leaf_hashes(entries)
-            except MalformedTile as err:
-                raise Lost(str(err), name) from err
-        entries = self._source.entries(TILE_WIDTH * tile.index, tile.width)
-        self._files.write(name, [encode_bundle(entries)])
-        return merkle.leaf_hashes(entries)
 
     def _hashes(self, level: int, hashes: Sequence[bytes]) -> None:
         waiting = self._waiting.setdefault(level, [])
@@ -306,6 +317,10 @@ class _Tiles:
         name = str(TilePath(level=level, index=index, width=len(hashes)))
         if not self._files.has(name):
             self._files.write(name, hashes)
+
+    def _file(self, tile: TilePath, entries: Sequence[bytes]) -> None:
+        if not self._files.has(str(tile)):
+            self._files.write(str(tile), [encode_bundle(entries)])
 
 
 class _Commits:

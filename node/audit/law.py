@@ -6,9 +6,11 @@ which then nobody has recomputed. Evidence of equivocation is taken from its rec
 Commits that appended nothing have no trace in the log; the law did nothing in them (R23).
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from node.audit.findings import Depth, Findings
 from node.audit.order import committee_of
@@ -17,28 +19,47 @@ from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.errors import MalformedRecord
 from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import Genesis
-from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, MemoryFacts
+from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, FactsSource, MemoryFacts
 from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
 from node.ledger.records import EQUIVOCATION_TYPE, OUTAGE_TYPE, decode_record, is_record
 from node.ledger.state_digest import MemoryBuckets, Row
 from node.signing.verify import SignatureCheck, VerifyPool
 
 LEAVES_STEP: Final = 256
+BATCHES_AHEAD: Final = 2  # whose signatures are under way while one is committed
 
 OnPlan = Callable[[AppendPlan], None]
+
+
+class FactsSink(FactsSource, Protocol):
+    """The index over all entries that were appended, and what adds to it."""
+
+    def write(self, plan: AppendPlan) -> None: ...
 
 
 class Replay:
     """The machine over memory alone. Every signature is verified, over all threads of the pool."""
 
-    def __init__(self, genesis: Genesis, document: bytes, pool: VerifyPool) -> None:
-        """Raises MalformedGenesis."""
+    def __init__(
+        self,
+        genesis: Genesis,
+        document: bytes,
+        pool: VerifyPool,
+        executor: Executor | None = None,
+        facts: FactsSink | None = None,
+    ) -> None:
+        """`executor`: processes that check signatures of the batches ahead; `facts`: where the index is kept, else in memory.
+
+        Raises MalformedGenesis.
+        """
+        self._executor = executor
         self._pool = pool
         self._committee = committee_of(genesis, document)
         self._block_keys = [member.block_key for member in genesis.members]
         self.states = [member.state for member in genesis.members]  # in validator order
         self._reader = EntryReader()
-        self._facts = MemoryFacts()
+        self._begun: set[int] = set()  # batches whose signatures `ahead` has had checked
+        self._facts: FactsSink = MemoryFacts() if facts is None else facts
         self._buckets = MemoryBuckets()
         self.machine, self.founding = CommitMachine.found(
             genesis, document, facts=self._facts, buckets=self._buckets
@@ -46,8 +67,33 @@ class Replay:
         self._take_over(self.founding)
         self.signatures = 0  # verified so far
 
+    def ahead(self, batches: Iterator[CommittedBatch]) -> Iterator[CommittedBatch]:
+        """The same batches, with the signatures of those that follow under way while one is committed.
+
+        They are checked under the keys in force then; where a batch before changes a key, `commit` checks again.
+        """
+        waiting: deque[tuple[CommittedBatch, Callable[[], None]]] = deque()
+        for batch in batches:
+            waiting.append((batch, self._begin(batch)))
+            if len(waiting) > BATCHES_AHEAD:
+                following, finish = waiting.popleft()
+                finish()
+                yield following
+        for following, finish in waiting:
+            finish()
+            yield following
+
+    def _begin(self, batch: CommittedBatch) -> Callable[[], None]:
+        if self._executor is None:
+            return lambda: None
+        self._begun.add(batch.index)
+        return self._pool.verify_later(self._checks(batch), self._executor)
+
     def commit(self, batch: CommittedBatch) -> AppendPlan:
-        self._verify_ahead(batch)
+        if batch.index in self._begun:
+            self._begun.discard(batch.index)
+        else:
+            self._pool.verify_now(self._checks(batch))
         plan = self.machine.commit(batch, self._reader.read, self._pool.known)
         self._take_over(plan)
         for raw in batch.entries:
@@ -80,7 +126,7 @@ class Replay:
         """The whole state map, (bucket, key) -> value."""
         return self._buckets.rows()
 
-    def _verify_ahead(self, batch: CommittedBatch) -> None:
+    def _checks(self, batch: CommittedBatch) -> list[SignatureCheck]:
         checks: list[SignatureCheck] = []
         for raw in batch.entries:
             entry = self._reader.read(raw)
@@ -90,7 +136,7 @@ class Replay:
             if resolved is not None:
                 checks += open_checks(resolved, self._pool.known)
                 self.signatures += 1 + len(resolved.endorsers)
-        self._pool.verify_now(checks)
+        return checks
 
     def _take_over(self, plan: AppendPlan) -> None:
         self._facts.write(plan)
@@ -122,7 +168,7 @@ def replay_batches(
     result = LawResult()
     _compare(source, replay.founding, result, expected_max)
     on_plan(replay.founding)
-    for batch in batches:
+    for batch in replay.ahead(batches):
         plan = replay.commit(batch)
         _compare(source, plan, result, expected_max)
         on_plan(plan)

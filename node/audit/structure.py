@@ -13,8 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from node.audit import swift
+from node.audit.archive import ArchiveSource
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source, lost_entries
+from node.audit.swift import Workers
 from node.log import merkle
 from node.log.merkle import EMPTY_TREE, HashRun, Tree
 from node.log.tiles import TILE_HEIGHT, TILE_WIDTH
@@ -49,8 +52,21 @@ class Structure:
         return self.roots[size]
 
 
-def examine(source: Source, wanted: Sequence[int], tick: Tick) -> Structure:
-    """Read all of a source once. `wanted`: sizes at which the root is asked for; the source's own is always known."""
+def examine(
+    source: Source, wanted: Sequence[int], tick: Tick, workers: Workers | None = None
+) -> Structure:
+    """Read all of a source once. `wanted`: sizes at which the root is asked for; the source's own is always known.
+
+    An archive is first looked at by `workers`, if there are any; only what is wrong with it is told entry by entry.
+    """
+    if workers is not None and isinstance(source, ArchiveSource):
+        marks = sorted({size for size in wanted if 0 < size <= source.size} | {source.size})
+        try:
+            found_roots = swift.roots(source, marks, workers, tick)
+        except Lost:
+            found_roots = None
+        if found_roots is not None:
+            return Structure(size=source.size, roots=found_roots, stored_roots=dict(found_roots))
     found = Structure(size=source.size)
     by_entries: Tree | None = EMPTY_TREE
     by_hashes: Tree | None = EMPTY_TREE

@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
-from node.audit.archive import file_digest
 from node.audit.source import CannotAudit
+from node.audit.swift import file_digest
 
 FOLDER_MODE: Final = 0o755
 HEADER_BYTES_MAX: Final = 4096

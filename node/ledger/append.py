@@ -1,5 +1,6 @@
 """The only writer of the log: one plan, one atomic batch (DESIGN 3.5)."""
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
@@ -117,6 +118,20 @@ def commit_write(plan: AppendPlan, engine_record: bytes) -> CommitWrite:
         index_rows=rows,
         dropped=encode_dropped(plan.dropped),
     )
+
+
+def facts_rows(entries: Iterable[EntryFacts]) -> list[IndexRow]:
+    """What the law may ask for later of appended entries, without the facets that only readers ask for."""
+    return [
+        IndexRow(
+            index=facts.leaf,
+            entry_hash=facts.entry_hash,
+            facts=facts_row(facts),
+            sequence=(facts.author, facts.seq) if is_first_at_seq(facts) else None,
+            content_hash=None if facts.code else facts.content_hash,
+        )
+        for facts in entries
+    ]
 
 
 def standing_of(store: Store, tip: Tip) -> Standing:

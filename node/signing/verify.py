@@ -10,8 +10,8 @@ A result is remembered under (entry hash, key): never under the entry alone, or 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from threading import Lock
 from typing import NamedTuple, Self
 
@@ -122,6 +122,28 @@ class VerifyPool:
             self._keep(chunk, results, verdicts)
         return [verdict is True for verdict in verdicts]
 
+    def verify_later(
+        self, checks: Sequence[SignatureCheck], executor: Executor
+    ) -> Callable[[], None]:
+        """Start what is not remembered in `executor`, processes of the caller's; the answer waits until all verdicts are `known`.
+
+        For replay, whose own thread is busy meanwhile: threads would wait for Python's lock after each check (decision 0094).
+        """
+        _, open_checks = self._recall(checks)
+        chunks = _pieces(open_checks, _CHUNK_CHECKS)
+        waiting = [
+            executor.submit(
+                _check_plain, [(c.public_key, c.message, c.signature) for _, c in chunk]
+            )
+            for chunk in chunks
+        ]
+
+        def finish() -> None:
+            for chunk, results in zip(chunks, waiting, strict=True):
+                self._keep(chunk, results.result(), [None] * len(checks))
+
+        return finish
+
     def known(self, entry_hash: bytes, public_key: bytes) -> bool | None:
         """The remembered verdict on this entry under this key, or None."""
         with self._lock:
@@ -183,6 +205,11 @@ def _pieces(
     open_checks: list[tuple[int, SignatureCheck]], step: int
 ) -> list[list[tuple[int, SignatureCheck]]]:
     return [open_checks[start : start + step] for start in range(0, len(open_checks), step)]
+
+
+def _check_plain(checks: list[tuple[bytes, bytes, bytes]]) -> list[bool]:
+    """(public key, message, signature): what crosses to another process."""
+    return [verify_ed25519(*check) for check in checks]
 
 
 def _check_all(chunk: list[tuple[int, SignatureCheck]]) -> list[bool]:

@@ -323,6 +323,13 @@ class Store:
         for facet, value in row.facets:
             put(keys.facet_prefix(facet, value) + suffix, b"", to_facets)
 
+    def put_index(self, rows: Sequence[IndexRow]) -> None:
+        """Index rows alone, for a replay's scratch store that knows no commits. Raises WriteFailed."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for row in rows:
+            self._put_index(batch.put, row, 0)
+        self._write(batch)
+
     def tip(self) -> Tip | None:
         """None before genesis was written. Raises StoreDamaged."""
         value = self.meta(keys.META_TIP)

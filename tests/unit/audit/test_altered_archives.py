@@ -13,13 +13,13 @@ from node.audit.archive import (
     FORMAT,
     SIGNATURES_FORMAT,
     encode_manifest,
-    file_digest,
     is_beside,
     parse_manifest,
 )
 from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Verdict
 from node.audit.source import CannotAudit
+from node.audit.swift import file_digest
 from node.ledger.finality import cosignature_lines
 from tests.unit.audit.conftest import World
 from tests.unit.audit.history import clone, flip, lines
