@@ -1,6 +1,7 @@
 """What the schema says of each message and field: its comments, which the compiled form does not keep."""
 
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -37,8 +38,7 @@ def about(kind: str) -> str:
     """The first sentence of the module that holds the kind's rules, with its source in the model."""
     row = statements.KINDS.get(kind)
     rule = row.take if row is not None else motions.KINDS[kind].file
-    module = __import__(rule.__module__, fromlist=["__doc__"])
-    text = (module.__doc__ or "").strip().splitlines()
+    text = (sys.modules[rule.__module__].__doc__ or "").strip().splitlines()
     return text[0] if text else kind
 
 
