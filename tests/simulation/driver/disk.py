@@ -173,6 +173,8 @@ class MountedFiles:
     def rename(self, old: Path, new: Path) -> None:
         disk, reach = self._mounted.disk, self._mounted.reach
         self._mounted.check()
+        if old not in disk.contents:
+            raise FileNotFoundError(errno.ENOENT, "No such file", str(old))
         before, data = disk.contents.get(new), disk.contents.pop(old)
         # Until the folder is synced a power cut may find either.
         kept = data if disk.either() else before
