@@ -33,7 +33,8 @@ from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
 from node.api.server import ClientServer
 from node.api.witness import WitnessBook, WitnessKeys, read_witness_keys
-from node.engine.dag import DagEngine, EngineParts, PeerLink, pace_of
+from node.engine.dag import EngineParts, PeerLink, pace_of
+from node.engine.epochs import Epochs
 from node.engine.figures import EngineFigures
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
@@ -57,6 +58,7 @@ EXIT_FATAL: Final = 1
 EXIT_BAD_START: Final = 2
 PASSPHRASE_BYTES_MAX: Final = 4096
 METRICS_REQUESTS_MAX: Final = 8
+JOINING_SINCE_LAW: Final = 2
 _log = logging.getLogger("foedus.node")
 
 
@@ -72,7 +74,8 @@ class Prepared:
     keys: NodeKeys
     document: bytes
     genesis: Genesis
-    own: int  # validator index
+    later_keys: tuple[NodeKeys, ...]  # of seats that the state declared since the founding
+    own: int | None  # validator index at the founding; None: the state joined later, or will
     witness: WitnessKeys | None = None  # None: no other people's logs are cosigned
 
 
@@ -124,24 +127,27 @@ def prepare(home: Path, passphrase_file: Path | None) -> Prepared:
         genesis = parse_genesis(document)
     except MalformedGenesis as err:
         raise BadStart(f"{settings.genesis_path}: {err}") from err
-    state = settings.node.state
-    try:
-        own = genesis.member_index(state)
-    except KeyError:
-        codes = ", ".join(member.state for member in genesis.members)
-        raise BadStart(f"node.state = {state!r} is not a member: the genesis has {codes}") from None
+    own = _founding_index(genesis, settings.node.state)
     passphrase = _passphrase(passphrase_file or settings.passphrase_path)
     try:
         keys = read_node_keys(settings.keys_path, passphrase)
+        later_keys = tuple(read_node_keys(path, passphrase) for path in settings.later_keys_paths)
     except (OSError, SigningError) as err:
         raise BadStart(f"key file: {err}") from err
-    _check_keys(keys, genesis, own, settings.keys_path)
+    if own is not None and not later_keys:
+        _check_keys(keys, genesis, own, settings.keys_path)
     try:
         witness = read_witness_keys(settings, keys, genesis.origin)
     except BadSettings as err:
         raise BadStart(str(err)) from err
     return Prepared(
-        settings=settings, keys=keys, document=document, genesis=genesis, own=own, witness=witness
+        settings=settings,
+        keys=keys,
+        later_keys=later_keys,
+        document=document,
+        genesis=genesis,
+        own=own,
+        witness=witness,
     )
 
 
@@ -175,6 +181,26 @@ def _passphrase(path: Path | None) -> bytes:
     return passphrase
 
 
+def _founding_index(genesis: Genesis, state: str) -> int | None:
+    """The state's place among the founders; None: it may join, and its seat is in the ledger or will be. Raises BadStart."""
+    try:
+        return genesis.member_index(state)
+    except KeyError:
+        pass
+    codes = ", ".join(member.state for member in genesis.members)
+    if state not in genesis.states:
+        raise BadStart(
+            f"node.state = {state!r} is not a member: the genesis has {codes}, and does not list it among the states"
+            " that may join"
+        )
+    if genesis.law_version < JOINING_SINCE_LAW:
+        raise BadStart(
+            f"node.state = {state!r} is not a member: the genesis has {codes}, and under law {genesis.law_version} the founders"
+            " validate for ever"
+        )
+    return None
+
+
 def _check_keys(keys: NodeKeys, genesis: Genesis, own: int, path: Path) -> None:
     """The node's keys must be those of the register: peers and readers accept no others."""
     member = genesis.members[own]
@@ -187,7 +213,8 @@ def _check_keys(keys: NodeKeys, genesis: Genesis, own: int, path: Path) -> None:
         if held != registered:
             raise BadStart(
                 f"{path}: its {role} key is not the one that the genesis registers for {member.state}:"
-                " use the key file whose declaration went into this genesis"
+                " use the key file whose declaration went into this genesis; after a change of keys name both files, the new one"
+                " as node.later_keys"
             )
 
 
@@ -328,6 +355,9 @@ async def _open(prepared: Prepared, metrics: Metrics, stack: AsyncExitStack) -> 
         sign_state,
         ledger.genesis,
         own=prepared.own,
+        state=prepared.settings.node.state,
+        epochs=lambda: ledger.epochs,
+        later_keys=[key for keys in prepared.later_keys for key in (keys.cosigner, keys.log)],
         cosigner_key=prepared.keys.cosigner,
         log_key=prepared.keys.log,
         log_size=ledger.size,
@@ -394,17 +424,17 @@ def _served(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
         clock_s=_clock_s,
         uptime_s=lambda: int(time.monotonic() - began),
         own_round=engine.own_round,
-        peers=lambda: _standings(parts.prepared.genesis, engine),
+        peers=lambda: _standings(engine),
         alarms=lambda: _alarms(finality, engine),
         figures=engine.figures,
     )
 
 
-def _standings(genesis: Genesis, engine: Engine) -> list[PeerStanding]:
+def _standings(engine: Engine) -> list[PeerStanding]:
     return [
         PeerStanding(
-            state=genesis.members[link.member].state,
-            endpoint=genesis.members[link.member].peer_endpoint,
+            state=link.state,
+            endpoint=link.endpoint,
             connected_in=link.reads_us,
             connected_out=link.is_read,
             last_round=link.last_round,
@@ -526,12 +556,12 @@ def _clock_ms() -> int:
 def build_engine(parts: Parts) -> Engine:
     """The embedded engine: a DAG of blocks among the members (DESIGN D1)."""
     prepared = parts.prepared
-    return DagEngine(
+    return Epochs(
         EngineParts(
             genesis=prepared.genesis,
             chain_id=parts.ledger.chain_id,
-            own=prepared.own,
             keys=prepared.keys,
+            later_keys=prepared.later_keys,
             listen_peer=prepared.settings.listen.peer,
             pace=pace_of(prepared.settings.pace.profile, len(prepared.genesis.members)),
             store=parts.store,

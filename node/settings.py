@@ -43,6 +43,10 @@ class NodeSettings:
     state: str = setting("", "Code of the member state whose node this is, as in the genesis.")
     genesis: str = setting("genesis.cbor", "The founding document.")
     keys: str = setting("keys/node.key", "The node's encrypted key file.")
+    later_keys: str = setting(
+        "",
+        "Key files of seats that the state declared since, comma-separated; under the same passphrase.",
+    )
     passphrase_file: str = setting(
         "", "File with the key file's passphrase; empty: --passphrase-file says which."
     )
@@ -139,6 +143,11 @@ class Settings:
     @property
     def keys_path(self) -> Path:
         return self.home / self.node.keys
+
+    @property
+    def later_keys_paths(self) -> tuple[Path, ...]:
+        names = [name.strip() for name in self.node.later_keys.split(",")]
+        return tuple(self.home / name for name in names if name)
 
     @property
     def data_path(self) -> Path:

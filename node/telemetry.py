@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -39,6 +39,7 @@ _BARE: Final = re.compile(r"[\w.:/@+,\[\]-]+")
 _STATM: Final = Path("/proc/self/statm")
 
 Value = str | int | float | bool | None
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 def event(
@@ -128,25 +129,42 @@ class Metrics:
 
     def __init__(self, state: str = "") -> None:
         self.registry = CollectorRegistry(auto_describe=False)
+        self._made: dict[str, Counter | Gauge | Histogram] = {}
         self.registry.register(_ProcessCollector())
         info = Gauge("foedus_node_info", "Whose node this is.", ["state"], registry=self.registry)
         info.labels(state).set(1)
 
     def counter(self, name: str, doc: str, labels: Iterable[str] = ()) -> Counter:
-        return Counter(name, doc, tuple(labels), registry=self.registry)
+        """Asked for again, it is the same one: an epoch's parts count on where those of the one before ended. So below."""
+        return self._once(
+            name, Counter, lambda: Counter(name, doc, tuple(labels), registry=self.registry)
+        )
 
     def gauge(self, name: str, doc: str, labels: Iterable[str] = ()) -> Gauge:
-        return Gauge(name, doc, tuple(labels), registry=self.registry)
+        return self._once(
+            name, Gauge, lambda: Gauge(name, doc, tuple(labels), registry=self.registry)
+        )
 
     def histogram(
         self, name: str, doc: str, labels: Iterable[str], buckets: Sequence[float]
     ) -> Histogram:
         """`buckets`: upper bounds, ascending."""
-        return Histogram(name, doc, tuple(labels), buckets=buckets, registry=self.registry)
+        return self._once(
+            name,
+            Histogram,
+            lambda: Histogram(name, doc, tuple(labels), buckets=buckets, registry=self.registry),
+        )
 
     def read_at_scrape(self, name: str, doc: str, read: Callable[[], float]) -> None:
-        """A gauge that costs nothing until somebody looks."""
-        Gauge(name, doc, registry=self.registry).set_function(read)
+        """A gauge that costs nothing until somebody looks; `read` takes the place of one given before."""
+        self.gauge(name, doc).set_function(read)
+
+    def _once(self, name: str, kind: type[M], make: Callable[[], M]) -> M:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = make()
+        assert isinstance(made, kind), f"metric {name}: made as {type(made).__name__}"
+        return made
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format (`METRICS_TYPE`)."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, TypeVar
 
 from consensus.codec import encode_commit_record
+from consensus.committee import Committee
+from consensus.epoch import ends_epoch
 from consensus.types import CommitDecided
 from node.ledger.batch import CommittedBatch
 from node.ledger.evidence import evidence_of
@@ -30,10 +32,15 @@ class Applier:
     """One per node. `on_change` is called after each commit applied, with it."""
 
     def __init__(
-        self, ledger: Ledger, states: Sequence[str], on_change: Callable[[Applied], None]
+        self,
+        ledger: Ledger,
+        committee: Committee,
+        states: Sequence[str],
+        on_change: Callable[[Applied], None],
     ) -> None:
-        """`states`: of the validators, in their order."""
+        """`states`: of the committee's validators, in their order."""
         self._ledger = ledger
+        self._committee = committee
         self._states = tuple(states)
         self._on_change = on_change
         self._queue: deque[tuple[CommitDecided, int]] = deque()
@@ -85,6 +92,7 @@ class Applier:
             order_digest=commit.digest,
             entries=tuple(itertools.chain.from_iterable(payloads)),
             evidence=evidence_of((block.header for block in decided.blocks), self._states),
+            ends_epoch=ends_epoch(decided.record, self._committee),
         )
         return await self._ledger.apply(batch, encode_commit_record(decided.record))
 

@@ -18,11 +18,12 @@ from node.ledger.certificates import (
     LogCertifier,
     verify,
 )
-from node.ledger.finality import Finality
-from node.ledger.genesis import Genesis
+from node.ledger.epochs import Epoch
+from node.ledger.finality import FinalCheckpoint, Finality
 from node.ledger.plan import AppendPlan
 from node.network import wire
 from node.network.hosting import Rejected
+from node.storage.epoch_blocks import EpochBlocks
 from node.storage.store import Store
 
 COMMITS_POINTS: Final = 20.0
@@ -33,13 +34,14 @@ EXPECTED_MAX: Final = 64  # certified records that wait for our ledger; one come
 class CommitServer:
     """What peers are answered."""
 
-    def __init__(self, store: Store, finality: Finality) -> None:
-        self._store = store
-        self._certifier = LogCertifier(store, finality)
+    def __init__(self, blocks: EpochBlocks, store: Store, finality: Finality, epoch: Epoch) -> None:
+        """Of one epoch: the commits that `blocks` shows, certified by its own members."""
+        self._blocks = blocks
+        self._certifier = LogCertifier(store, _OfEpoch(finality, epoch))
 
     def commits(self, first: int, last: int) -> wire.Commits:
         """Raises StoreDamaged."""
-        found = serving.serve_commits(self._store, first, last, self._certifier)
+        found = serving.serve_commits(self._blocks, first, last, self._certifier)
         made = self._certifier.certificate(first + len(found) - 1) if found else None
         if made is None:
             return wire.Commits((), None)
@@ -51,11 +53,24 @@ class CommitServer:
         )
 
 
+class _OfEpoch:
+    """The newest checkpoint that this epoch's members have made final; of one that is over, that of its last commit (R43)."""
+
+    def __init__(self, finality: Finality, epoch: Epoch) -> None:
+        self._finality = finality
+        self._epoch = epoch
+
+    @property
+    def final(self) -> FinalCheckpoint | None:
+        return self._finality.final_of(self._epoch.number)
+
+
 class CommitReader:
     """What peers answer."""
 
-    def __init__(self, genesis: Genesis, finality: Finality) -> None:
-        self._genesis = genesis
+    def __init__(self, epoch: Epoch, origin: str, finality: Finality) -> None:
+        self._epoch = epoch
+        self._origin = origin
         self._finality = finality
         self._expected: dict[int, CertifiedRecord] = {}  # by commit index, in order of arrival
 
@@ -77,16 +92,15 @@ class CommitReader:
         certificate = CommitCertificate(
             leaf_index=made.leaf_index, leaf=made.leaf, proof=made.proof, lines=made.lines
         )
-        genesis = self._genesis
         try:
-            found = verify(certificate, origin=genesis.origin, members=genesis.members)
+            found = verify(certificate, origin=self._origin, members=self._epoch.members)
         except BadCertificate as err:
             raise Rejected(f"certificate: {err}", CERTIFICATE_POINTS) from None
         self._expected[found.index] = found
         if len(self._expected) > EXPECTED_MAX:
             del self._expected[next(iter(self._expected))]
         for line in found.lines:
-            self._finality.add(line)
+            self._finality.add(line, self._epoch.number)
         return found
 
     def contradiction(self, plan: AppendPlan) -> str | None:

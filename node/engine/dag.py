@@ -27,6 +27,7 @@ from consensus.codec import MalformedBlock, decode_block, make_header
 from consensus.committee import Committee
 from consensus.core import Core
 from consensus.types import (
+    FLAG_EPOCH_CLOSE,
     GENESIS_ROUND,
     LOCAL_PACE,
     Accuse,
@@ -39,6 +40,7 @@ from consensus.types import (
     CommitsApplied,
     Digest,
     Effect,
+    EpochClosing,
     Millis,
     NextDue,
     OwnBlockVoid,
@@ -83,25 +85,27 @@ from node.engine.payload import OwnPayload
 from node.engine.prefetching import Prefetcher
 from node.engine.receiving import Receiver
 from node.engine.recent import RecentBlocks
+from node.engine.seating import Keyring, good_certificates, peers_of
 from node.engine.watching import Watch
+from node.ledger.epochs import Epoch, epoch_of_size
 from node.ledger.finality import Cosigned, Finality
 from node.ledger.genesis import Genesis
 from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import Mempool
 from node.network import wire
-from node.network.certificates import PeerCertificate
 from node.network.link import Peer
+from node.network.listener import Listener
 from node.network.network import Network
 from node.network.transport import GrpcTransport, Transport
 from node.signing.blocks import BlockVerifier, of_own_store, sign_block
 from node.signing.keys import NodeKeys
 from node.signing.verify import VerifyPool
+from node.storage.epoch_blocks import EpochBlocks
 from node.storage.errors import StoreDamaged
 from node.storage.sign_state import BlockSigned, SignState
 from node.storage.store import Store
 from node.telemetry import Metrics, event
 
-EPOCH: Final = 0  # epochs change from the next protocol step on (SPEC 14)
 REJECT_POINTS: Final = 10.0
 FRAMES_REMEMBERED: Final = 8
 PUSH_VALIDATORS_MAX: Final = 30  # Push costs n times the traffic (SPEC 5)
@@ -114,8 +118,8 @@ class EngineParts:
 
     genesis: Genesis
     chain_id: bytes
-    own: int  # validator index
     keys: NodeKeys
+    later_keys: tuple[NodeKeys, ...] = ()  # of seats that this state declared since (SPEC 14)
     listen_peer: str
     pace: Parameters
     store: Store
@@ -136,6 +140,8 @@ class PeerLink:
     """How one other member's node stands towards this one."""
 
     member: int
+    state: str
+    endpoint: str
     reads_us: bool
     is_read: bool
     last_round: int
@@ -143,13 +149,28 @@ class PeerLink:
 
 
 class DagEngine:
-    """See the module's drawing. `start`, then `run` until cancelled, then `stop`."""
+    """The engine of one epoch: see the module's drawing. `start`, then `run` until cancelled, then `stop`."""
 
-    def __init__(self, parts: EngineParts) -> None:
-        genesis = parts.genesis
+    def __init__(
+        self, parts: EngineParts, epoch: Epoch | None = None, listener: Listener | None = None
+    ) -> None:
+        """`epoch`: the one that goes on, if None. `listener`: the node's port, if it outlives this epoch."""
         self._parts = parts
-        self._own = ValidatorIndex(parts.own)
-        self._committee = committee_of(genesis, parts.chain_id)
+        self.epoch = epoch = epoch or parts.ledger.epoch
+        self.over = asyncio.Event()  # the ledger has applied the last commit of this epoch
+        self._keyring = Keyring(keys=(parts.keys, *parts.later_keys))
+        self._own, self._keys = self._seat()
+        self._committee = epoch.committee
+        self._blocks = EpochBlocks(
+            parts.store,
+            epoch.number,
+            after_commit=epoch.after_commit,
+            last_commit=epoch.last_commit,
+        )
+        self._is_closing = False
+        self._good: dict[str, tuple[bytes, ...]] = {}
+        self._guests: list[str] = []
+        self._gone: dict[str, bytes] = {}  # the last certificate of each, should it be good no more
         self._clock = parts.clock
         self._inbox = Inbox()
         self._loss = LossWatch(parts.sign_state, self._inbox)
@@ -157,24 +178,24 @@ class DagEngine:
         self._prefetcher = Prefetcher(parts.ledger, parts.pool)
         # A pool of its own: blocks must not wait behind thousands of entries.
         self._block_pool = VerifyPool(threads=1)
-        keys = [member.block_key for member in genesis.members]
+        keys = [member.block_key for member in epoch.members]
         verifier = BlockVerifier(self._committee, keys, self._block_pool)
         self._receiver = Receiver(verifier, self._recent, self._prefetcher.add, self._on_refused)
         self._payload = OwnPayload(self._own, parts.mempool)
-        self._commits = CommitReader(genesis, parts.finality)
-        states = [member.state for member in genesis.members]
-        self._applier = Applier(parts.ledger, states, self._on_applied)
+        self._commits = CommitReader(epoch, parts.genesis.origin, parts.finality)
+        states = [member.state for member in epoch.members]
+        self._applier = Applier(parts.ledger, self._committee, states, self._on_applied)
         self._network = Network(
-            own=parts.own,
-            peers=_peers(genesis),
-            identity=parts.keys.transport,
+            own=self._own,
+            peers=self._peers(),
+            identity=self._keyring.identity_of(parts.ledger).transport,
             address=parts.listen_peer,
-            chain=wire.Chain(parts.chain_id, EPOCH),
+            chain=wire.Chain(parts.chain_id, epoch.number),
             hosted=Host(
-                parts.store,
+                self._blocks,
                 self._committee,
                 self._own,
-                CommitServer(parts.store, parts.finality),
+                CommitServer(self._blocks, parts.store, parts.finality, epoch),
                 lambda: self._gossip,
                 on_reader=self._on_reader,
                 on_reader_left=self._on_reader_left,
@@ -183,8 +204,9 @@ class DagEngine:
             metrics=parts.metrics,
             transport=parts.transport,
             monotonic=parts.monotonic,
+            listener=listener,
         )
-        self._gossip = Gossip(parts.finality, self._network)
+        self._gossip = Gossip(parts.finality, self._network, epoch.number)
         self._asker: Asker | None = None
         self._core: Core | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -195,7 +217,7 @@ class DagEngine:
         self._is_catching_up = False
         self._next_due: int | None = None
         self._alarms: dict[str, str] = {}
-        self._accusations = Accusations(parts.store, genesis.members, EPOCH, parts.metrics)
+        self._accusations = Accusations(parts.store, epoch.members, epoch.number, parts.metrics)
         decisions = parts.decisions
         self._outcomes = Outcomes(
             committee=self._committee,
@@ -220,6 +242,28 @@ class DagEngine:
             metrics=parts.metrics,
         )
         self._watch.measure(lambda: self._core)
+
+    def _seat(self) -> tuple[ValidatorIndex | None, NodeKeys | None]:
+        """Our index in this epoch and the keys of that seat; None both: we observe."""
+        own = self.epoch.index_of(self._keyring.state)
+        keys = None if own is None else self._keyring.of(self.epoch.members[own])
+        return (None, None) if own is None or keys is None else (ValidatorIndex(own), keys)
+
+    def _peers(self) -> list[Peer]:
+        """Members, and behind them guests, of whom none goes as long as the epoch has this engine."""
+        good = self.good_certificates()
+        seated = {member.state for member in self.epoch.members}
+        self._guests += sorted(set(good) - seated - {self._keyring.state} - set(self._guests))
+        gone = {state: (pem,) for state, pem in self._gone.items() if state not in good}
+        peers = peers_of(self.epoch, {**gone, **good}, self._guests)
+        self._gone = {peer.certificate.state: peer.certificate.certificate_pem for peer in peers}
+        return peers
+
+    def good_certificates(self) -> dict[str, tuple[bytes, ...]]:
+        """By which every state's node is known now (R48)."""
+        ledger = self._parts.ledger
+        overlap_s = ledger.law.policy_value("key_overlap_s", ledger.time_ms // 1000)
+        return good_certificates(ledger, overlap_s)
 
     # The engine as the node sees it
 
@@ -268,6 +312,8 @@ class DagEngine:
                 member=standing.member,
                 reads_us=standing.reads_us,
                 is_read=standing.is_read,
+                state=self.epoch.members[standing.member].state,
+                endpoint=self.epoch.members[standing.member].peer_endpoint,
                 last_round=self._rounds[standing.member],
                 last_cosigned_size=self._gossip.newest_of(standing.member),
             )
@@ -301,14 +347,16 @@ class DagEngine:
         return self._rounds[member]
 
     def _on_reader(self, member: int) -> None:
-        self._inbox.tell(("reader", member), PeerConnected(ValidatorIndex(member)))
+        if member < self._committee.size:  # a guest is no peer of the core's: see `_tell_guests`
+            self._inbox.tell(("reader", member), PeerConnected(ValidatorIndex(member)))
 
     def _on_reader_left(self, member: int) -> None:
-        if not self._network.is_connected(member):
+        if member < self._committee.size and not self._network.is_connected(member):
             self._inbox.tell(("reader", member), PeerDisconnected(ValidatorIndex(member)))
 
     # A member that we read can be asked, also if it does not read us: whoever nobody dials, because its address is used by
-    # another, must still see what that other signs with its key (SPEC 10).
+    # another, must still see what that other signs with its key (SPEC 10); and where this epoch is over for all others, nobody
+    # reads us any more.
 
     def stream_opened(self, member: int) -> None:
         if not self._network.is_reader(member):
@@ -317,6 +365,14 @@ class DagEngine:
     def stream_ended(self, member: int) -> None:
         if not self._network.is_reader(member):
             self._inbox.tell(("reader", member), PeerDisconnected(ValidatorIndex(member)))
+
+    def _tell_guests(self, data: bytes) -> None:
+        """An own block, to those who only look on: what it names they fetch."""
+        guests = range(self._committee.size, self._committee.size + len(self._guests))
+        if guests:
+            frame = wire.bundle_frame((data,))
+            for guest in guests:
+                self._network.send(guest, frame)
 
     def _saw(self, blocks: Sequence[VerifiedBlock]) -> None:
         rounds = self._rounds
@@ -340,13 +396,53 @@ class DagEngine:
         self._tell_due()
 
     def _tell_due(self) -> None:
-        due = self._parts.ledger.next_due_ms
+        ledger = self._parts.ledger
+        if ledger.epoch.number != self.epoch.number:
+            self._end()
+            return
+        if ledger.is_closing and not self._is_closing:
+            self._is_closing = True
+            self._inbox.tell(("closing", 0), EpochClosing())
+        self.renew_register()
+        due = ledger.next_due_ms
         if due != self._next_due:
             self._next_due = due
             self._inbox.tell(("due", 0), NextDue(None if due is None else Millis(due)))
         self._tell_pending()
 
+    def _end(self) -> None:
+        """The last commit of this epoch is applied: what our blocks still hold goes into the next epoch's."""
+        if not self.over.is_set():
+            self._payload.void_all()
+            self.over.set()
+
+    def renew_register(self) -> None:
+        """Certificates came or went, or somebody joined who may look on."""
+        good = self.good_certificates()
+        if good == self._good:
+            return
+        self._good = good
+        identity = self._keyring.identity_of(self._parts.ledger).transport
+        self._network.renew([peer.certificate for peer in self._peers()], identity)
+        self._network.listener.show(identity, [pem for pems in good.values() for pem in pems])
+
+    @property
+    def validates(self) -> bool:
+        """Whether this node has a seat in this epoch, and its keys."""
+        return self._own is not None
+
+    def is_active(self) -> bool:
+        """Whether a quorum of members have shown a block of this epoch."""
+        active = sum(round_ > GENESIS_ROUND for round_ in self._rounds)
+        return active >= self._committee.quorum
+
+    def cosigns(self, size: int) -> bool:
+        """Whether this epoch's members cosign a log of this size."""
+        return epoch_of_size(self._parts.ledger.epochs, size).number == self.epoch.number
+
     def _tell_pending(self) -> None:
+        if self.over.is_set():
+            return
         pending = self._parts.mempool.pending() > 0 and not self._applier.is_behind
         if pending != self._is_pending:
             self._is_pending = pending
@@ -430,15 +526,18 @@ class DagEngine:
         assert wanted.round > self._signed_round, (
             f"round {wanted.round} is not above {self._signed_round}: each round is signed once"
         )
-        payload = () if self._applier.is_behind else self._payload.take()
+        assert self._own is not None, "an observer proposes nothing"
+        assert self._keys is not None, "a seat without its keys is none"
+        held_back = wanted.flags & FLAG_EPOCH_CLOSE or self._applier.is_behind
+        payload = () if held_back else self._payload.take()
         header = make_header(
             chain_id=self._committee.chain_id,
-            epoch=EPOCH,
+            epoch=self.epoch.number,
             author=self._own,
             wanted=wanted,
             payload=payload,
         )
-        verified = sign_block(self._parts.keys.block, header, payload)
+        verified = sign_block(self._keys.block, header, payload)
         self._inbox.put_own(BlockProposed(verified))
         self._tell_pending()
 
@@ -447,20 +546,24 @@ class DagEngine:
         data = self._recent.data_of(block)
         if block.ref.round > self._signed_round:
             signed = BlockSigned(
-                epoch=EPOCH, round=block.ref.round, digest=block.ref.digest, block=data
+                epoch=self.epoch.number,
+                round=block.ref.round,
+                digest=block.ref.digest,
+                block=data,
             )
             await self._parts.store.durable(partial(self._parts.sign_state.save_block, signed))
             self._signed_round = block.ref.round
         else:
             await self._parts.store.durable()
-        self._parts.store.put_blocks([(block.ref, data)])
+        self._blocks.put_blocks([(block.ref, data)])
+        self._tell_guests(data)
         self._recent.add(of_own_store(block), data)
         self._payload.made(block)
         self._saw((of_own_store(block),))
 
     def _store_blocks(self, blocks: Sequence[Block]) -> None:
         data_of = self._recent.data_of
-        self._parts.store.put_blocks([(block.ref, data_of(block)) for block in blocks])
+        self._blocks.put_blocks([(block.ref, data_of(block)) for block in blocks])
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         frame = self._frames.get(effect.blocks)
@@ -472,7 +575,7 @@ class DagEngine:
         self._network.send(effect.peer, frame)
 
     def _bytes_of(self, ref: Ref) -> bytes:
-        data = self._recent.data(ref) or self._parts.store.block(ref)
+        data = self._recent.data(ref) or self._blocks.block(ref)
         if data is None:
             raise StoreDamaged(f"{self._parts.store.path}: block {ref} was stored and is gone")
         return data
@@ -501,13 +604,18 @@ class DagEngine:
     def _recover(self) -> Recovered:
         """What store and sign state hold; the mempool is told what own blocks have of it. Raises StoreDamaged."""
         parts = self._parts
-        signed = parts.sign_state.block()
+        signed = parts.sign_state.block(self.epoch.number)
         own = None if signed is None else self._own_block(signed)
         if own is not None and signed is not None:
             # Before any peer is served (promise 3): one that lost its sign state counts on our newest block.
-            parts.store.put_blocks([(own.block.ref, signed.block)])
+            self._blocks.put_blocks([(own.block.ref, signed.block)])
         try:
-            recovered = serving.recover(parts.store, own, evidence=self._accusations.restore())
+            recovered = serving.recover(
+                self._blocks,
+                own,
+                evidence=self._accusations.restore(),
+                after_commit=self.epoch.after_commit,
+            )
         except MalformedBlock as err:
             raise StoreDamaged(f"{parts.store.path}: {err}") from err
         stored = [verified.block for verified in recovered.blocks]
@@ -536,7 +644,7 @@ class DagEngine:
         header = block.header
         if (header.chain_id, header.epoch, header.author) != (
             self._committee.chain_id,
-            EPOCH,
+            self.epoch.number,
             self._own,
         ):
             raise StoreDamaged(
@@ -545,7 +653,7 @@ class DagEngine:
         return of_own_store(block)
 
     def _block_of(self, ref: Ref) -> Block | None:
-        data = self._recent.data(ref) or self._parts.store.block(ref)
+        data = self._recent.data(ref) or self._blocks.block(ref)
         return None if data is None else decode_block(data)
 
 
@@ -567,15 +675,3 @@ def committee_of(genesis: Genesis, chain_id: bytes) -> Committee:
         block_keys=[member.block_key for member in genesis.members],
         genesis_time_ms=Millis(genesis.time_ms),
     )
-
-
-def _peers(genesis: Genesis) -> list[Peer]:
-    return [
-        Peer(
-            certificate=PeerCertificate(
-                member=index, state=member.state, certificate_pem=member.certificate_pem
-            ),
-            endpoint=member.peer_endpoint,
-        )
-        for index, member in enumerate(genesis.members)
-    ]

@@ -24,10 +24,11 @@ _log = logging.getLogger("foedus.engine")
 
 
 class Gossip:
-    """One per node."""
+    """One per epoch: its members cosign its sizes, and speak of no others."""
 
-    def __init__(self, finality: Finality, network: Network) -> None:
+    def __init__(self, finality: Finality, network: Network, epoch: int = 0) -> None:
         self._finality = finality
+        self._epoch = epoch
         self._network = network
         self._newest: dict[
             int, int
@@ -40,9 +41,7 @@ class Gossip:
 
     def greeting(self) -> bytes | None:
         """What a new reader is sent: the own newest line and those of the newest final checkpoint."""
-        own = self._finality.newest_own()
-        lines = [] if own is None else [own]
-        lines += [line for line in self._finality.final_lines() if line != own]
+        lines = self._finality.greeting(self._epoch)
         return wire.cosigned_frame(map(encode_cosigned, lines)) if lines else None
 
     def lines(self, size: int) -> Sequence[bytes]:
@@ -60,7 +59,7 @@ class Gossip:
                 line = parse_cosigned(data)
             except MalformedRecord as err:
                 raise Rejected(str(err), BAD_LINE_POINTS) from None
-            added = self._finality.add(line)
+            added = self._finality.add(line, self._epoch)
             if added is Added.REFUSED:
                 why = f"cosigned line of member {line.member}, size {line.size}: not that member's"
                 raise Rejected(why, BAD_LINE_POINTS)
@@ -81,9 +80,10 @@ class Gossip:
         before = self._finality.final_size
         while True:
             await asyncio.sleep(EVERY_S)
-            for line in self._finality.to_resend():
+            for line in self._finality.to_resend(self._epoch):
                 self.send(line)
-            lacking, final = self._finality.unfinal_size, self._finality.final_size
+            lacking = self._finality.unfinal_size(self._epoch)
+            final = self._finality.final_size
             if lacking is not None and final == before:
                 await self._pull(lacking)
             before = final

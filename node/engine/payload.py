@@ -21,7 +21,7 @@ from node.signing.statements import entry_hash
 class OwnPayload:
     """The own blocks that are neither committed nor void: at most one for each round above the collection floor."""
 
-    def __init__(self, own: ValidatorIndex, mempool: Mempool) -> None:
+    def __init__(self, own: ValidatorIndex | None, mempool: Mempool) -> None:
         self._own = own
         self._mempool = mempool
         self._open: dict[Ref, tuple[bytes, ...]] = {}
@@ -48,6 +48,11 @@ class OwnPayload:
         for ref in record.commit.blocks:
             if ref.author == self._own:
                 self._open.pop(ref, None)
+
+    def void_all(self) -> None:
+        """The epoch is over: no own block that is open will be committed any more."""
+        for ref in list(self._open):
+            self.void(ref)
 
     def void(self, ref: Ref) -> None:
         """The own block of this name will never be committed: its entries go into a later one."""

@@ -26,7 +26,7 @@ CoreOf = Callable[[], Core | None]
 class Watch:
     """Looks at the parts of one engine; changes none of them. `rounds`: the newest block of each member here."""
 
-    own: int
+    own: int | None
     states: Sequence[str]
     rounds: Sequence[int]
     quorum: int

@@ -22,10 +22,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
+from consensus.committee import quorum_of
 from node.ledger.errors import MalformedRecord
-from node.ledger.genesis import Genesis
+from node.ledger.genesis import Genesis, GenesisMember
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import TIMESTAMP_MAX, Cosignature, median_timestamp
 from node.log.note import Note, SignatureLine
@@ -36,7 +37,7 @@ from node.signing.checkpoints import (
     sign_log_line,
     verify_cosignature,
 )
-from node.signing.keys import SigningKey
+from node.signing.keys import Role, SigningKey
 from node.storage import keys
 from node.storage.errors import StoreDamaged
 from node.storage.sign_state import CosignSigned, SignState
@@ -118,6 +119,32 @@ class FinalCheckpoint:
     lines: tuple[Cosigned, ...]
 
 
+class Term(Protocol):
+    """Who cosigns which sizes: an epoch of the ledger (`epochs.Epoch`)."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def members(self) -> tuple[GenesisMember, ...]:
+        """In validator order."""
+        ...
+
+    @property
+    def after_size(self) -> int:
+        """Entries of the log before this epoch: its members cosign larger sizes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundingTerm:
+    """The founders, for ever."""
+
+    members: tuple[GenesisMember, ...]
+    number: int = 0
+    after_size: int = 0
+
+
 class Finality:
     """See the module's story. Used from one event loop; `run` is one task of the node for its whole life."""
 
@@ -134,10 +161,15 @@ class Finality:
         root_at: Callable[[int], bytes],
         clock_s: Callable[[], int],
         on_line: Callable[[Cosigned], None] | None = None,
+        epochs: Callable[[], Sequence[Term]] | None = None,
+        state: str | None = None,
+        later_keys: Sequence[SigningKey] = (),
     ) -> None:
         """Take up where the node stopped; `root_at(size)` is the log's root at any size it has reached.
 
-        `own` is this node's validator index; None, or no cosigner key: it observes and never cosigns.
+        `own` is this node's validator index at the founding; of a state that joined later, `state` names it. Without either, or
+        without the cosigner key of its seat, it observes and never cosigns. `epochs` tells all epochs so far, ascending; None:
+        the founding one goes on for ever. `later_keys`: cosigner and log keys of this node's other seats.
 
         Raises:
             StoreDamaged: the store holds less than this node has cosigned (R53), or a final checkpoint that does not verify.
@@ -145,22 +177,23 @@ class Finality:
         self._store = store
         self._sign_state = sign_state
         self._origin = genesis.origin
-        self._members = genesis.members
-        self._own = own
-        self._cosigner_key = cosigner_key
-        self._log_key = log_key
+        founding = (FoundingTerm(members=genesis.members),)
+        self._epochs: Callable[[], Sequence[Term]] = epochs or (lambda: founding)
+        self._state = state if own is None else genesis.members[own].state
+        self._keys = [key for key in (cosigner_key, log_key, *later_keys) if key is not None]
         self._root_at = root_at
         self._clock_s = clock_s
         self._on_line = on_line
         self._size = log_size
-        self._quorum = 2 * len(self._members) // 3 + 1
         self._lines: OrderedDict[int, dict[int, Cosigned]] = OrderedDict()  # by size, ascending
         self._ahead: dict[int, OrderedDict[int, Cosigned]] = {}  # by member, then size
         self._to_sign: deque[int] = deque()
         self._work = asyncio.Event()
         self._advanced = asyncio.Event()
         self._listeners: list[Callable[[FinalCheckpoint], None]] = []
-        self._conflicts: dict[int, RootConflict] = {}  # by member, the first one
+        self._conflicts: dict[
+            tuple[int, int], RootConflict
+        ] = {}  # by epoch and member, the first one
         self._own_conflict: str | None = None
         self._only_newest = False
         self._final: FinalCheckpoint | None = None
@@ -194,12 +227,13 @@ class Finality:
 
     @property
     def quorum(self) -> int:
-        return self._quorum
+        """Of the members who cosign what is appended now."""
+        return quorum_of(len(self._epochs()[-1].members))
 
     @property
     def conflicts(self) -> tuple[RootConflict, ...]:
         """Evidence of two roots, one piece per member."""
-        return tuple(self._conflicts[member] for member in sorted(self._conflicts))
+        return tuple(self._conflicts[who] for who in sorted(self._conflicts))
 
     @property
     def alarm(self) -> str | None:
@@ -208,7 +242,7 @@ class Finality:
             return self._own_conflict
         if not self._conflicts:
             return None
-        who = ", ".join(self._members[member].state for member in sorted(self._conflicts))
+        who = ", ".join(self._member(conflict.line).state for conflict in self.conflicts)
         return (
             f"another root than ours was cosigned by {who}: run `foedus audit` against their nodes"
         )
@@ -216,21 +250,59 @@ class Finality:
     @property
     def stopped(self) -> bool:
         """True while this node neither cosigns nor serves anything as final."""
-        faults = (len(self._members) - 1) // 3
+        faults = (len(self._epochs()[-1].members) - 1) // 3
         return self._own_conflict is not None or len(self._conflicts) > faults
 
-    @property
-    def unfinal_size(self) -> int | None:
-        """The newest size that is appended and not final: pull lines for it if it stays a second or more."""
-        return self._size if self._size > self.final_size else None
+    def unfinal_size(self, epoch: int | None = None) -> int | None:
+        """The newest size of this epoch that is appended and not certified: pull lines for it if it stays a second or more.
+
+        The last size of an epoch wants a certificate of its own, though a later one makes it final: with it the old members hand
+        over to the new ones (R44). None: all is well, or nobody of that epoch can help any more.
+        """
+        last = self._size if epoch is None else self._last_size(epoch)
+        if last == self._size:
+            return last if last > self.final_size else None
+        return last if last and not self.is_certified(last) else None
+
+    def final_of(self, epoch: int) -> FinalCheckpoint | None:
+        """The newest final checkpoint of this epoch's members; of an epoch that is over, that of its last size (R43)."""
+        last = self._last_size(epoch)
+        if last != self._size:
+            if not last or self.stopped or not self.is_certified(last):
+                return None
+            return self._certificate_of(self.lines(last))
+        final = self.final
+        if final is None or self._term(final.checkpoint.size).number != epoch:
+            return None
+        return final
+
+    def greeting(self, epoch: int) -> list[Cosigned]:
+        """What somebody who comes is told first, of this epoch: our newest line, and those of its newest final checkpoint."""
+        last = self._last_size(epoch)
+        if last != self._size:
+            return self.lines(last) if last else []
+        own = self.newest_own()
+        lines = [own] if own is not None and self._term(own.size).number == epoch else []
+        final = self.final_lines()
+        if final and self._term(final[0].size).number == epoch:
+            lines += [line for line in final if line != own]
+        return lines
 
     def newest_own(self) -> Cosigned | None:
         """The own newest line, to send on every new connection."""
         return self._own_line
 
-    def to_resend(self) -> list[Cosigned]:
-        """What to send to every peer each second: the own line, until that size or a larger is final (R36)."""
+    def to_resend(self, epoch: int | None = None) -> list[Cosigned]:
+        """What to send to every peer each second: the own line, until that size or a larger is final (R36).
+
+        To those of an epoch that is over: the own line of its last size.
+        """
+        if epoch is not None and (last := self._last_size(epoch)) != self._size:
+            own = self._own_index(last) if last else None
+            return [line for line in self.lines(last) if line.member == own]
         line = self._own_line
+        if line is not None and epoch is not None and self._term(line.size).number != epoch:
+            return []
         return [] if line is None or line.size <= self.final_size or self.stopped else [line]
 
     def lines(self, size: int) -> list[Cosigned]:
@@ -250,7 +322,7 @@ class Finality:
 
     def full_note(self) -> Note | None:
         """`/checkpoint.full`: own log line and every cosignature held for the newest final size."""
-        return self._note(len(self._members))
+        return self._note(None)
 
     def on_line(self, send: Callable[[Cosigned], None]) -> None:
         """Who is given each own line once it is durable: the network, which sends it to every peer."""
@@ -280,6 +352,8 @@ class Finality:
         for waiting in self._ahead.values():
             for reached in [ahead for ahead in waiting if ahead <= size]:
                 self._judge(waiting.pop(reached))
+        if self._epochs()[-1].after_size == size:
+            self._ahead.clear()  # its members cosign nothing larger any more
 
     def only_newest(self, *, is_on: bool) -> None:
         """While on (this node is more than BEHIND_MAX commits behind) nothing is cosigned; then the newest size is (R37)."""
@@ -291,15 +365,20 @@ class Finality:
         """A quorum certified something else than our log holds: nothing is cosigned or served as final any more (R39)."""
         self._own_conflict = self._own_conflict or why
 
-    def add(self, line: Cosigned) -> Added:
-        """Take one line from a peer. Never raises for what a peer can send."""
-        if not 0 <= line.member < len(self._members) or line.size < 1:
+    def add(self, line: Cosigned, epoch: int | None = None) -> Added:
+        """Take one line from a peer who speaks of this epoch; None: of the newest. Never raises for what a peer can send."""
+        newest = self._epochs()[-1].number
+        speaks_of = newest if epoch is None else epoch
+        expected = newest if line.size > self._size else self._term(line.size).number
+        if speaks_of != expected and not (epoch is None and line.size <= self._size):
+            return Added.REFUSED  # nobody cosigns sizes of another epoch
+        if line.size < 1 or line.member >= len(self._term(line.size).members):
             return Added.REFUSED
         if self._is_known(line):
             return Added.KNOWN
         if not self._is_good(line):
             return Added.REFUSED
-        if line.member == self._own:
+        if self._member(line).state == self._state:
             self._own_seen = max(self._own_seen, line.size)
         if line.size > self._size:
             waiting = self._ahead.setdefault(line.member, OrderedDict())
@@ -320,9 +399,10 @@ class Finality:
     # Signing
 
     async def _cosign(self, size: int) -> None:
-        key, own = self._cosigner_key, self._own
-        if key is None or own is None or self.stopped:
+        signer = self._signer(size)
+        if signer is None or self.stopped:
             return
+        own, key = signer
         if self._last is not None and size <= self._last.size:
             return  # signed before a restart: the same bytes are sent again, never others
         if self._is_silent(size):
@@ -365,7 +445,7 @@ class Finality:
     def _line_last_signed(self) -> Cosigned | None:
         """What was signed before the restart, to be sent again; the store must not fall behind it."""
         last = self._last
-        if last is None or self._own is None:
+        if last is None or self._state is None:
             return None
         if last.size > self._size:
             rebuilding = self._store.meta(keys.META_REBUILD)
@@ -376,19 +456,67 @@ class Finality:
                 )
         elif self._root_at(last.size) != last.root:
             self._accuse_self(last)
-        return Cosigned(
-            member=self._own,
+        own = self._own_index(last.size)
+        if own is None:
+            return None
+        line = Cosigned(
+            member=own,
             size=last.size,
             root=last.root,
             timestamp=last.timestamp,
             signature=last.signature,
         )
+        # Beyond the log nobody knows yet in which epoch it was signed, and so by which key: then it waits until the log is there.
+        return line if last.size <= self._size or self._is_good(line) else None
 
     def _accuse_self(self, last: CosignSigned) -> None:
         self._own_conflict = (
             f"this node cosigned root {last.root.hex()} at size {last.size}, and its log has another:"
             " run `foedus audit` on this home, then rebuild its store from peers"
         )
+
+    # Who cosigns
+
+    def _last_size(self, epoch: int) -> int:
+        """The largest size so far that this epoch's members cosign; 0: none yet."""
+        epochs = self._epochs()
+        if epoch + 1 < len(epochs):
+            return epochs[epoch + 1].after_size
+        return self._size if self._size > epochs[epoch].after_size else 0
+
+    def _is_last(self, size: int) -> bool:
+        """Whether an epoch ended with this size: its certificate is kept for ever (R43)."""
+        return any(term.after_size == size for term in self._epochs()[1:])
+
+    def is_certified(self, size: int) -> bool:
+        """Whether a quorum's lines are held for this very size."""
+        return len(self.lines(size)) >= self._quorum_at(size)
+
+    def _term(self, size: int) -> Term:
+        """The epoch whose members cosign this size."""
+        epochs = self._epochs()
+        return next((term for term in reversed(epochs) if size > term.after_size), epochs[0])
+
+    def _member(self, line: Cosigned) -> GenesisMember:
+        return self._term(line.size).members[line.member]
+
+    def _quorum_at(self, size: int) -> int:
+        return quorum_of(len(self._term(size).members))
+
+    def _own_index(self, size: int) -> int | None:
+        members = self._term(size).members
+        return next((at for at, m in enumerate(members) if m.state == self._state), None)
+
+    def _signer(self, size: int) -> tuple[int, SigningKey] | None:
+        """Our index in this size's epoch and the key of our seat; None: we have none."""
+        own = self._own_index(size)
+        if own is None:
+            return None
+        key = self._key(Role.COSIGNER, self._term(size).members[own].cosigner_key)
+        return None if key is None else (own, key)
+
+    def _key(self, role: Role, public: bytes) -> SigningKey | None:
+        return next((k for k in self._keys if k.role is role and k.public == public), None)
 
     # Judging lines
 
@@ -410,7 +538,7 @@ class Finality:
         )
 
     def _is_good(self, line: Cosigned) -> bool:
-        member = self._members[line.member]
+        member = self._member(line)
         checkpoint = Checkpoint(origin=self._origin, size=line.size, root=line.root)
         cosignature = Cosignature(timestamp=line.timestamp, signature=line.signature)
         return (
@@ -422,10 +550,11 @@ class Finality:
         """A good line for a size that our log has reached."""
         own_root = self._root_at(line.size)
         if line.root != own_root:
-            if line.member == self._own and self._last is not None:
+            who = (self._term(line.size).number, line.member)
+            if self._member(line).state == self._state and self._last is not None:
                 self._accuse_self(self._last)
-            elif line.member not in self._conflicts:
-                self._conflicts[line.member] = RootConflict(line=line, own_root=own_root)
+            elif who not in self._conflicts:
+                self._conflicts[who] = RootConflict(line=line, own_root=own_root)
                 evidence = b"".join(encode_cosigned(held.line) for held in self.conflicts)
                 self._store.put_meta(META_CONFLICT, evidence)
             return Added.CONFLICT
@@ -444,9 +573,11 @@ class Finality:
         if held is None:
             return
         held[line.member] = line
+        if self._is_last(line.size):
+            self._store.put_cosignatures([(line.size, line.member, encode_cosigned(line))])
         if self._final is not None and line.size <= self._final.checkpoint.size:
             self._hold_late(line)
-        elif len(held) >= self._quorum:
+        elif len(held) >= self._quorum_at(line.size):
             self._advance(line.size)
 
     def _hold_late(self, line: Cosigned) -> None:
@@ -481,14 +612,18 @@ class Finality:
             self._kept_minute = minute
             return
         size = before.checkpoint.size
+        if self._is_last(size):
+            return
         self._store.delete_cosignatures([(size, line.member) for line in before.lines])
 
     def _certificate(self, size: int) -> FinalCheckpoint:
         held = self._lines[size]
-        lines = tuple(held[member] for member in sorted(held))
-        root = lines[0].root
-        checkpoint = Checkpoint(origin=self._origin, size=size, root=root)
-        return FinalCheckpoint(checkpoint=checkpoint, lines=lines)
+        return self._certificate_of([held[member] for member in sorted(held)])
+
+    def _certificate_of(self, lines: Sequence[Cosigned]) -> FinalCheckpoint:
+        first = lines[0]
+        checkpoint = Checkpoint(origin=self._origin, size=first.size, root=first.root)
+        return FinalCheckpoint(checkpoint=checkpoint, lines=tuple(lines))
 
     def _load_final(self) -> None:
         evidence = self._store.meta(META_CONFLICT) or b""
@@ -496,7 +631,8 @@ class Finality:
             line = parse_cosigned(evidence[at : at + COSIGNED_BYTES])
             if line.size <= self._size and self._root_at(line.size) != line.root:
                 own_root = self._root_at(line.size)
-                self._conflicts[line.member] = RootConflict(line=line, own_root=own_root)
+                who = (self._term(line.size).number, line.member)
+                self._conflicts[who] = RootConflict(line=line, own_root=own_root)
         stored = self._store.meta(keys.META_FINAL)
         if stored is None:
             return
@@ -509,20 +645,25 @@ class Finality:
                     f"{self._store.path}: the final checkpoint of size {size} does not verify against the log"
                 )
             held[line.member] = line
-        if len(held) < self._quorum:
+        if len(held) < self._quorum_at(size):
             return  # lines of a size are not synced by themselves; peers send them again
         self._lines[size] = held
         self._final = self._certificate(size)
 
-    def _note(self, lines_max: int) -> Note | None:
+    def _note(self, lines_max: int | None) -> Note | None:
         final = self.final
-        if final is None or self._log_key is None:
+        if final is None:
             return None
-        lines: list[SignatureLine] = [sign_log_line(self._log_key, final.checkpoint)]
+        members = self._term(final.checkpoint.size).members
+        own = self._own_index(final.checkpoint.size)
+        log_key = None if own is None else self._key(Role.LOG, members[own].log_key)
+        if log_key is None:
+            return None
+        lines: list[SignatureLine] = [sign_log_line(log_key, final.checkpoint)]
         lines += cosignature_lines(
             self._origin,
-            [m.state for m in self._members],
-            [m.cosigner_key for m in self._members],
+            [m.state for m in members],
+            [m.cosigner_key for m in members],
             final.lines[:lines_max],
         )
         return Note(text=final.checkpoint.text(), lines=tuple(lines))

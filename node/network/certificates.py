@@ -4,6 +4,7 @@ TLS alone does not answer that: a certificate *issued by* a registered key also 
 a client certificate, and each handler then compares the one shown with the register.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,10 +27,20 @@ class PeerCertificate:
     member: int
     state: str
     certificate_pem: bytes
+    also: tuple[
+        bytes, ...
+    ] = ()  # others that are good at this time: old and new ones overlap (R48)
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        return (self.certificate_pem, *self.also)
 
 
 class CertificateRegister:
-    """The certificates of the members, by committee index. Never changes; a new register is a new object."""
+    """The certificates of the members, by committee index. Never changes; a new register is a new object.
+
+    Indexes from the committee's size on are guests: members who validate later, and read meanwhile (SPEC 14).
+    """
 
     def __init__(self, peers: Iterable[PeerCertificate]) -> None:
         """Raises ValueError if two members share an index or a certificate, or if there are none."""
@@ -38,7 +49,8 @@ class CertificateRegister:
             raise ValueError("register without members: nobody could connect")
         if len({peer.member for peer in self._peers}) != len(self._peers):
             raise ValueError("two members of the register have one index")
-        if len({peer.certificate_pem for peer in self._peers}) != len(self._peers):
+        shown = [pem for peer in self._peers for pem in set(peer.certificates)]
+        if len(set(shown)) != len(shown):
             raise ValueError("two members of the register have one certificate")
         # PEM texts shown before and found registered: parsing 200 certificates for each call would cost 20 ms.
         self._known: dict[bytes, int] = {}
@@ -55,40 +67,62 @@ class CertificateRegister:
         if (known := self._known.get(shown[0])) is not None:
             return known
         for peer in self._peers:
-            if same_certificate(shown[0], peer.certificate_pem):
+            if any(same_certificate(shown[0], pem) for pem in peer.certificates):
                 if len(self._known) < _SPELLINGS_PER_MEMBER * len(self._peers):
                     self._known[shown[0]] = peer.member
                 return peer.member
         raise UnknownPeer("the caller's certificate is not in the register")
 
-    def server_credentials(
-        self, own: TransportIdentity, on_handshake: Callable[[], None] = lambda: None
-    ) -> grpc.ServerCredentials:
-        """For the peers' listener: a client certificate is required, and registered ones are its only roots.
 
-        `on_handshake` is called as each handshake begins, from a thread of gRPC's.
-        """
-        configuration = grpc.ssl_server_certificate_configuration(
-            [(own.private_key_pem, own.certificate_pem)],
-            root_certificates=b"".join(peer.certificate_pem for peer in self._peers),
-        )
+class ServerCertificates:
+    """What our side of a handshake is made with: the own certificate, and whose are let in. Renewed without a restart (R48)."""
 
-        def unchanged() -> None:
+    def __init__(self, on_handshake: Callable[[], None] = lambda: None) -> None:
+        """`on_handshake` is called as each handshake begins, from a thread of gRPC's."""
+        self._on_handshake = on_handshake
+        self._shown: tuple[TransportIdentity, bytes] | None = None
+        self._is_fresh = False  # whether `_shown` is news to gRPC, which asks from its threads
+        self._lock = threading.Lock()
+
+    def show(self, own: TransportIdentity, certificates: Iterable[bytes]) -> None:
+        """From the next handshake on; connections made before stay."""
+        shown = (own, b"".join(sorted(set(certificates))))
+        with self._lock:
+            if shown != self._shown:
+                self._shown, self._is_fresh = shown, True
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For the peers' listener: a client certificate is required, and registered ones are its only roots."""
+        first = self._take()
+        assert first is not None, "show before credentials"
+
+        def renewed() -> grpc.ServerCertificateConfiguration | None:
             # None: as before. To return one configuration object again and again makes grpcio 1.85 release it each time a
-            # handshake fails, and abort the process (measured: a few hundred connections of noise).
-            on_handshake()
+            # handshake fails, and abort the process (measured: a few hundred connections of noise). Each is returned once.
+            self._on_handshake()
+            return self._take()
 
         return grpc.dynamic_ssl_server_credentials(
-            configuration,
-            unchanged,  # type: ignore[arg-type] # the stubs leave out None, which grpcio documents
+            first,
+            renewed,  # type: ignore[arg-type] # the stubs leave out None, which grpcio documents
             require_client_authentication=True,
+        )
+
+    def _take(self) -> grpc.ServerCertificateConfiguration | None:
+        with self._lock:
+            if not self._is_fresh or self._shown is None:
+                return None
+            self._is_fresh = False
+            own, roots = self._shown
+        return grpc.ssl_server_certificate_configuration(
+            [(own.private_key_pem, own.certificate_pem)], root_certificates=roots
         )
 
 
 def channel_credentials(own: TransportIdentity, peer: PeerCertificate) -> grpc.ChannelCredentials:
-    """For dialling one peer: its own certificate is the only root."""
+    """For dialling one peer: its own certificates are the only roots."""
     return grpc.ssl_channel_credentials(
-        root_certificates=peer.certificate_pem,
+        root_certificates=b"".join(peer.certificates),
         private_key=own.private_key_pem,
         certificate_chain=own.certificate_pem,
     )

@@ -16,11 +16,12 @@ within `HANDSHAKE_S` are counted as refused.
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 import grpc
 from grpc import StatusCode
+from prometheus_client import Counter
 
 from node.network.budget import Bucket, Score
 from node.network.certificates import CertificateRegister, UnknownPeer
@@ -65,17 +66,67 @@ def _bucket(rate: float, now: float) -> Bucket:
     return Bucket(rate=rate, burst=BURST_S * rate, now=now)
 
 
+class Handshakes:
+    """Connections that were accepted and of which nothing was heard since."""
+
+    def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._begun: deque[float] = deque(maxlen=HANDSHAKES_MAX)
+        self._addresses: OrderedDict[str, None] = OrderedDict()
+        self._refused = refused_counter(metrics)
+
+    def begun(self) -> None:
+        """From any thread: a connection was accepted."""
+        self._begun.append(self._monotonic())
+
+    def seen(self, address: str) -> None:
+        """A call came from there, so a handshake came to its end."""
+        if address in self._addresses:
+            return
+        self._addresses[address] = None
+        if len(self._addresses) > ADDRESSES_MAX:
+            self._addresses.popitem(last=False)
+        if self._begun:
+            self._begun.popleft()
+
+    def count_failed(self) -> None:
+        """Each second: what began long ago and was never heard of."""
+        before = self._monotonic() - HANDSHAKE_S
+        failed = 0
+        while self._begun and self._begun[0] < before:
+            self._begun.popleft()
+            failed += 1
+        if failed:
+            self._refused.labels("tls").inc(failed)
+            why = "no call followed the handshake: not a member's certificate, or no TLS"
+            event(
+                _log,
+                "peer refused",
+                level=logging.WARNING,
+                status="tls",
+                connections=failed,
+                why=why,
+            )
+
+
+def refused_counter(metrics: Metrics) -> Counter:
+    return metrics.counter(
+        "foedus_peer_refused", "Connections and calls of peers refused, by why.", ("why",)
+    )
+
+
 class Doorkeeper:
-    """One per node. Used from the event loop, but for `handshake_begun`."""
+    """One per epoch. Used from the event loop."""
 
     def __init__(
         self,
         *,
-        own: int,
+        own: int | None,
         states: list[str],
         register: CertificateRegister,
         chain: Chain,
         metrics: Metrics,
+        handshakes: Handshakes,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`states[i]` is member i's code, for log and metrics; `monotonic` gives seconds, from any thread."""
@@ -85,11 +136,8 @@ class Doorkeeper:
         self._register = register
         self._chain = chain
         self._accounts = [Account(monotonic()) for _ in states]
-        self._handshakes: deque[float] = deque(maxlen=HANDSHAKES_MAX)
-        self._addresses: OrderedDict[str, None] = OrderedDict()
-        self._refused = metrics.counter(
-            "foedus_peer_refused", "Connections and calls of peers refused, by why.", ("why",)
-        )
+        self._handshakes = handshakes
+        self._refused = refused_counter(metrics)
         self._charged = metrics.counter(
             "foedus_peer_charged", "Faults charged to a peer.", ("state",)
         )
@@ -117,39 +165,13 @@ class Doorkeeper:
                 why=why,
             )
 
-    # Handshakes
-
-    def handshake_begun(self) -> None:
-        """From any thread: a connection was accepted."""
-        self._handshakes.append(self.monotonic())
-
-    def count_failed_handshakes(self) -> None:
-        """Each second: what began long ago and was never heard of."""
-        before = self.monotonic() - HANDSHAKE_S
-        failed = 0
-        while self._handshakes and self._handshakes[0] < before:
-            self._handshakes.popleft()
-            failed += 1
-        if failed:
-            self._refused.labels("tls").inc(failed)
-            why = "no call followed the handshake: not a member's certificate, or no TLS"
-            event(
-                _log,
-                "peer refused",
-                level=logging.WARNING,
-                status="tls",
-                connections=failed,
-                why=why,
-            )
-
-    def _seen(self, address: str) -> None:
-        if address in self._addresses:
-            return
-        self._addresses[address] = None
-        if len(self._addresses) > ADDRESSES_MAX:
-            self._addresses.popitem(last=False)
-        if self._handshakes:
-            self._handshakes.popleft()
+    def renew(self, states: Sequence[str], register: CertificateRegister) -> None:
+        """The register changed: indexes stay, and there may be more of them."""
+        assert list(states[: len(self._states)]) == self._states, f"{states} after {self._states}"
+        now = self.monotonic()
+        self._accounts += [Account(now) for _ in states[len(self._states) :]]
+        self._states[:] = states
+        self._register = register
 
     # Calls
 
@@ -157,7 +179,7 @@ class Doorkeeper:
         self, data: bytes, read: Callable[[bytes], R], context: Context
     ) -> tuple[int, R]:
         """The member that calls and what it asks, or the call is aborted."""
-        self._seen(context.peer())
+        self._handshakes.seen(context.peer())
         try:
             member = self._register.member_of(context.auth_context())
         except UnknownPeer as err:

@@ -7,7 +7,7 @@ ends early. A new channel each time: an address that moved is looked up again, a
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import grpc
@@ -95,6 +95,11 @@ class Link:
     def poke(self) -> None:
         """The member has just dialled us, so it can be dialled: a pause under way ends now."""
         self._poked.set()
+
+    def renew(self, certificate: PeerCertificate, identity: TransportIdentity) -> None:
+        """From the next time on it is dialled by these; a connection that stands stays."""
+        self._peer = replace(self._peer, certificate=certificate)
+        self._identity = identity
 
     async def _pause(self, seconds: float) -> None:
         self._poked.clear()

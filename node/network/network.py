@@ -12,25 +12,20 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 from consensus.types import CommitIndex, Ref, Round, ValidatorIndex
 from node.network import wire
-from node.network.certificates import CertificateRegister
-from node.network.doorkeeper import MALFORMED_POINTS, Doorkeeper
+from node.network.certificates import CertificateRegister, PeerCertificate
+from node.network.doorkeeper import MALFORMED_POINTS, Doorkeeper, Handshakes
 from node.network.hosting import Heard, Hosted, Rejected
 from node.network.link import Link, Peer
+from node.network.listener import Listener
 from node.network.service import PeerService
 from node.network.transport import GrpcTransport, Transport
 from node.network.wire import Chain, MalformedMessage
 from node.signing.transport import TransportIdentity
 from node.telemetry import Metrics
-
-STOP_GRACE_S: Final = 1.0
-CALLS_PER_MEMBER: Final = 32
-CONNECTIONS_PER_MEMBER: Final = 4
-CONNECTIONS_SPARE: Final = 64  # for whoever does not pass the handshake: 10 s each at most
-TICK_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -50,72 +45,81 @@ class Network:
     def __init__(
         self,
         *,
-        own: int,
+        own: int | None,
         peers: Sequence[Peer],
         identity: TransportIdentity,
         address: str,
         chain: Chain,
         hosted: Hosted,
-        heard: Heard,
+        heard: Heard | None,
         metrics: Metrics,
         transport: Transport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        listener: Listener | None = None,
     ) -> None:
         """`peers[i]` is member i, the own one included; `address` is where to listen.
 
-        `transport` carries the calls (gRPC over TLS); `monotonic` gives the seconds of pauses and budgets.
+        `own` None: an observer, who validates in another epoch. `heard` None: an epoch that is over: its members are answered,
+        and nobody is dialled. `transport` carries the calls (gRPC over TLS); `monotonic` gives the seconds of pauses and budgets.
+        `listener`: the node's port, if it has one already; whoever made it starts and stops it.
         """
-        states = [peer.certificate.state for peer in peers]
-        register = CertificateRegister(peer.certificate for peer in peers)
         self._own = own
-        self._address = address
+        self._peers = list(peers)
         self._identity = identity
-        self._register = register
         self._transport = transport or GrpcTransport()
+        self._has_own_listener = listener is None
+        self.listener = listener or Listener(
+            address, self._transport, Handshakes(metrics, monotonic)
+        )
+        self._states = [peer.certificate.state for peer in peers]
         self._door = Doorkeeper(
             own=own,
-            states=states,
-            register=register,
+            states=self._states,
+            register=CertificateRegister(peer.certificate for peer in peers),
             chain=chain,
             metrics=metrics,
+            handshakes=self.listener.handshakes,
             monotonic=monotonic,
         )
         self._fault: asyncio.Future[None] | None = None
         self._chain = chain
-        self._service = PeerService(
-            self._door, hosted, states, metrics, self._on_reader, self._fail
+        self.service = PeerService(
+            self._door, hosted, self._states, metrics, self._on_reader, self._fail
         )
-        self._links = {
-            peer.certificate.member: Link(
-                peer,
-                own=own,
-                identity=identity,
-                chain=chain,
-                heard=heard,
-                door=self._door,
-                transport=self._transport,
-            )
-            for peer in peers
-            if peer.certificate.member != own
-        }
-        self._server: Any = None
+        self._links: dict[int, Link] = {}
+        if heard is not None:
+            self._links = {
+                peer.certificate.member: Link(
+                    peer,
+                    own=len(peers) if own is None else own,
+                    identity=identity,
+                    chain=chain,
+                    heard=heard,
+                    door=self._door,
+                    transport=self._transport,
+                )
+                for peer in peers
+                if peer.certificate.member != own
+            }
 
-    async def start(self) -> int:
-        """The port that answers from now on. Raises OSError naming the address."""
+    async def start(self) -> None:
+        """Answer from now on, for this epoch. Raises OSError naming the address."""
         self._fault = asyncio.get_running_loop().create_future()
-        members = len(self._links) + 1
-        server = self._transport.server(
-            options=_options(members), maximum_concurrent_rpcs=CALLS_PER_MEMBER * members
+        self.listener.attach(self._chain.epoch, self.service)
+        if self._has_own_listener:
+            certificates = [pem for peer in self._peers for pem in peer.certificate.certificates]
+            self.listener.show(self._identity, certificates)
+            await self.listener.start(len(self._peers))
+
+    def renew(self, certificates: Sequence[PeerCertificate], identity: TransportIdentity) -> None:
+        """The register changed: who is let in and by what. Members first, in order; after them guests, of whom none goes."""
+        self._door.renew(
+            [certificate.state for certificate in certificates], CertificateRegister(certificates)
         )
-        server.add_generic_rpc_handlers((self._service.handler(),))
-        credentials = self._register.server_credentials(self._identity, self._door.handshake_begun)
-        try:
-            port: int = server.add_secure_port(self._address, credentials)
-        except RuntimeError as err:  # what grpcio raises when binding fails
-            raise OSError(f"listen.peer {self._address}: cannot listen there: {err}") from err
-        await server.start()
-        self._server = server
-        return port
+        for certificate in certificates:
+            link = self._links.get(certificate.member)
+            if link is not None:
+                link.renew(certificate, identity)
 
     async def run(self) -> None:
         """Dial everybody and keep reading. Raises StorageError or AssertionError met in a handler."""
@@ -123,14 +127,16 @@ class Network:
         async with asyncio.TaskGroup() as tasks:
             for link in self._links.values():
                 tasks.create_task(link.run(), name=f"link {link.member}")
-            tasks.create_task(self._tick(), name="handshakes")
+            if self._has_own_listener:
+                tasks.create_task(self.listener.count_handshakes(), name="handshakes")
             await self._fault
 
     async def stop(self) -> None:
         """Leave the peers: their streams end, calls under way get a moment."""
-        self._service.close()
-        if self._server is not None:
-            await self._server.stop(STOP_GRACE_S)
+        self.service.close()
+        self.listener.detach(self._chain.epoch)
+        if self._has_own_listener:
+            await self.listener.stop()
 
     # What the engine does with it
 
@@ -144,15 +150,15 @@ class Network:
 
     def is_reader(self, member: int) -> bool:
         """Whether this member reads from us."""
-        return member in self._service.readers
+        return member in self.service.readers
 
     def send(self, member: int, frame: bytes) -> None:
         """Queue a frame for this member, if it reads. Never waits: what does not fit is dropped."""
-        self._service.send(member, frame)
+        self.service.send(member, frame)
 
     def broadcast(self, frame: bytes) -> None:
-        for member in list(self._service.readers):
-            self._service.send(member, frame)
+        for member in list(self.service.readers):
+            self.service.send(member, frame)
 
     def charge(self, member: int, why: str, points: float) -> None:
         """Something of this member's that no honest one sends."""
@@ -161,13 +167,13 @@ class Network:
     @property
     def outbox_bytes(self) -> tuple[int, int]:
         """What waits for readers now, and the most that may."""
-        return self._service.outbox_bytes
+        return self.service.outbox_bytes
 
     def standings(self) -> list[Standing]:
         return [
             Standing(
                 member=member,
-                reads_us=member in self._service.readers,
+                reads_us=member in self.service.readers,
                 is_read=self._links[member].connected,
             )
             for member in self.members()
@@ -213,34 +219,9 @@ class Network:
             raise Rejected(f"{method}: {err}", MALFORMED_POINTS) from None
 
     def _on_reader(self, member: int) -> None:
-        self._links[member].poke()
+        if (link := self._links.get(member)) is not None:
+            link.poke()
 
     def _fail(self, err: BaseException) -> None:
         if self._fault is not None and not self._fault.done():
             self._fault.set_exception(err)
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._door.count_failed_handshakes()
-
-
-def _options(members: int) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", wire.REQUEST_BYTES_MAX),
-        ("grpc.max_send_message_length", wire.MESSAGE_BYTES_MAX),
-        ("grpc.max_metadata_size", 8 * 1024),
-        ("grpc.absolute_max_metadata_size", 16 * 1024),
-        ("grpc.max_concurrent_streams", CALLS_PER_MEMBER),
-        (
-            "grpc.max_allowed_incoming_connections",
-            CONNECTIONS_PER_MEMBER * members + CONNECTIONS_SPARE,
-        ),
-        # A port already taken is an error, not a share of somebody else's connections.
-        ("grpc.so_reuseport", 0),
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-        ("grpc.http2.max_ping_strikes", 3),
-        ("grpc.server_handshake_timeout_ms", 10_000),
-        ("grpc.keepalive_time_ms", 10_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
-    ]

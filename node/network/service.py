@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import grpc
 from grpc import StatusCode
 
 from foedus.v1 import peer_pb2 as pb
@@ -41,26 +40,8 @@ class PeerService:
         self._states = states
         self._on_fatal = on_fatal
         self.readers: dict[int, Outbox] = {}
-        self._dropped = metrics.counter(
-            "foedus_peer_queue_overflows", "Times a slow reader's queue was dropped.", ("state",)
-        )
-        metrics.read_at_scrape(
-            "foedus_peer_queue_bytes",
-            "Bytes that wait for readers.",
-            lambda: self.outbox_bytes[0],
-        )
-
-    @property
-    def outbox_bytes(self) -> tuple[int, int]:
-        """What waits for all readers, and the most that may."""
-        members = len(self._states)
-        held = sum(box.bytes_held for box in self.readers.values())
-        return held, share_of(members) * (members - 1)
-
-    def handler(self) -> grpc.GenericRpcHandler:
-        """For `grpc.aio.Server`. Requests and answers are bytes: `wire` reads and writes them."""
-        hosted = self._hosted
-        unary: dict[str, Any] = {
+        # Requests and answers are bytes: `wire` reads and writes them.
+        self.unary: dict[str, Callable[[bytes, Context], Awaitable[bytes]]] = {
             "Fetch": self._unary(wire.read_fetch, hosted.fetch, wire.write_fetched),
             "FetchRange": self._unary(wire.read_range, hosted.fetch_range, wire.write_ranged),
             "FetchBelow": self._unary(wire.read_below, hosted.fetch_below, wire.write_below_answer),
@@ -77,12 +58,21 @@ class PeerService:
                 wire.read_cosignatures, hosted.cosignatures, wire.write_lines
             ),
         }
-        methods: dict[str, Any] = {
-            name: grpc.unary_unary_rpc_method_handler(handler) for name, handler in unary.items()
-        }
-        subscribe: Any = self._subscribe
-        methods["Subscribe"] = grpc.unary_stream_rpc_method_handler(subscribe)
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        self._dropped = metrics.counter(
+            "foedus_peer_queue_overflows", "Times a slow reader's queue was dropped.", ("state",)
+        )
+        metrics.read_at_scrape(
+            "foedus_peer_queue_bytes",
+            "Bytes that wait for readers.",
+            lambda: sum(box.bytes_held for box in self.readers.values()),
+        )
+
+    @property
+    def outbox_bytes(self) -> tuple[int, int]:
+        """What waits for all readers, and the most that may."""
+        members = len(self._states)
+        held = sum(box.bytes_held for box in self.readers.values())
+        return held, share_of(members) * (members - 1)
 
     def send(self, member: int, frame: bytes) -> None:
         """Queue a frame for this member, if it reads."""
@@ -97,7 +87,7 @@ class PeerService:
         for box in self.readers.values():
             box.close()
 
-    async def _subscribe(self, data: bytes, context: Context) -> None:
+    async def subscribe(self, data: bytes, context: Context) -> None:
         member, request = await self._door.admit(data, wire.read_subscribe, context)
         box = Outbox(self._hosted.newest_own_frame, bytes_max=share_of(len(self._states)))
         if (old := self.readers.pop(member, None)) is not None:

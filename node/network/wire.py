@@ -104,6 +104,14 @@ def read_frame(data: bytes) -> Frame:
             raise MalformedMessage("frame: none of bundle, wake, cosigned")
 
 
+def peek_epoch(request: bytes) -> int | None:
+    """The epoch that a request of any kind names: all have their chain in one place. None: it is no request."""
+    try:
+        return pb.SubscribeRequest.FromString(request).chain.epoch
+    except DecodeError:
+        return None
+
+
 # --- requests ------------------------------------------------------------------------------------
 
 

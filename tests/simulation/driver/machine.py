@@ -238,7 +238,6 @@ class Machine:
             EngineParts(
                 genesis=ledger.genesis,
                 chain_id=ledger.chain_id,
-                own=self.seat,
                 keys=keys,
                 listen_peer=self.address or self.founding.genesis.members[self.seat].peer_endpoint,
                 pace=self.pace,

@@ -23,9 +23,10 @@ from consensus.types import (
     VerifiedBlock,
 )
 from node.engine.dag import DagEngine, EngineParts, committee_of
+from node.engine.epochs import Epochs
 from node.ledger.genesis import encode_genesis
 from node.signing.blocks import sign_block
-from node.signing.keys import SigningKey
+from node.signing.keys import NodeKeys, SigningKey
 from node.storage.sign_state import BlockSigned
 from node.telemetry import Metrics
 from tests.unit.ledger.founding import Founding, found, sign_by_all
@@ -34,9 +35,11 @@ from tests.unit.ledger.running import Running, start
 FAST = replace(LOCAL_PACE, min_round_delay_ms=10, idle_delay_ms=100, history_delay_ms=50)
 
 
-def founded(ports: Sequence[int], *, law_version: int = 1) -> Founding:
+def founded(
+    ports: Sequence[int], *, law_version: int = 1, policy: dict[str, int] | None = None
+) -> Founding:
     """One member for each port."""
-    founding = found(len(ports), law_version=law_version)
+    founding = found(len(ports), law_version=law_version, policy=policy)
     members = tuple(
         replace(member, peer_endpoint=f"127.0.0.1:{port}")
         for member, port in zip(founding.genesis.members, ports, strict=True)
@@ -124,7 +127,6 @@ async def engine_node(
         EngineParts(
             genesis=founding.genesis,
             chain_id=founding.chain_id,
-            own=own,
             keys=founding.nodes[own],
             listen_peer=listen or endpoint,
             pace=pace,
@@ -151,7 +153,63 @@ async def engine_node(
         raise fault
 
 
-async def _run(engine: DagEngine, running: Running) -> None:
+@dataclass
+class Seated:
+    """A node that goes from epoch to epoch."""
+
+    engine: Epochs
+    running: Running
+    metrics: Metrics
+
+    @property
+    def epoch(self) -> int:
+        return self.running.ledger.epoch.number
+
+
+@asynccontextmanager
+async def seated_node(
+    founding: Founding,
+    folder: Path,
+    endpoint: str,
+    *,
+    own: int | None,
+    later_keys: tuple[NodeKeys, ...] = (),
+) -> AsyncIterator[Seated]:
+    """The node of a founder, or of a state that joins by the first of `later_keys`, through as many epochs as come."""
+    running = await start(founding, folder, own=own, later_keys=later_keys)
+    metrics = Metrics()
+    engine = Epochs(
+        EngineParts(
+            genesis=founding.genesis,
+            chain_id=founding.chain_id,
+            keys=later_keys[0] if own is None else founding.nodes[own],
+            later_keys=later_keys,
+            listen_peer=endpoint,
+            pace=FAST,
+            store=running.store,
+            sign_state=running.sign_state,
+            pool=running.pool,
+            ledger=running.ledger,
+            mempool=running.mempool,
+            finality=running.finality,
+            metrics=metrics,
+        )
+    )
+    running.finality.on_line(engine.send)
+    await engine.start()
+    task = asyncio.get_running_loop().create_task(_run(engine, running))
+    try:
+        yield Seated(engine, running, metrics)
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        await engine.stop()
+        running.close()
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        raise fault
+
+
+async def _run(engine: DagEngine | Epochs, running: Running) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(running.finality.run())
         tasks.create_task(engine.run())

@@ -13,10 +13,12 @@ from consensus.types import CommitRecord, Ref, Round
 from node.engine.catching_up import CommitReader, CommitServer
 from node.network import wire
 from node.network.hosting import Rejected
+from node.storage.epoch_blocks import EpochBlocks
 from node.storage.store import Store
 from tests.e2e.cluster import free_ports
 from tests.unit.engine.nodes import FAST, Node, engine_node, founded
 from tests.unit.ledger.founding import Founding
+from tests.unit.ledger.running import Running
 from tests.unit.network.members import until
 
 BEHIND = 12
@@ -110,13 +112,18 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[Node, wire.Commits]]:
         running = node.running
         await until(lambda: running.ledger.list_indexes(author="op0")[1:], "logged")
         await until(lambda: running.finality.final_size == running.ledger.size, "final")
-        server = CommitServer(running.store, running.finality)
+        epoch = running.ledger.epoch
+        server = CommitServer(EpochBlocks(running.store), running.store, running.finality, epoch)
         yield node, server.commits(1, 50)
+
+
+def reader_of(running: Running) -> CommitReader:
+    return CommitReader(running.ledger.epoch, running.ledger.genesis.origin, running.finality)
 
 
 async def test_what_is_served_is_what_is_read(served: tuple[Node, wire.Commits]) -> None:
     node, answer = served
-    reader = CommitReader(node.running.founding.genesis, node.running.finality)
+    reader = reader_of(node.running)
     commits, certified = reader.read(answer)
     assert [commit.index for commit in commits] == list(range(1, len(commits) + 1))
     assert certified is not None
@@ -127,7 +134,7 @@ async def test_what_is_served_is_what_is_read(served: tuple[Node, wire.Commits])
 async def test_answers_that_are_none_are_refused(served: tuple[Node, wire.Commits]) -> None:
     node, answer = served
     assert answer.certificate is not None
-    reader = CommitReader(node.running.founding.genesis, node.running.finality)
+    reader = reader_of(node.running)
     record = decode_commit_record(answer.commits[0])
     decided = replace(record, deciders=(Ref(Round(1), *record.commit.leader[1:]),))
     forged = replace(answer.certificate, leaf_index=answer.certificate.leaf_index - 1)
@@ -146,7 +153,7 @@ async def test_a_certified_record_that_is_not_ours_is_a_contradiction(
     """The order is the quorum's, what the law made of it is not: R39."""
     node, answer = served
     running = node.running
-    reader = CommitReader(running.founding.genesis, running.finality)
+    reader = reader_of(running)
     _, certified = reader.read(answer)
     assert certified is not None
     applied = (await running.commit()).plan

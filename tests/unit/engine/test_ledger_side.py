@@ -34,6 +34,7 @@ from node.ledger.mempool import Place
 from node.network import wire
 from node.network.hosting import Rejected
 from node.signing.statements import entry_hash
+from node.storage.epoch_blocks import EpochBlocks
 from tests.unit.engine.nodes import block_of, committee, data_of
 from tests.unit.ledger.founding import Founding, found
 from tests.unit.ledger.running import Running, start
@@ -82,7 +83,9 @@ async def test_commits_reach_the_ledger_in_order_with_their_records(
 ) -> None:
     author, agency = founding.author(), founding.agencies[0]
     told: list[int] = []
-    applier = Applier(running.ledger, (), lambda _: told.append(running.ledger.last_commit))
+    applier = Applier(
+        running.ledger, committee(founding), (), lambda _: told.append(running.ledger.last_commit)
+    )
     commits = Commits(founding)
     entries = [author.facility("dc1", agency), author.energy(1), author.energy(2)]
     async with asyncio.TaskGroup() as tasks:
@@ -105,7 +108,7 @@ async def test_a_ledger_that_is_behind_stops_payload_then_the_core(
     monkeypatch.setattr(applying, "PAUSE_COMMITS", 2)
     monkeypatch.setattr(applying, "COMMITS_MAX", 3)
     ledger = _SlowLedger()
-    applier = Applier(cast(Ledger, ledger), (), lambda _: None)
+    applier = Applier(cast(Ledger, ledger), committee(founding), (), lambda _: None)
     commits = Commits(founding)
     behind = []
     for _ in range(3):
@@ -126,7 +129,7 @@ async def test_a_ledger_that_is_behind_stops_payload_then_the_core(
 
 async def test_the_commit_under_way_is_finished_when_the_node_stops(founding: Founding) -> None:
     ledger = _SlowLedger()
-    applier = Applier(cast(Ledger, ledger), (), lambda _: None)
+    applier = Applier(cast(Ledger, ledger), committee(founding), (), lambda _: None)
     commits = Commits(founding)
     await applier.put(commits.next())
     await applier.put(commits.next())
@@ -353,10 +356,12 @@ async def test_peers_are_answered_from_the_store(founding: Founding, running: Ru
     gossip = Gossip(running.finality, cast(Any, _Wire([])))
     readers: list[tuple[str, int]] = []
     host = Host(
-        running.store,
+        EpochBlocks(running.store),
         committee(founding),
         ValidatorIndex(0),
-        CommitServer(running.store, running.finality),
+        CommitServer(
+            EpochBlocks(running.store), running.store, running.finality, running.ledger.epoch
+        ),
         lambda: gossip,
         on_reader=lambda member: readers.append(("came", member)),
         on_reader_left=lambda member: readers.append(("left", member)),

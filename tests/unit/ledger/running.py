@@ -10,6 +10,7 @@ from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.finality import Finality
 from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import Mempool, MempoolLimits
+from node.signing.keys import NodeKeys
 from node.signing.verify import VerifyPool
 from node.storage.sign_state import SignState
 from node.storage.store import Store
@@ -64,19 +65,27 @@ class Running:
 
 
 async def start(
-    founding: Founding, folder: Path, *, own: int = 0, limits: MempoolLimits | None = None
+    founding: Founding,
+    folder: Path,
+    *,
+    own: int | None = 0,
+    limits: MempoolLimits | None = None,
+    later_keys: tuple[NodeKeys, ...] = (),
 ) -> Running:
-    """Open or reopen the home folder of member number `own`."""
+    """Open or reopen the home folder of member number `own`; None: of a state that joins by `later_keys`."""
     store = Store.open(folder / "rocksdb")
     sign_state = SignState(folder)
     pool = VerifyPool(threads=2)
     ledger = await Ledger.open(store, founding.document, pool, sign_state=sign_state)
-    keys = founding.nodes[own]
+    keys = later_keys[0] if own is None else founding.nodes[own]
     finality = Finality(
         store,
         sign_state,
         ledger.genesis,
         own=own,
+        state=keys.state,
+        epochs=lambda: ledger.epochs,
+        later_keys=[key for later in later_keys for key in (later.cosigner, later.log)],
         cosigner_key=keys.cosigner,
         log_key=keys.log,
         log_size=ledger.size,

@@ -113,7 +113,7 @@ async def test_a_size_is_final_at_a_quorum_and_not_before(
     assert node.finality.final_size == 9
     assert heard == [9]
     assert len(node.finality.final_lines()) == quorum
-    assert node.finality.unfinal_size is None
+    assert node.finality.unfinal_size() is None
     if quorum < members:  # a late line strengthens the certificate and is kept
         assert node.finality.add(node.line(members - 1, 9)) is Added.HELD
         assert len(node.finality.final_lines()) == quorum + 1

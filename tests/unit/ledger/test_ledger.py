@@ -427,7 +427,7 @@ async def test_nothing_is_shown_before_it_is_durable(
 
     async def flush() -> None:
         seen.append(
-            (node.ledger.size, node.ledger.find(entry_hash(entry)), node.finality.unfinal_size)
+            (node.ledger.size, node.ledger.find(entry_hash(entry)), node.finality.unfinal_size())
         )
 
     monkeypatch.setattr(node.store, "durable", flush)

@@ -12,6 +12,7 @@ from foedus.v1 import peer_pb2_grpc as rpc
 from node.network.certificates import (
     CertificateRegister,
     PeerCertificate,
+    ServerCertificates,
     UnknownPeer,
     channel_credentials,
     channel_options,
@@ -59,7 +60,9 @@ async def served(
     """Member 0 listens; TLS lets `roots` in, the handler only `register`."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((names_callers(register),))
-    credentials = CertificateRegister(roots).server_credentials(IDENTITIES[0])
+    certificates = ServerCertificates()
+    certificates.show(IDENTITIES[0], [peer.certificate_pem for peer in roots])
+    credentials = certificates.credentials()
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     try:
