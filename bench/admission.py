@@ -21,7 +21,9 @@ async def main(entries: int, batch: int, *, profile: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="foedus-bench-") as folder:
         async with AsyncExitStack() as stack:
             founded = await found(Path(folder), entries, stack)
-            mempool = Mempool(founded.store, founded.ledger.author_tip)
+            mempool = Mempool(
+                founded.store, founded.ledger.author_tip, state_of=founded.ledger.state_of
+            )
             founded.ledger.attach(mempool=mempool)
             admission = Admission(
                 founded.ledger,

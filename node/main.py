@@ -372,6 +372,7 @@ async def _open(prepared: Prepared, metrics: Metrics, stack: AsyncExitStack) -> 
             bytes_max=limits.mempool_mib * MIB,
             per_author_max=limits.entries_per_author,
         ),
+        state_of=ledger.state_of,
     )
     waiting = mempool.restore(chain_place)
     ledger.attach(finality=finality, mempool=mempool)

@@ -352,6 +352,11 @@ class Ledger:
         """(seq, prev) that the author's next logged entry must have. `Admission.author_tip` also counts what waits."""
         return self._machine.law.author_tip(author)
 
+    def state_of(self, author: str) -> str:
+        """The state that an author belongs to; of nobody known, its own name."""
+        party = self._machine.law.book.state.parties.get(author)
+        return author if party is None else party.state
+
     async def wait_past(self, size: int) -> int:
         """The log's size, once it is more than `size`."""
         while self.size <= size:

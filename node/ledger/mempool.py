@@ -24,6 +24,7 @@ from typing import Final
 from node.ledger.append import StoreFacts
 from node.ledger.batch import Judged
 from node.ledger.errors import Overloaded, Refused
+from node.ledger.turns import Turns
 from node.storage.store import PendingRow, Store
 
 MIB: Final = 1024 * 1024
@@ -39,6 +40,20 @@ class MempoolLimits:
     bytes_max: int = 64 * MIB
     per_author_max: int = 16_384  # entries of one author: no author fills the pool alone
     retry_after_ms: int = 500
+
+    # Of the whole, what one author and all authors of one state may fill: one flood leaves others half of it (D11).
+
+    @property
+    def per_author_bytes_max(self) -> int:
+        return self.bytes_max // 4
+
+    @property
+    def per_state_max(self) -> int:
+        return max(self.entries_max // 2, self.per_author_max)
+
+    @property
+    def per_state_bytes_max(self) -> int:
+        return self.bytes_max // 2
 
 
 class Place(Enum):
@@ -61,10 +76,19 @@ class Pending:
     inclusion_by_ms: int  # 0: nothing promised yet
     place: Place
     index: int = -1
+    state: str = ""  # whose quota and turns it has: as when it came, whatever is registered later
 
 
 AuthorTip = Callable[[str], tuple[int, bytes]]
 """author -> (seq, prev) that the author's next logged entry must have: `Law.author_tip`."""
+
+
+@dataclass(slots=True)
+class _Share:
+    """What somebody has here, wherever it stands."""
+
+    entries: int = 0
+    size: int = 0
 
 
 class Mempool:
@@ -77,15 +101,19 @@ class Mempool:
         *,
         limits: MempoolLimits | None = None,
         on_change: Callable[[], None] | None = None,
+        state_of: Callable[[str], str] = str,
     ) -> None:
+        """`state_of` gives the state whose quota and whose turns an author shares; by default each author has its own."""
         self.limits = limits or MempoolLimits()
         self._store = store
         self._facts = StoreFacts(store)
         self._author_tip = author_tip
         self._on_change = on_change
         self._entries: dict[bytes, Pending] = {}
-        self._ready: OrderedDict[bytes, None] = OrderedDict()
-        self._counts: dict[str, int] = {}  # entries per author, wherever they stand
+        self._state_of = state_of
+        self._ready = Turns()
+        self._authors: dict[str, _Share] = {}
+        self._states: dict[str, _Share] = {}
         self._chains: dict[
             str, dict[int, bytes]
         ] = {}  # author -> seq -> hash, all places but INTEGRATED
@@ -114,7 +142,8 @@ class Mempool:
 
     def pending_of(self, author: str) -> int:
         """Entries of this author here, wherever they stand."""
-        return self._counts.get(author, 0)
+        share = self._authors.get(author)
+        return 0 if share is None else share.entries
 
     def find(self, entry_hash: bytes) -> Pending | None:
         return self._entries.get(entry_hash)
@@ -153,10 +182,24 @@ class Mempool:
             raise Overloaded(f"{limits.entries_max} entries are waiting", limits.retry_after_ms)
         if self._bytes + size > limits.bytes_max:
             raise Overloaded(f"{limits.bytes_max} bytes are waiting", limits.retry_after_ms)
-        if self._counts.get(author, 0) >= limits.per_author_max:
-            raise Overloaded(
-                f"{limits.per_author_max} entries of {author} are waiting", limits.retry_after_ms
-            )
+        state = self._state_of(author)
+        for whose, share, entries_max, bytes_max in (
+            (author, self._authors.get(author), limits.per_author_max, limits.per_author_bytes_max),
+            (
+                f"authors of {state}",
+                self._states.get(state),
+                limits.per_state_max,
+                limits.per_state_bytes_max,
+            ),
+        ):
+            if share is None:
+                continue
+            if share.entries >= entries_max:
+                raise Overloaded(
+                    f"{entries_max} entries of {whose} are waiting", limits.retry_after_ms
+                )
+            if share.size + size > bytes_max:
+                raise Overloaded(f"{bytes_max} bytes of {whose} are waiting", limits.retry_after_ms)
 
     def add(
         self,
@@ -261,15 +304,14 @@ class Mempool:
     # The way into blocks
 
     def take(self, max_bytes: int, max_count: int) -> tuple[bytes, ...]:
-        """The next entries to propose, oldest first, each author's in chain order; they become PROPOSED."""
+        """The next entries to propose, by turns of states and authors, each author's in chain order; they become PROPOSED."""
         taken: list[bytes] = []
         size = 0
-        while self._ready and len(taken) < max_count:
-            digest = next(iter(self._ready))
+        while (digest := self._ready.next()) is not None and len(taken) < max_count:
             pending = self._entries[digest]
             if size + len(pending.entry) > max_bytes:
                 break
-            del self._ready[digest]
+            self._ready.take()
             pending.place = Place.PROPOSED
             taken.append(pending.entry)
             size += len(pending.entry)
@@ -280,7 +322,7 @@ class Mempool:
         for digest in entry_hashes:
             pending = self._entries.get(digest)
             if pending is not None and pending.place is Place.READY:
-                del self._ready[digest]
+                self._ready.discard(digest)
                 pending.place = Place.PROPOSED
 
     def release(self, entry_hashes: Iterable[bytes]) -> None:
@@ -337,23 +379,28 @@ class Mempool:
         digest = pending.entry_hash
         self._entries[digest] = pending
         self._bytes += len(pending.entry)
-        self._counts[pending.author] = self._counts.get(pending.author, 0) + 1
+        pending.state = self._state_of(pending.author)
+        for shares, name in ((self._authors, pending.author), (self._states, pending.state)):
+            share = shares.setdefault(name, _Share())
+            share.entries += 1
+            share.size += len(pending.entry)
         if pending.place is Place.INTEGRATED:
             self._integrated[digest] = None
             return
         # An equivocation shares its seq with another entry; the first one here holds the place in the chain.
         self._chains.setdefault(pending.author, {}).setdefault(pending.seq, digest)
         if pending.place is Place.READY:
-            self._ready[digest] = None
+            self._ready.add(digest, pending.state, pending.author)
 
     def _forget(self, pending: Pending) -> None:
         del self._entries[pending.entry_hash]
         self._bytes -= len(pending.entry)
-        left = self._counts[pending.author] - 1
-        if left:
-            self._counts[pending.author] = left
-        else:
-            del self._counts[pending.author]
+        for shares, name in ((self._authors, pending.author), (self._states, pending.state)):
+            share = shares[name]
+            share.entries -= 1
+            share.size -= len(pending.entry)
+            if not share.entries:
+                del shares[name]
 
     def _logged_seq(self, author: str) -> int:
         return self._author_tip(author)[0] - 1
@@ -380,14 +427,14 @@ class Mempool:
                 self._ends.pop(pending.author, None)
 
     def _integrate(self, pending: Pending, index: int) -> None:
-        self._ready.pop(pending.entry_hash, None)
+        self._ready.discard(pending.entry_hash)
         self._leave_chain(pending)
         pending.place = Place.INTEGRATED
         pending.index = index
         self._integrated[pending.entry_hash] = None
 
     def _drop(self, pending: Pending, code: str) -> None:
-        self._ready.pop(pending.entry_hash, None)
+        self._ready.discard(pending.entry_hash)
         self._leave_chain(pending)
         self._ends.pop(
             pending.author, None
@@ -410,7 +457,7 @@ class Mempool:
             elif pending.seq <= self.chain_end(pending.author):
                 ready.append(pending)
             else:
-                self._ready.pop(pending.entry_hash, None)
+                self._ready.discard(pending.entry_hash)
                 pending.place = Place.HELD
         self._back_to_ready(ready)
 
@@ -428,7 +475,7 @@ class Mempool:
             pending = self._entries[digest]
             if pending.place is Place.HELD:
                 pending.place = Place.READY
-                self._ready[digest] = None
+                self._ready.add(digest, pending.state, author)
                 woken.append(pending)
             following += 1
         if woken:
@@ -441,8 +488,7 @@ class Mempool:
         back.sort(key=lambda pending: pending.arrival, reverse=True)
         for pending in back:
             pending.place = Place.READY
-            self._ready[pending.entry_hash] = None
-            self._ready.move_to_end(pending.entry_hash, last=False)
+            self._ready.add(pending.entry_hash, pending.state, pending.author, first=True)
         self._changed()
 
     def _write(self, pendings: Iterable[Pending]) -> None:

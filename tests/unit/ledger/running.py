@@ -92,7 +92,7 @@ async def start(
         root_at=ledger.root_at,
         clock_s=lambda: running.now_ms // 1000,
     )
-    mempool = Mempool(store, ledger.author_tip, limits=limits)
+    mempool = Mempool(store, ledger.author_tip, limits=limits, state_of=ledger.state_of)
     mempool.restore(chain_place)
     ledger.attach(finality=finality, mempool=mempool)
     admission = Admission(

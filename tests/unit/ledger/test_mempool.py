@@ -275,3 +275,69 @@ def test_take_respects_bytes_and_count(pool: Pool) -> None:
     assert len(pool.pool.take(11, 10)) == 2  # 5 bytes each
     assert len(pool.pool.take(100, 1)) == 1
     assert pool.pool.take(4, 10) == ()
+
+
+# --- one flood, and the others -------------------------------------------------------------------
+
+
+def state_of(author: str) -> str:
+    return author.partition("-")[0]
+
+
+def test_a_flood_waits_behind_itself_and_no_author_or_state_fills_the_pool(store: Store) -> None:
+    """D11: KE has many authors and many entries; US's one entry is in the next block, and has room."""
+    one = len(entry("KE-10", 1))
+    limits = MempoolLimits(entries_max=40, bytes_max=one * 64, per_author_max=12)
+    tips = Tips()
+    pool = Mempool(store, tips, limits=limits, state_of=state_of)
+
+    def add(author: str, seq: int) -> None:
+        raw = entry(author, seq)
+        pool.add(digest(raw), raw, author, seq, prev_of(author, seq), 5_000)
+
+    for seq in range(1, 13):
+        add("KE-10", seq)
+    with pytest.raises(Overloaded, match="12 entries of KE-10 are waiting"):
+        add("KE-10", 13)
+    for seq in range(1, 9):
+        add("KE-11", seq)
+    with pytest.raises(Overloaded, match="20 entries of authors of KE are waiting"):
+        add("KE-12", 1)
+    add("US-10", 1)
+    assert entry("US-10", 1) in pool.take(10**9, 2)
+    pool.judged(
+        [
+            Judged(
+                entry_hash=digest(entry("KE-10", 1)),
+                author="KE-10",
+                seq=1,
+                code="SCHEMA",
+                index=None,
+            )
+        ]
+    )
+    add("KE-12", 1)  # one of KE's is gone: there is room again
+
+
+def test_few_large_entries_do_not_fill_the_pool_either(store: Store) -> None:
+    size = len(entry("KE-10", 1))
+    pool = Mempool(
+        store,
+        Tips(),
+        limits=MempoolLimits(entries_max=1_000, bytes_max=size * 16, per_author_max=900),
+        state_of=state_of,
+    )
+
+    def add(author: str, seq: int) -> None:
+        raw = entry(author, seq)
+        pool.add(digest(raw), raw, author, seq, prev_of(author, seq), 5_000)
+
+    for seq in range(1, 5):
+        add("KE-10", seq)
+    with pytest.raises(Overloaded, match=f"{size * 4} bytes of KE-10 are waiting"):
+        add("KE-10", 5)
+    for seq in range(1, 5):
+        add("KE-11", seq)
+    with pytest.raises(Overloaded, match=f"{size * 8} bytes of authors of KE are waiting"):
+        add("KE-12", 1)
+    add("US-10", 1)
