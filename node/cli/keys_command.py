@@ -16,12 +16,16 @@ from node.signing.keys import generate_agency_keys
 from node.signing.keystore import (
     AUTHOR,
     NODE,
+    SEALING,
     KeyFileFacts,
     read_agency_keys,
     read_facts,
     read_node_keys,
+    read_sealing_key,
     write_agency_keys,
+    write_sealing_key,
 )
+from node.signing.sealing import SealingKey
 from node.treaty.bodies import is_name
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A key file.")]
@@ -32,7 +36,7 @@ OriginOption = Annotated[
         show_default=False,
     ),
 ]
-_KINDS: Final = {NODE: "node", AUTHOR: "author"}
+_KINDS: Final = {NODE: "node", AUTHOR: "author", SEALING: "sealing"}
 
 
 def show_command(
@@ -61,6 +65,10 @@ def new_command(
     vote: Annotated[
         bool, typer.Option("--vote", help="Also a vote key: for a member state's agency only.")
     ] = False,
+    sealing: Annotated[
+        bool,
+        typer.Option("--sealing", help="A sealing key instead: for documents sealed to the party."),
+    ] = False,
     passphrase_file: PassphraseOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -76,6 +84,8 @@ def new_command(
       foedus keys new acme.key --party acme
 
       foedus keys new acme.key --party acme --passphrase-file acme.pass --json
+
+      foedus keys new ke.seal --party KE --sealing
     """
     with reporting(json_output) as report:
         if not is_name(party):
@@ -83,7 +93,12 @@ def new_command(
         passphrase = new_passphrase(passphrase_file, str(file))
         if not file.parent.is_dir():
             raise CouldNot(f"{file.parent}: no such folder: make it first")
-        write_agency_keys(file, generate_agency_keys(party, with_vote=vote), passphrase)
+        if sealing:
+            if vote:
+                raise CouldNot("--sealing and --vote: a sealing key signs nothing; make two files")
+            write_sealing_key(file, party, SealingKey.generate(), passphrase)
+        else:
+            write_agency_keys(file, generate_agency_keys(party, with_vote=vote), passphrase)
         _show(report, file, read_facts(file), "", checked=True)
 
 
@@ -108,6 +123,8 @@ def check_command(
         passphrase = read_passphrase(passphrase_file, str(file))
         if facts.kind == NODE:
             read_node_keys(file, passphrase)
+        elif facts.kind == SEALING:
+            read_sealing_key(file, passphrase)
         else:
             read_agency_keys(file, passphrase)
         _show(report, file, facts, "", checked=True)

@@ -27,6 +27,7 @@ from node.cli.law_command import (
 from node.cli.log_command import log_app
 from node.cli.node_command import node_app, status_command
 from node.cli.receipt_command import receipt_app
+from node.cli.sealed_command import open_app, seal_command, tip_app
 from node.cli.simulate_command import simulate_app
 from node.cli.submit_command import endorse_command, submit_command, vote_command
 from node.reporting import EXIT_HELP
@@ -65,6 +66,9 @@ def _register(app: typer.Typer) -> None:
     app.command("file")(file_command)
     app.command("vote")(vote_command)
     app.command("endorse")(endorse_command)
+    app.command("seal")(seal_command)
+    app.add_typer(open_app(), name="open")
+    app.add_typer(tip_app(), name="tip")
     app.add_typer(log_app(), name="log")
     app.add_typer(receipt_app(), name="receipt")
     app.command("motions")(motions_command)

@@ -7,7 +7,9 @@
     │   ├── UnsafeKeyFile  other users can read it, or it is no regular file
     │   ├── BadKeyFile     not a key file, or not of this version; or its parts contradict one another
     │   └── WrongPassphrase  the passphrase does not open it, or the file was altered
-    └── BadCertificate     not a transport certificate as RULINGS R47 wants it
+    ├── BadCertificate     not a transport certificate as RULINGS R47 wants it
+    ├── CannotSeal         a document that cannot be sealed so: too long, bad recipients, bad threshold
+    └── CannotOpen         a share or document that does not open, or is not what was committed to
 
 No message holds a secret.
 """
@@ -42,4 +44,12 @@ class WrongPassphrase(KeyFileError):
 
 
 class BadCertificate(SigningError):
+    pass
+
+
+class CannotSeal(SigningError):
+    pass
+
+
+class CannotOpen(SigningError):
     pass

@@ -1,10 +1,10 @@
-"""Encrypted key files: one for the node's online keys, one for an author's offline keys.
+"""Encrypted key files: for the node's online keys, an author's offline keys, a party's sealing key.
 
     line 1   foedus-keys/1
     rest     deterministic CBOR {
                box      nonce (24 B) || secretbox(secrets), keyed by argon2id(passphrase, salt)
                kdf      {name: "argon2id13", memory_bytes, ops, salt}
-               kind     "node" or "author"
+               kind     "node", "author" or "sealing"
                owner    state, or author id
                public   {role: public key}, for reading without a passphrase
              }
@@ -32,6 +32,7 @@ from node.log import cbor
 from node.log.errors import MalformedCbor
 from node.signing.errors import BadKeyFile, UnsafeKeyFile, WrongPassphrase
 from node.signing.keys import SEED_BYTES, AgencyKeys, MldsaKey, NodeKeys, Role, SigningKey
+from node.signing.sealing import SealingKey
 from node.signing.transport import TransportIdentity
 
 _MAGIC = b"foedus-keys/1\n"
@@ -45,6 +46,7 @@ _MEMORY_BYTES_MAX = 1 << 30
 
 NODE = "node"
 AUTHOR = "author"
+SEALING = "sealing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,32 @@ def read_agency_keys(path: Path, passphrase: bytes) -> AgencyKeys:
     return keys
 
 
+def write_sealing_key(
+    path: Path,
+    owner: str,
+    key: SealingKey,
+    passphrase: bytes,
+    *,
+    replace: bool = False,
+    cost: KdfCost = KdfCost(),
+) -> None:
+    """Encrypts what a party opens sealed documents with. Raises FileExistsError unless `replace`, OSError."""
+    public, secrets = {SEALING: key.public}, {"seeds": {SEALING: key.seed}}
+    _write(path, _seal(SEALING, owner, public, secrets, passphrase, cost), replace=replace)
+
+
+def read_sealing_key(path: Path, passphrase: bytes) -> tuple[str, SealingKey]:
+    """(owner, key). Raises OSError, UnsafeKeyFile, BadKeyFile, WrongPassphrase."""
+    facts, secrets = _open(path, passphrase, SEALING)
+    match secrets.get("seeds"):
+        case {"sealing": bytes(seed), **rest} if len(seed) == SEED_BYTES and not rest:
+            key = SealingKey.from_seed(seed)
+        case _:
+            raise BadKeyFile(f"{path}: no one seed of {SEED_BYTES} bytes inside")
+    _check_public(path, facts, {SEALING: key.public})
+    return facts.owner, key
+
+
 def read_facts(path: Path) -> KeyFileFacts:
     """The readable part of a key file. Raises OSError, UnsafeKeyFile, BadKeyFile."""
     return _facts(path, _parse(path))
@@ -208,7 +236,7 @@ def _parse(path: Path) -> dict[str, Any]:
 def _facts(path: Path, record: dict[str, Any]) -> KeyFileFacts:
     match record:
         case {"kind": str(kind), "owner": str(owner), "public": dict(public)} if (
-            kind in (NODE, AUTHOR)
+            kind in (NODE, AUTHOR, SEALING)
             and all(isinstance(role, str) for role in public)
             and all(isinstance(key, bytes) for key in public.values())
         ):

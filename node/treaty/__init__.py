@@ -12,6 +12,7 @@ No input or output, clock, randomness, logging or float; it imports the standard
     codec, state       rows and their one spelling
     genesis, book      what the law is founded on; the open book that rules read and write
     kinds              what a kind of statement is
+    sealed             the form of sealed documents, as the ledger sees them
     filing, ballots    who may say what; motions opened, voted on, closed
     cases              findings, replies, BREACH
     equivocations      C29 about a state whose node signed two blocks for one round

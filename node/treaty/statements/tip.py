@@ -13,7 +13,6 @@ allowance and nobody else's. Opening takes `threshold` states, more than k and n
 a report alone, and none can keep it shut.
 """
 
-import hashlib
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
@@ -27,14 +26,8 @@ from node.treaty.errors import MalformedContent
 from node.treaty.filing import known_facility, require_allowance, require_past, require_role
 from node.treaty.kinds import Kind
 from node.treaty.rules import k_of, trigger_of
+from node.treaty.sealed import BOX_BYTES, SALT_BYTES, SEALED_SIZES, SHARES_MAX, commitment_of
 from node.treaty.state import TipReport
-
-# Ciphertext sizes: padded text of 1, 4 or 10 KiB, with its nonce and tag (24 + 16 bytes).
-SEALED_SIZES: Final = (1_064, 4_136, 10_280)
-BOX_BYTES: Final = 80  # a sealed box over a share of 32 bytes: key of 32, tag of 16
-SALT_BYTES: Final = 32
-SHARES_MAX: Final = 32
-COMMITMENT_LABEL: Final = b"foedus/sealed/1"
 
 _NAMES: Final = {
     pb.TIP_TYPE_REPORT: "report",
@@ -51,11 +44,6 @@ _NEEDS: Final = {
     pb.TIP_TYPE_REMOTE: ("cell", "thermal_kw", "error_kw"),
 }
 _ALSO: Final = {pb.TIP_TYPE_REPORT: {"shares"}, pb.TIP_TYPE_REMOTE: {"facility"}}
-
-
-def commitment_of(salt: bytes, text: bytes) -> bytes:
-    """What a sealed document promises to be: SHA-256(label || salt of 32 bytes || text)."""
-    return hashlib.sha256(COMMITMENT_LABEL + salt + text).digest()
 
 
 def _shape(body: Any) -> None:

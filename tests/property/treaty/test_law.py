@@ -19,7 +19,7 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.law import Law
 from node.treaty.parsing import KIND_NAMES, parse_content, parse_entry
-from node.treaty.statements.tip import commitment_of
+from node.treaty.sealed import commitment_of
 from tests.unit.treaty.court import CHAIN_ID, STATES, Court, genesis_of
 
 CHOICES = (pb.CHOICE_YES, pb.CHOICE_NO, pb.CHOICE_ABSTAIN)
