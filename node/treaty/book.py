@@ -10,7 +10,7 @@ import heapq
 from typing import Final, NamedTuple
 
 from node.treaty.codes import Code
-from node.treaty.derived import Derived
+from node.treaty.derived import RECORD_MAX, RECORD_MAX_LAW_1, Derived, capped
 from node.treaty.entries import EntryFacts, EntryIndex
 from node.treaty.genesis import GenesisFacts
 from node.treaty.policy import Policy, parse_policy
@@ -117,7 +117,8 @@ class Book:
         self.schedule(self.now, RANK_VETO_CHECK, "veto", "")
 
     def emit(self, value: Derived) -> None:
-        self.derived.append(value)
+        """Yield a derived value; a number beyond what records hold says "at least so much" (record 0153)."""
+        self.derived.append(capped(value, RECORD_MAX_LAW_1 if self.is_first_law else RECORD_MAX))
 
     def schedule(self, at_s: int, rank: int, what: str, name: str, order: int = 0) -> None:
         """Have the clock look at `what` of `name` at `at_s`.

@@ -6,8 +6,11 @@ said. Seconds are ledger seconds. Tuples are sorted unless a docstring says othe
 finding, a run and a facility are named by text ids; a filed motion by the hex of its entry hash.
 """
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+RECORD_MAX: Final = (1 << 53) - 1  # MODEL 2: every integer is exact in JSON readers
+RECORD_MAX_LAW_1: Final = (1 << 64) - 1  # what law 1 left to the encoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,3 +250,18 @@ Derived: TypeAlias = (
     | Outage
     | EntryIntoForce
 )
+
+
+def capped(value: Derived, most: int) -> Derived:
+    """`value` with every number beyond +-`most` put at that limit. Sums of what states said know no bound; records do."""
+    changes: dict[str, Any] = {}
+    for name in value.__slots__:
+        held = getattr(value, name)
+        if type(held) is int:
+            if held > most:
+                changes[name] = most
+        elif name == "numbers" and any(abs(number) > most for _, number in held):
+            changes[name] = tuple(
+                (what, min(max(number, -most), most)) for what, number in held
+            )
+    return replace(value, **changes) if changes else value
