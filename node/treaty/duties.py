@@ -97,6 +97,13 @@ _KINDS: Final[dict[str, DutyKind]] = {
 }
 
 
+def who_and_what(book: Book, what: str) -> tuple[str, tuple[str, str]]:
+    """Of a duty's key: whose it is, and (kind, what it is about)."""
+    name, _, rest = what.partition(":")
+    kind = _KINDS[name]
+    return kind.subject(book, rest), (name, kind.about(rest))
+
+
 def duty_due(book: Book, what: str) -> None:
     """The clock looks at a duty. Overdue, it is a finding, and owed anew if it is owed again and again."""
     row = book.state.duties.get(what)

@@ -1,0 +1,206 @@
+"""The law after a past commit, by running it over the log's own commits again.
+
+A `Past` goes forward only, a commit at a time, so that whoever drives it can stop after each (a node lends it little time).
+It holds one law, its rows and the tree of the digest: what a node holds for the present. Entries are read where they lie and not
+kept; the index over them is that of the store, cut off at the commit reached.
+
+Signatures are not checked again, and nothing is believed either: after each commit the state digest must be the one that the
+log's commit record says, else `CannotReplay`. So an answer about the past is right or there is none.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from node.ledger.batch import CommittedBatch, Evidence
+from node.ledger.errors import LedgerError, MalformedRecord
+from node.ledger.evidence import evidence_in
+from node.ledger.genesis import Genesis
+from node.ledger.plan import MS_PER_S, CommitMachine, FactsSource
+from node.ledger.questions.sight import Leaves, Sight
+from node.ledger.reader import EntryReader
+from node.ledger.records import (
+    EPOCH_TYPE,
+    EQUIVOCATION_TYPE,
+    OUTAGE_TYPE,
+    decode_record,
+    is_record,
+)
+from node.ledger.state_digest import MemoryBuckets
+from node.treaty.entries import EntryFacts
+
+LEAVES_STEP: Final = 256
+
+ReadLeaves = Callable[[int, int], list[bytes]]
+"""(first, count) -> leaves. Raises StoreDamaged."""
+
+
+class CannotReplay(LedgerError):
+    """The log's commits do not give the state that its commit records say."""
+
+
+class FactsUpTo:
+    """The index over entries as it was when the log had `size` of them."""
+
+    def __init__(self, source: FactsSource) -> None:
+        self._source = source
+        self.size = 0
+
+    def get(self, entry_hash: bytes) -> EntryFacts | None:
+        return self._seen(self._source.get(entry_hash))
+
+    def at_seq(self, author: str, seq: int) -> EntryFacts | None:
+        return self._seen(self._source.at_seq(author, seq))
+
+    def by_content(self, content_hash: bytes) -> EntryFacts | None:
+        return self._seen(self._source.by_content(content_hash))
+
+    def _seen(self, facts: EntryFacts | None) -> EntryFacts | None:
+        return None if facts is None or facts.leaf >= self.size else facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedCommit:
+    """One commit as the log tells it."""
+
+    batch: CommittedBatch
+    dropped: dict[str, int]
+    stood_since: int | None  # the ledger stood still since that second, if it did
+    state_digest: bytes
+    size: int  # entries of the log after it
+
+
+class Past:
+    """See the module's text. `size` and `sight` are of the commit reached; at first the founding one."""
+
+    def __init__(
+        self, genesis: Genesis, document: bytes, facts: FactsSource, read: ReadLeaves, size: int
+    ) -> None:
+        """Over the first `size` leaves that `read` gives. Raises MalformedGenesis."""
+        self._facts = FactsUpTo(facts)
+        self._read = read
+        self._end = size
+        self._reader = EntryReader(bytes_max=1)  # entries are read once
+        self._buckets = MemoryBuckets()
+        self._machine, founding = CommitMachine.found(
+            genesis, document, facts=self._facts, buckets=self._buckets
+        )
+        self._buckets.write(founding.state_rows)
+        self._facts.size = founding.tree.size
+        self._states = [member.state for member in genesis.members]
+        self._ahead = self._commits(founding.tree.size)
+        self._next: LoggedCommit | None = None
+
+    @property
+    def size(self) -> int:
+        """Entries of the log after the commit reached."""
+        return self._facts.size
+
+    def grow(self, size: int) -> None:
+        """The log has grown: more may be read."""
+        self._end = max(self._end, size)
+        if self._next is None:
+            self._ahead = self._commits(self.size)
+
+    def step(self, index: int) -> bool:
+        """Apply the next commit, if all of it stands at or below leaf `index`; False if none does. Raises CannotReplay."""
+        if self._next is None:
+            self._next = next(self._ahead, None)
+        commit = self._next
+        if commit is None or commit.size > index + 1:
+            return False
+        self._next = None
+        self._apply(commit)
+        return True
+
+    def sight(self, leaves: Leaves) -> Sight:
+        return Sight(
+            law=self._machine.law,
+            size=self.size,
+            state_digest=self._machine.state_digest,
+            leaves=leaves,
+        )
+
+    def _apply(self, commit: LoggedCommit) -> None:
+        machine, batch = self._machine, commit.batch
+        standing = machine.standing
+        if batch.index <= standing.index or batch.time_ms < standing.time_ms:
+            raise CannotReplay(f"commit record {batch.index} follows that of {standing.index}")
+        if batch.index - 1 > standing.index:  # commits that appended nothing left no trace
+            before_ms = batch.time_ms
+            if commit.stood_since is not None:
+                before_ms = commit.stood_since * MS_PER_S
+            before_ms = min(max(before_ms, standing.time_ms), batch.time_ms)
+            standing = replace(standing, index=batch.index - 1, time_ms=before_ms)
+        machine.standing = replace(standing, dropped=commit.dropped)
+        plan = machine.commit(batch, self._reader.read, _believed)
+        self._buckets.write(plan.state_rows)
+        self._facts.size = plan.tree.size
+        if (plan.state_digest, plan.tree.size) != (commit.state_digest, commit.size):
+            raise CannotReplay(
+                f"commit {batch.index}: the log says state {commit.state_digest.hex()} after {commit.size} entries, replay gives"
+                f" {plan.state_digest.hex()} after {plan.tree.size}"
+            )
+
+    def _commits(self, first: int) -> Iterator[LoggedCommit]:
+        gathered = _Gathered()
+        at = first
+        while at < self._end:
+            for leaf in self._read(at, min(LEAVES_STEP, self._end - at)):
+                at += 1
+                closing = gathered.take(leaf, self._states)
+                if closing is not None:
+                    yield _logged(closing, gathered, at)
+                    gathered = _Gathered()
+
+
+class _Gathered:
+    """The leaves of a commit so far."""
+
+    def __init__(self) -> None:
+        self.entries: list[bytes] = []
+        self.evidence: list[Evidence] = []
+        self.stood_since: int | None = None
+        self.ends_epoch = False
+
+    def take(self, leaf: bytes, states: list[str]) -> Mapping[str, Any] | None:
+        """The commit record, if this leaf is one."""
+        if not is_record(leaf):
+            self.entries.append(leaf)
+            return None
+        record = decode_record(leaf)
+        match record["type"]:
+            case "commit":
+                return record
+            case kind if kind == EQUIVOCATION_TYPE:
+                self.evidence.append(evidence_in(record, states))
+            case kind if kind == OUTAGE_TYPE:
+                self.stood_since = record["since"]
+            case kind if kind == EPOCH_TYPE:
+                self.ends_epoch = True
+        return None
+
+
+def _logged(record: Mapping[str, Any], gathered: _Gathered, size: int) -> LoggedCommit:
+    try:
+        return LoggedCommit(
+            batch=CommittedBatch(
+                index=record["index"],
+                time_ms=record["time_ms"],
+                order_digest=record["order_digest"],
+                entries=tuple(gathered.entries),
+                evidence=tuple(gathered.evidence),
+                ends_epoch=gathered.ends_epoch,
+            ),
+            dropped=dict(record["dropped"]),
+            stood_since=gathered.stood_since,
+            state_digest=record["state_digest"],
+            size=size,
+        )
+    except KeyError as err:
+        raise MalformedRecord(f"commit record without {err}") from err
+
+
+def _believed(_entry_hash: bytes, _public_key: bytes) -> bool:
+    """What is in the log was verified before it came there."""
+    return True

@@ -1,0 +1,185 @@
+"""The questions of MODEL 11: what they say, and that the past is what it was when it was the present."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from node.ledger.append import StoreFacts
+from node.ledger.questions.answer import QUESTIONS, as_bytes, ask
+from node.ledger.questions.past import CannotReplay, Past
+from node.ledger.questions.state_views import days_to
+from node.ledger.records import decode_record, is_record
+from tests.unit.ledger.courtroom import START, Courtroom, answers, founding, held, page_of
+
+
+@pytest_asyncio.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Courtroom]:
+    made = await held(tmp_path)
+    yield made
+    made.running.close()
+
+
+def past_of(room: Courtroom, *, size: int | None = None) -> Past:
+    ledger, store = room.running.ledger, room.running.store
+    end = ledger.size if size is None else size
+    return Past(ledger.genesis, ledger.document, StoreFacts(store), ledger.entries, end)
+
+
+def go(past: Past, index: int) -> None:
+    while past.step(index):
+        pass
+
+
+@pytest.mark.measure("M02", "M06")
+async def test_every_past_answer_is_the_one_given_then(room: Courtroom) -> None:
+    """After each commit that appended, all questions were answered from the live law; replay gives the same bytes."""
+    past = past_of(room)
+    seen = 0
+    while past.step(room.running.ledger.size - 1):
+        assert answers(past.sight(room.running.ledger)) == room.said[past.size]
+        seen += 1
+    assert seen == len(room.said) >= 14
+    assert past.size == room.running.ledger.size
+    different = {name: {said[name] for said in room.said.values()} for name in QUESTIONS}
+    assert all(len(values) > 1 for values in different.values()), (
+        "an answer that never changes proves little"
+    )
+
+
+async def test_an_index_inside_a_commit_is_the_state_before_it(room: Courtroom) -> None:
+    sizes = sorted(room.said)
+    past = past_of(room)
+    target = sizes[3] - 1  # the last leaf of a commit: with it
+    go(past, target)
+    assert past.size == sizes[3]
+    early = past_of(room)
+    go(early, target - 1)  # one leaf short of it
+    assert early.size == sizes[2]
+    go(early, target)  # from there
+    assert answers(early.sight(room.running.ledger)) == room.said[sizes[3]]
+
+
+async def test_the_log_may_grow_meanwhile(room: Courtroom) -> None:
+    sizes = sorted(room.said)
+    past = past_of(room, size=sizes[4])
+    go(past, 10**9)
+    assert past.size == sizes[4]
+    past.grow(room.running.ledger.size)
+    go(past, 10**9)
+    assert past.size == room.running.ledger.size
+
+
+async def test_a_log_that_says_otherwise_has_no_past(room: Courtroom) -> None:
+    ledger = room.running.ledger
+    leaves = ledger.entries(0, ledger.size)
+    last = max(
+        n
+        for n, leaf in enumerate(leaves)
+        if is_record(leaf) and decode_record(leaf)["type"] == "commit"
+    )
+    digest = decode_record(leaves[last])["state_digest"]
+    assert isinstance(digest, bytes)
+    forged = [*leaves[:last], leaves[last].replace(digest, bytes(32)), *leaves[last + 1 :]]
+    past = Past(
+        ledger.genesis,
+        ledger.document,
+        StoreFacts(room.running.store),
+        lambda first, count: forged[first : first + count],
+        ledger.size,
+    )
+    with pytest.raises(CannotReplay, match="the log says state 0000"):
+        go(past, ledger.size - 1)
+
+
+async def test_what_the_answers_say(room: Courtroom) -> None:
+    live = room.live
+    runs = page_of(live, "runs")
+    assert runs["op0/r3"]["lineage_pflop"] == 33_000_000
+    assert runs["op0/r3"]["headroom"]["frontier_flop"] == 30_000_000 - 33_000_000
+    assert set(page_of(live, "runs", "2")) == {"op0/r3"}
+    tree = page_of(live, "lineage", "op0/r2")
+    assert {run: row["generation"] for run, row in tree.items()} == {
+        "op0/r1": -1,
+        "op0/r2": 0,
+        "op0/r3": 1,
+    }
+    decisions = page_of(live, "decisions", "TRAIN")
+    (train,) = decisions.values()
+    assert [tuple(vote) for vote in train["votes"]] == [("CN", "yes"), ("GB", "yes"), ("KE", "yes")]
+    assert train["one_state_could_change"] is True
+    assert train["margin"] == 0
+    cases = page_of(live, "cases")
+    assert {case["check"] for case in cases.values()} >= {"C02", "C14"}
+    replied = [case for case in cases.values() if case["reply"]]
+    assert replied
+    assert all(case["age_s"] == live.now - case["raised_at"] for case in cases.values())
+    assert page_of(live, "members")["CN"]["status"] == "WITHDRAWING"
+    chips = page_of(live, "chips")
+    assert chips["op0/dc1:H100"]["balance"] == 20
+    owed = page_of(live, "obligations", "BR")
+    assert owed["report:op0/dc1"]["missed"] > 0
+    assert not page_of(live, "obligations", "KE")
+    assert page_of(live, "status")["treaty"]["members"] == 5
+    assert page_of(live, "veto")["veto_check"]["one_recused_high"] == 1
+    assert page_of(live, "knew", "KE")["KE"]["entries"] == live.size
+    assert page_of(live, "knew", "XX")["XX"]["reads"] == "P"
+    dossier = page_of(live, "dossier", "op0/m1")
+    assert dossier["model"]["developer"] == "op0"
+    assert any(key.startswith("case:") for key in dossier)
+    assert page_of(live, "membership")["BR"]["capacity_bp"] == 10_000
+
+
+@pytest.mark.measure("X13")
+async def test_the_policy_in_force_against_the_proposal(room: Courtroom) -> None:
+    differs = page_of(room.live, "diff")
+    assert differs["frontier_flop"] == {
+        "key": "frontier_flop",
+        "unit": "PFLOP",
+        "proposed": 10**9,
+        "founded": 30_000_000,
+        "in_force": 30_000_000,
+        "direction": "safer",
+    }
+    assert differs["reply"]["direction"] == "looser"
+    assert "horizon_open" not in differs
+    assert page_of(room.live, "diff", "all")["horizon_open"]["direction"] == "same"
+    assert set(page_of(room.live, "diff", "param_cap")) >= {"param_cap"}
+
+
+@pytest.mark.measure("X08", "X14")
+async def test_days_to_one_significant_quantity(room: Courtroom) -> None:
+    """29,257 H100-days; 80 of them take a year, rounded down (CHECKS 3)."""
+    assert days_to(10**9, 1_000) == 29_257
+    assert days_to(10**9, 80_000) == 365
+    assert days_to(10**9, 29_258_000) == 0
+    assert days_to(10**9, 0) is None
+    clock = page_of(room.live, "breakout", "80000")
+    assert clock["presumed"]["days"] == 365
+    assert clock["declared"]["mh"] == 20_500
+    assert clock["unaccounted"]["days"] is None
+
+
+async def test_pages_and_bytes(room: Courtroom) -> None:
+    whole = ask(room.live, "runs")
+    keys = [row["key"] for row in whole["rows"]]
+    assert keys == sorted(keys)
+    assert whole["next_after"] is None
+    after, found = "", []
+    while True:
+        page = ask(room.live, "runs", after=after, limit=3)
+        found += [row["key"] for row in page["rows"]]
+        if page["next_after"] is None:
+            break
+        after = page["next_after"]
+    assert found == keys
+    assert json.loads(as_bytes(whole)) == whole
+    assert as_bytes(whole) == as_bytes(ask(room.live, "runs"))
+    with pytest.raises(KeyError):
+        ask(room.live, "tea")
+
+
+def test_times_are_those_of_the_ledger() -> None:
+    assert founding().genesis.time_ms // 1000 == START
