@@ -158,7 +158,7 @@ def _index_row(index: int, appended: Appended) -> IndexRow:
     if appended.derived is not None:
         return IndexRow(index=index, facets=tuple(_derived_facets(appended.derived)))
     if appended.epoch is not None:
-        states = [(Facet.SUBJECT, facet_value(state)) for state in appended.epoch.members]
+        states = [(Facet.SUBJECT, facet_value(state)) for state, _ in appended.epoch.members]
         return IndexRow(index=index, facets=((Facet.KIND, EPOCH_TYPE.encode()), *states))
     # Genesis and commit records are found by kind: nobody lists the log's backbone by anything else.
     kind = GENESIS_TYPE if index == 0 else COMMIT_TYPE

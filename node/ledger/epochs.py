@@ -1,7 +1,7 @@
 """The epochs of a ledger: who validates in each, and where it begins and ends in order and log (SPEC 14; RULINGS R44).
 
-All of it follows from the genesis, the law's state and two leaves: the `epoch` record of an epoch's last commit, and the commit
-record right after it. So a store needs no table of its own for it, and an auditor finds the same.
+All of it follows from the genesis and the log: the `epoch` record of an epoch's last commit, the commit record right after it,
+and the entries that it names. So a store needs no table of its own for it, and an auditor finds the same.
 
     epoch 0   members of the genesis          commits 1 .. 70        sizes 1 .. 412      the genesis' trust policy
     epoch 1   as the record at leaf 410 says  commits 71 ..          sizes 413 ..        the policy hashed in that record
@@ -18,9 +18,8 @@ from consensus.types import CommitIndex, Digest, Millis
 from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import Genesis, GenesisMember, chain_id
 from node.ledger.records import EpochRecord, decode_record, parse_epoch_record
-from node.ledger.seats import members_of
+from node.ledger.seats import member_in
 from node.ledger.trust import policy_of
-from node.treaty.law import Law
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,43 +98,50 @@ def next_epoch(
 
 
 def epochs_of(
-    genesis: Genesis,
-    document: bytes,
-    law: Law,
-    record_leaves: Sequence[int],
-    leaf: Callable[[int], bytes],
+    genesis: Genesis, document: bytes, record_leaves: Sequence[int], leaf: Callable[[int], bytes]
 ) -> list[Epoch]:
-    """All epochs so far, ascending. `record_leaves`: where the log has `epoch` records. Raises MalformedRecord."""
+    """All epochs so far, ascending. `record_leaves`: where the log has `epoch` records; `leaf` reads an entry.
+
+    Nothing is asked of the law: each record names the entries that declared the seats, and what it hashes must be what these lead
+    to. Whoever trusts the genesis and the checkpoints can follow. Raises MalformedRecord.
+    """
     found = [founding_epoch(genesis, document)]
     for at in record_leaves:
         record = parse_epoch_record(leaf(at))
         commit = decode_record(leaf(at + 1))
         if commit["type"] != "commit" or record.epoch != len(found):
             raise MalformedRecord(f"entries {at} and {at + 1}: no end of epoch {len(found) - 1}")
-        members = members_of(law, genesis, law.committee_of(record.epoch))
         found[-1:] = next_epoch(
             found[-1],
-            members,
+            tuple([_seated(genesis, state, place, at, leaf) for state, place in record.members]),
             last_commit=commit["index"],
             last_digest=commit["order_digest"],
             last_time_ms=commit["time_ms"],
             last_size=at + 2,
             record_leaf=at,
         )
-        check_record(found[-1], record, genesis.origin)
+        _check_record(found[-1], record, genesis.origin)
     return found
 
 
-def check_record(epoch: Epoch, record: EpochRecord, origin: str) -> None:
-    """Raises MalformedRecord unless the record is what this epoch's members lead to."""
-    expected = EpochRecord(
-        epoch=epoch.number,
-        members=tuple(member.state for member in epoch.members),
-        committee_hash=epoch.committee.committee_hash,
-        trust_policy=sha256(epoch.trust_policy(origin)).digest(),
-    )
-    if record != expected:
-        raise MalformedRecord(f"the record of epoch {epoch.number} names another committee")
+def _seated(
+    genesis: Genesis, state: str, place: int, before: int, leaf: Callable[[int], bytes]
+) -> GenesisMember:
+    if not place:
+        founder = next((member for member in genesis.members if member.state == state), None)
+        if founder is None:
+            raise MalformedRecord(f"entry {before}: {state} has no seat in the genesis")
+        return founder
+    if place >= before:
+        raise MalformedRecord(f"entry {before}: the seat of {state} is declared at {place}")
+    return member_in(genesis, state, leaf(place), place)
+
+
+def _check_record(epoch: Epoch, record: EpochRecord, origin: str) -> None:
+    """Raises MalformedRecord unless the record hashes what this epoch's members lead to."""
+    hashed = (epoch.committee.committee_hash, sha256(epoch.trust_policy(origin)).digest())
+    if hashed != (record.committee_hash, record.trust_policy):
+        raise MalformedRecord(f"the record of epoch {epoch.number} hashes another committee")
 
 
 def epoch_of_size(epochs: Sequence[Epoch], size: int) -> Epoch:

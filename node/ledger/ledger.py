@@ -238,9 +238,7 @@ class Ledger:
                 )
             leaves += page
         try:
-            return epochs_of(
-                self.genesis, self.document, self._machine.law, leaves, self._store.entry
-            )
+            return epochs_of(self.genesis, self.document, leaves, self._store.entry)
         except (MalformedRecord, KeyError) as err:
             raise StoreDamaged(f"{self._store.path}: epochs: {err}") from err
 

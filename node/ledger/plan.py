@@ -304,7 +304,9 @@ class CommitMachine:
         members = members_of(law, self._genesis, law.committee())
         record = records.EpochRecord(
             epoch=law.epoch,
-            members=tuple(member.state for member in members),
+            members=tuple(
+                (state, law.seat_leaf(state, seat)) for state, seat in law.committee().items()
+            ),
             committee_hash=committee_hash(law.epoch, [member.block_key for member in members]),
             trust_policy=sha256(policy_of(self._genesis.origin, members)).digest(),
         )

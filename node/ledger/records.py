@@ -104,7 +104,8 @@ class EpochRecord:
     """What the last commit of an epoch says of the next one (RULINGS R44)."""
 
     epoch: int  # the next one's number, from 1
-    members: tuple[str, ...]  # states, in validator order
+    # In validator order: a state, and the entry that declared its seat; 0, the genesis' own leaf, where that one lists it
+    members: tuple[tuple[str, int], ...]
     committee_hash: bytes  # over its number and their block keys, as its blocks and commits have it
     trust_policy: (
         bytes  # SHA-256 of the policy text that its checkpoints satisfy (`trust.policy_of`)
@@ -117,7 +118,7 @@ def encode_epoch_record(record: EpochRecord) -> bytes:
         {
             "type": EPOCH_TYPE,
             "epoch": record.epoch,
-            "members": list(record.members),
+            "members": [list(member) for member in record.members],
             "committee_hash": record.committee_hash,
             "trust_policy": record.trust_policy,
         }
@@ -135,16 +136,26 @@ def parse_epoch_record(leaf: bytes) -> EpochRecord:
             "members": list(members),
             "committee_hash": bytes(committee_hash),
             "trust_policy": bytes(trust_policy),
-        } if all(isinstance(member, str) for member in members):
+        } if all(_is_seated(member) for member in members):
             record = EpochRecord(
                 epoch=epoch,
-                members=tuple(members),
+                members=tuple((state, leaf) for state, leaf in members),
                 committee_hash=committee_hash,
                 trust_policy=trust_policy,
             )
             if encode_epoch_record(record) == leaf:
                 return record
     raise MalformedRecord("no epoch record: wants epoch, members, committee_hash, trust_policy")
+
+
+def _is_seated(member: object) -> bool:
+    return (
+        isinstance(member, list)
+        and len(member) == 2
+        and isinstance(member[0], str)
+        and type(member[1]) is int
+        and member[1] >= 0
+    )
 
 
 def encode_commit_record(

@@ -7,18 +7,22 @@ key, or it could keep that state out: whoever declares a seat signs it with each
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import Genesis, GenesisMember
+from node.log.cose import parse_statement
+from node.log.errors import MalformedStatement
 from node.signing.errors import BadCertificate, WeakKey
 from node.signing.keys import NodeKeys, check_public_key
 from node.signing.transport import check_certificate
 from node.signing.verify import verify_ed25519
 from node.treaty.entries import ParsedEntry
+from node.treaty.errors import MalformedContent
 from node.treaty.law import Law
+from node.treaty.parsing import parse_entry
 
 LABEL: Final = "sign/validator/1"
 _KEYS: Final = ("block_key", "log_key", "cosigner_key")
@@ -99,20 +103,7 @@ def member_at(law: Law, genesis: Genesis, state: str, number: int) -> GenesisMem
             raise KeyError(state)
         return founder
     seat = law.seat(state, number)
-    base = founder or GenesisMember(
-        state=state,
-        block_key=b"",
-        log_key=b"",
-        cosigner_key=b"",
-        author_key=b"",
-        vote_key=b"",
-        certificate_pem=b"",
-        peer_endpoint="",
-        client_endpoint="",
-        http_endpoint="",
-    )
-    return replace(
-        base,
+    node = pb.Validator(
         block_key=seat.block_key,
         log_key=seat.log_key,
         cosigner_key=seat.cosigner_key,
@@ -120,4 +111,34 @@ def member_at(law: Law, genesis: Genesis, state: str, number: int) -> GenesisMem
         peer_endpoint=seat.peer,
         client_endpoint=seat.client,
         http_endpoint=seat.http,
+    )
+    return _member(genesis, state, node)
+
+
+def member_in(genesis: Genesis, state: str, leaf: bytes, index: int) -> GenesisMember:
+    """A member with the seat that this entry of the log declares. Raises MalformedRecord."""
+    try:
+        payload = parse_statement(leaf).payload
+        parsed = parse_entry(payload or b"")
+    except (MalformedStatement, MalformedContent) as err:
+        raise MalformedRecord(f"entry {index}: no statement: {err}") from err
+    body = parsed.body
+    if parsed.kind != "identity" or body.party != state or not body.HasField("validator"):
+        raise MalformedRecord(f"entry {index}: declares no seat of {state}")
+    return _member(genesis, state, body.validator)
+
+
+def _member(genesis: Genesis, state: str, node: pb.Validator) -> GenesisMember:
+    founder = next((member for member in genesis.members if member.state == state), None)
+    return GenesisMember(
+        state=state,
+        block_key=node.block_key,
+        log_key=node.log_key,
+        cosigner_key=node.cosigner_key,
+        author_key=b"" if founder is None else founder.author_key,
+        vote_key=b"" if founder is None else founder.vote_key,
+        certificate_pem=node.certificate_pem,
+        peer_endpoint=node.peer_endpoint,
+        client_endpoint=node.client_endpoint,
+        http_endpoint=node.http_endpoint,
     )

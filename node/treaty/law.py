@@ -412,13 +412,13 @@ class Law:
         """State -> number of its seat, in validator order; 0 is a founder's, which the genesis document has."""
         return epochs.committee(self._book)
 
-    def committee_of(self, epoch: int) -> Mapping[str, int]:
-        """As `committee`, of this epoch or an earlier one. Raises KeyError."""
-        return dict(self._book.state.epochs[epochs.epoch_name(epoch)].seats)
-
     def seat(self, state: str, number: int) -> Seat:
         """A seat declared since the founding. Raises KeyError."""
         return self._book.state.seats[epochs.seat_name(state, number)]
+
+    def seat_leaf(self, state: str, number: int) -> int:
+        """The entry that declared a seat; 0, the leaf that names the genesis, for a founder's first. Raises KeyError."""
+        return self.seat(state, number).leaf if number else 0
 
     def declared_seats(self) -> Mapping[str, int]:
         """Bound states -> number of their newest seat, whether or not they validate yet; ascending."""

@@ -10,6 +10,7 @@ from consensus.committee import committee_hash
 from foedus.v1 import content_pb2 as pb
 from node.ledger.epochs import epoch_of_size
 from node.ledger.errors import EpochForced
+from node.ledger.reader import ReadEntry, read_entry
 from node.ledger.records import parse_epoch_record
 from node.ledger.seats import declared
 from node.ledger.trust import policy_of, trust_policy
@@ -43,6 +44,12 @@ async def node(founding: Founding, tmp_path: Path) -> AsyncIterator[Running]:
 
 def codes(running: Running) -> list[str]:
     return [judged.code for judged in running.applied[-1].plan.judged]
+
+
+def parse_content_of(leaf: bytes) -> pb.Content:
+    parsed = read_entry(leaf, bytes(32))
+    assert isinstance(parsed, ReadEntry)
+    return pb.Content(identity=parsed.parsed.body)
 
 
 def closing(running: Running) -> bool:
@@ -82,8 +89,11 @@ async def test_a_state_accedes_and_validates_from_the_next_epoch_on(
     first, second = node.ledger.epochs
     members = [*founding.genesis.members, next(m for m in second.members if m.state == JOINS)]
     members.sort(key=lambda member: member.state)
-    assert record.members == tuple(member.state for member in members)
-    assert record.members == ("BR", "CN", "DE", "GB", "KE", "US")
+    assert [state for state, _ in record.members] == [member.state for member in members]
+    assert [state for state, _ in record.members] == ["BR", "CN", "DE", "GB", "KE", "US"]
+    declared_at = dict(record.members)[JOINS]
+    assert {place for state, place in record.members if state != JOINS} == {0}
+    assert parse_content_of(node.ledger.entry(declared_at).leaf).identity.party == JOINS
     keys = [member.block_key for member in members]
     assert keys[2] == NODE.block.public
     assert record.committee_hash == committee_hash(1, keys) == second.committee.committee_hash
