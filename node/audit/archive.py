@@ -23,7 +23,7 @@ stand where its clients look (decision 0160).
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -35,8 +35,8 @@ from consensus.codec import (
     peek_ref,
 )
 from consensus.types import SIGNATURE_BYTES, CommitRecord, Digest, Ref, Round, ValidatorIndex
-from node.audit.source import CannotAudit, Certificate, Lost, certificate_of
-from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis
+from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, certificate_of
+from node.ledger.genesis import GENESIS_BYTES_MAX
 from node.log.checkpoint import parse_checkpoint
 from node.log.errors import MalformedInput
 from node.log.merkle import HASH_BYTES
@@ -218,14 +218,14 @@ class ArchiveSource:
         except (Lost, ValueError) as err:
             self.damage.append(Lost(str(err), f"commits/{last.name}"))
 
-    def read_certificates(self, genesis: Genesis) -> None:
+    def read_certificates(self, trust_at: TrustAt) -> None:
         try:
             note = parse_note(read_file(self.path, CHECKPOINT, NOTE_BYTES_MAX))
             checkpoint = parse_checkpoint(note.text)
         except (Lost, MalformedInput) as err:
             self.damage.append(Lost(str(err), CHECKPOINT))
             return
-        self.certificates = (certificate_of(note, checkpoint, genesis),)
+        self.certificates = (certificate_of(note, checkpoint, trust_at(checkpoint.size)),)
 
     # The questions of a source
 
@@ -276,7 +276,8 @@ class ArchiveSource:
             )
         return encode_commit_record(held.records[position])
 
-    def block(self, ref: Ref) -> bytes:
+    def block(self, ref: Ref, epoch: int = 0) -> bytes:
+        del epoch  # a block's digest tells its epoch
         for held in reversed(self._ranges.values()):
             if ref in held.places:
                 return self._read_block(held, held.places[ref])
@@ -319,7 +320,7 @@ class ArchiveSource:
             raise Lost(str(err), records_file) from err
         deciders = self._deciders(name, len(records))
         records = [
-            CommitRecord(commit=record.commit, deciders=refs)
+            replace(record, deciders=refs)
             for record, refs in zip(records, deciders, strict=True)
         ]
         held = _Range(first=first, records=records, places=self._places(name, records))

@@ -30,6 +30,7 @@ from node.audit.copies import (
     read,
     replay,
 )
+from node.audit.epochs import Trust, trust_of
 from node.audit.findings import (
     AuditReport,
     Checked,
@@ -111,7 +112,7 @@ def _wheres(against: Sequence[str]) -> set[str]:
 def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditReport:
     copies = opened.copies
     for copy in copies:
-        copy.source.read_certificates(ground.genesis)
+        copy.source.read_certificates(copy.trust.at)
     sizes = sorted(
         {size for copy in copies for size in certificate_sizes(copy.source.certificates)}
     )
@@ -130,17 +131,19 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
         explain(copy, beside[copy.source.name])
     between = Findings(BETWEEN)
     contradictions(
-        ground.genesis,
+        copies[0].trust if copies else Trust.founding(ground.genesis, ground.document),
         [(copy.source.name, copy.judged, copy.structure.root_at) for copy in copies],
         between,
     )
     lost = [_all_lost(name, err, copies) for name, err, _ in opened.unopenable]
+    newest = max((copy.trust.epochs[-1] for copy in copies), key=lambda e: e.number, default=None)
+    members = ground.genesis.members if newest is None else newest.members
     return AuditReport(
         chain_id=ground.chain_id.hex(),
         origin=ground.genesis.origin,
         drill=ground.genesis.drill,
-        members=tuple(member.state for member in ground.genesis.members),
-        quorum=quorum_of(len(ground.genesis.members)),
+        members=tuple(member.state for member in members),
+        quorum=quorum_of(len(members)),
         sources=(
             *(copy.report() for copy in copies),
             *(
@@ -240,7 +243,13 @@ def _open_all(named: Sequence[str], ground: Ground, stack: ExitStack) -> _Opened
         source.name = _unique(source, names)
         findings = Findings(source.name)
         _same_ledger(source, ground, findings)
-        copy = Copy(source=source, findings=findings, checked=dict.fromkeys(Depth, NOT_RUN))
+        trust = trust_of(source, ground.genesis, ground.document, findings)
+        copy = Copy(
+            source=source,
+            findings=findings,
+            trust=trust,
+            checked=dict.fromkeys(Depth, NOT_RUN),
+        )
         opened.copies.append(copy)
     return opened
 

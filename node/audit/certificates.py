@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.committee import quorum_of
+from node.audit.epochs import Trust
 from node.audit.findings import Depth, Findings
 from node.audit.source import Certificate, Lost, Source
 from node.ledger.finality import Cosigned
@@ -77,20 +78,22 @@ def judge(certificate: Certificate, genesis: Genesis, findings: Findings) -> Jud
     )
 
 
-def judge_source(
-    source: Source, genesis: Genesis, root_at: RootAt, findings: Findings
-) -> list[Judged]:
+def judge_source(source: Source, trust: Trust, root_at: RootAt, findings: Findings) -> list[Judged]:
     """All certificates of a source, ascending by size, each against the root of the source's own entries."""
-    judged = [judge(certificate, genesis, findings) for certificate in source.certificates]
+    judged = [
+        judge(certificate, trust.at(certificate.checkpoint.size), findings)
+        for certificate in source.certificates
+    ]
     parting: list[tuple[Judged, bytes]] = []
-    quorum = quorum_of(len(genesis.members))
     for found in judged:
         if not found.is_final:
+            members = trust.at(found.size).members
+            quorum = quorum_of(len(members))
             names = ", ".join(found.signers) or "nobody"
             findings.add(
                 Depth.CERTIFICATES,
                 f"checkpoint of size {found.size}: cosigned by {names}, and {quorum} of"
-                f" {len(genesis.members)} members make a quorum",
+                f" {len(members)} members make a quorum",
             )
         if found.size > source.size:
             findings.add(
@@ -112,13 +115,13 @@ def judge_source(
                 Depth.CERTIFICATES,
                 f"the first {found.size} entries lead to root {root.hex()}, cosigned is {found.root.hex()}",
                 proven_by=found.signers,
-                proof={"checkpoint": found.certificate.note(genesis).decode()},
+                proof={"checkpoint": found.certificate.note(trust.at(found.size)).decode()},
             )
     return judged
 
 
 def contradictions(
-    genesis: Genesis, sources: Sequence[tuple[str, Sequence[Judged], RootAt]], findings: Findings
+    trust: Trust, sources: Sequence[tuple[str, Sequence[Judged], RootAt]], findings: Findings
 ) -> None:
     """Members who cosigned two roots that no one log has both: two at one size, or a later one that does not continue it.
 
@@ -149,8 +152,8 @@ def contradictions(
                 f" {at_small.hex()}",
                 accused=(state,),
                 proof={
-                    "first": small.certificate.note(genesis).decode(),
-                    "second": large.certificate.note(genesis).decode(),
+                    "first": small.certificate.note(trust.at(small.size)).decode(),
+                    "second": large.certificate.note(trust.at(large.size)).decode(),
                 },
             )
 

@@ -12,6 +12,7 @@ from node.audit.archive import ArchiveSource
 from node.audit.archive_files import check_files
 from node.audit.certificates import Judged, judge_source
 from node.audit.compare import Comparison
+from node.audit.epochs import Trust
 from node.audit.facts import SpilledFacts
 from node.audit.findings import (
     FINDINGS_MAX,
@@ -22,8 +23,8 @@ from node.audit.findings import (
     differing,
 )
 from node.audit.law import LawResult, Replay, replay_batches, replay_log
-from node.audit.order import OrderReplay, committee_of
-from node.audit.source import Certificate, Lost, Source
+from node.audit.order import OrderReplay
+from node.audit.source import Certificate, Lost, Source, TrustAt
 from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_sign_state
 from node.audit.store_source import StoreSource
 from node.audit.structure import Structure, examine, report
@@ -57,7 +58,7 @@ class Readable(Source, Protocol):
 
     damage: list[Lost]
 
-    def read_certificates(self, genesis: Genesis) -> None: ...
+    def read_certificates(self, trust_at: TrustAt) -> None: ...
 
 
 NOT_RUN: Final = Checked(done=False, how_far="nothing before it could be read")
@@ -75,6 +76,7 @@ class Copy:
 
     source: Readable
     findings: Findings
+    trust: Trust
     judged: list[Judged] = field(default_factory=list)
     structure: Structure = field(default_factory=lambda: Structure(size=0))
     stands: bool = False  # its entries lead to a root that a quorum cosigned
@@ -158,7 +160,7 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
         return
     tick = ground.progress.start(f"{source.name}: tree", source.size)
     copy.structure = examine(source, sizes, tick, ground.workers)
-    copy.judged = judge_source(source, ground.genesis, copy.structure.root_at, findings)
+    copy.judged = judge_source(source, copy.trust, copy.structure.root_at, findings)
     final = copy.final
     named = None if final is None else (final.size, final.root, final.signers)
     copy.stands = report(copy.structure, named, findings)
@@ -181,6 +183,14 @@ def _certificates(copy: Copy, final: Judged | None, members: int) -> Checked:
     )
     if len(copy.judged) > 1:
         how_far += f"; {len(copy.judged) - 1} earlier checkpoints"
+    if len(copy.trust.epochs) > 1:
+        how_far += f"; {len(copy.trust.epochs)} epochs"
+        certified = {judged.size for judged in copy.judged if judged.is_final}
+        if missing := copy.trust.handed_over(certified):
+            sizes = ", ".join(map(str, missing))
+            how_far += f", whose members handed over by their blocks alone at size {sizes}"
+            if copy.source.last_commit is None:
+                return Checked(done=False, how_far=how_far)
     if copy.source.size > final.size:
         how_far += f"; {copy.source.size - final.size} entries after it are not final"
     return Checked(done=True, how_far=how_far)
@@ -204,8 +214,7 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
         return
     order = OrderReplay(
         source,
-        committee_of(ground.genesis, ground.document),
-        ground.genesis,
+        copy.trust.epochs,
         ground.pool,
         copy.findings,
         others=others,
@@ -291,6 +300,7 @@ def _by_blocks(
                 time_ms=commit.time_ms,
                 order_digest=commit.digest,
                 entries=ordered.entries,
+                ends_epoch=ordered.ends_epoch,
                 evidence=ordered.evidence,
             )
             tick(1)
@@ -348,7 +358,7 @@ def _store(
     tick = ground.progress.start(f"{source.name}: blocks", None)
     blocks = check_blocks(source, order, ground.pool, findings, tick)
     waiting = check_mempool(source, findings)
-    check_sign_state(source, ground.genesis, ground.chain_id, findings)
+    check_sign_state(source, copy.trust, ground.chain_id, findings)
     if rows is None:
         how_far = f"{blocks} blocks; state and indexes were not: the order stopped short"
         copy.checked[Depth.STORE] = Checked(done=False, how_far=how_far)

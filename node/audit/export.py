@@ -7,7 +7,7 @@ that it was begun for, however far the node has come meanwhile.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,12 +43,13 @@ from node.audit.archive import (
 )
 from node.audit.certificates import Judged, judge
 from node.audit.copies import Progress, Silent
+from node.audit.epochs import Trust, trust_of
 from node.audit.findings import Findings
 from node.audit.source import CannotAudit, Lost
 from node.audit.store_source import StoreSource, find_folders
 from node.audit.unfinished import Unfinished
 from node.ledger.errors import MalformedGenesis, MalformedRecord
-from node.ledger.genesis import Genesis, chain_id, parse_genesis
+from node.ledger.genesis import chain_id, parse_genesis
 from node.ledger.records import decode_record
 from node.ledger.trust import trust_policy
 from node.log import merkle
@@ -99,15 +100,16 @@ def export_home(
             genesis = parse_genesis(source.document)
         except MalformedGenesis as err:
             raise _damaged(source, str(err)) from err
-        source.read_certificates(genesis)
-        finals = _finals(source, genesis)
+        trust = trust_of(source, genesis, source.document, Findings(source.name))
+        source.read_certificates(trust.at)
+        finals = _finals(source, trust)
         wanted = _of_size(source, finals, size)
         target = _target(source.document, wanted)
         out.parent.mkdir(parents=True, exist_ok=True)
         unfinished = stack.enter_context(Unfinished.open(out, target))
         if unfinished.target != target:
             wanted = _begun(source, finals, size, unfinished, out)
-        writer = _Writer(source, genesis, wanted, unfinished, progress or Silent())
+        writer = _Writer(source, trust, wanted, unfinished, progress or Silent())
         try:
             exported = writer.write(out)
         except (Lost, MalformedBlock, MalformedRecord) as err:
@@ -120,10 +122,13 @@ def _damaged(source: StoreSource, why: str) -> CannotAudit:
     return CannotAudit(f"{source.where}: {why}: run `foedus audit` on it, and export another node")
 
 
-def _finals(source: StoreSource, genesis: Genesis) -> list[Judged]:
+def _finals(source: StoreSource, trust: Trust) -> list[Judged]:
     """The checkpoints that an archive could end with, the last one largest. Raises CannotAudit."""
     scratch = Findings(source.name)
-    judged = [judge(certificate, genesis, scratch) for certificate in source.certificates]
+    judged = [
+        judge(certificate, trust.at(certificate.checkpoint.size), scratch)
+        for certificate in source.certificates
+    ]
     finals = [found for found in judged if found.is_final and found.size <= source.size]
     if not finals:
         raise CannotAudit(f"{source.where}: no checkpoint with a quorum of cosignatures is held")
@@ -179,13 +184,14 @@ class _Writer:
     def __init__(
         self,
         source: StoreSource,
-        genesis: Genesis,
+        trust: Trust,
         final: Judged,
         files: Unfinished,
         progress: Progress,
     ) -> None:
         self._source = source
-        self._genesis = genesis
+        self._genesis = trust.genesis
+        self._trust = trust
         self._final = final
         self._files = files
         self._progress = progress
@@ -201,7 +207,7 @@ class _Writer:
         self._tiles()
         commits = self._last_commit()
         _Commits(source, files, self._progress).write(commits)
-        files.write(CHECKPOINT, [final.certificate.note(self._genesis)])
+        files.write(CHECKPOINT, [final.certificate.note(self._trust.at(final.size))])
         ledger = chain_id(source.document).hex()
         fields = {
             "format": FORMAT,
@@ -333,6 +339,7 @@ class _Commits:
         self._committed: set[Ref] = set()  # above the floor of the range before
         self._undecided: dict[Ref, Block] = {}
         self._floor = GENESIS_ROUND  # of the commit that is looked at
+        self._epoch = 0  # and its epoch
 
     def write(self, last: int) -> None:
         """Commits 1 to `last`. Raises Lost, MalformedBlock."""
@@ -363,8 +370,7 @@ class _Commits:
         self._write(
             f"commits/{name}.commits",
             lambda: (
-                framed(encode_commit_record(CommitRecord(commit=record.commit, deciders=())))
-                for record in records
+                framed(encode_commit_record(replace(record, deciders=()))) for record in records
             ),
         )
         self._write(
@@ -381,7 +387,7 @@ class _Commits:
             signatures.clear()
             for record in records:
                 for ref in record.commit.blocks:
-                    data = encode_block(self._block(ref))
+                    data = encode_block(self._block(ref, record.commit.epoch))
                     signatures.append(data[-SIGNATURE_BYTES:])
                     yield framed(data[:-SIGNATURE_BYTES])
 
@@ -399,12 +405,14 @@ class _Commits:
     def _settle(self, records: Sequence[CommitRecord]) -> None:
         """Take up what the deciders of these commits rest on beyond committed blocks, down to the floor of each commit."""
         for record in records:
+            if record.commit.epoch != self._epoch:
+                self._epoch, self._floor = record.commit.epoch, GENESIS_ROUND  # rounds begin anew
             pending = list(record.deciders)
             while pending:
                 ref = pending.pop()
                 if ref.round <= self._floor or ref in self._committed or ref in self._undecided:
                     continue
-                block = self._block(ref)
+                block = self._block(ref, record.commit.epoch)
                 self._undecided[ref] = block
                 pending += block.header.parents
             self._floor = Round(max(self._floor, record.commit.leader.round - GC_DEPTH))
@@ -413,8 +421,8 @@ class _Commits:
             ref: block for ref, block in self._undecided.items() if ref not in self._committed
         }
 
-    def _block(self, ref: Ref) -> Block:
-        block = decode_block(self._source.block(ref))
+    def _block(self, ref: Ref, epoch: int) -> Block:
+        block = decode_block(self._source.block(ref, epoch))
         if block.ref != ref:
             raise Lost(f"block {ref.round}/{ref.author} {ref.digest.hex()} was altered")
         return block

@@ -24,8 +24,9 @@ from node.audit.archive import ArchiveSource, is_archive
 from node.audit.archive_files import check_files
 from node.audit.certificates import Judged, judge
 from node.audit.copies import Progress, Silent
+from node.audit.epochs import trust_of
 from node.audit.findings import Findings
-from node.audit.order import OrderReplay, committee_of
+from node.audit.order import OrderReplay
 from node.audit.source import CannotAudit
 from node.ledger.append import StoreBuckets, StoreFacts, write_plan
 from node.ledger.batch import CommittedBatch
@@ -117,8 +118,12 @@ def _opened(
         )
     findings = Findings(source.name)
     check_files(source, genesis, document, findings, progress.start("files", None))
-    source.read_certificates(genesis)
-    finals = [judge(certificate, genesis, findings) for certificate in source.certificates]
+    trust = trust_of(source, genesis, document, findings)
+    source.read_certificates(trust.at)
+    finals = [
+        judge(certificate, trust.at(certificate.checkpoint.size), findings)
+        for certificate in source.certificates
+    ]
     for lost in source.damage:
         raise _refused(archive, f"{lost.file}: {lost.why}")
     for finding in findings.all():
@@ -159,8 +164,7 @@ class _Import:
         last = source.last_commit or 0
         order = OrderReplay(
             source,
-            committee_of(self._genesis, self._document),
-            self._genesis,
+            trust_of(source, self._genesis, self._document, self._findings).epochs,
             self._pool,
             self._findings,
         )
@@ -202,7 +206,8 @@ class _Import:
             self._store.put_meta(keys.META_REBUILD, keys.u64(signed.size))
 
     def _put_blocks(self, blocks: Sequence[Block]) -> None:
-        self._store.put_blocks([(block.ref, encode_block(block)) for block in blocks])
+        epoch = blocks[0].header.epoch if blocks else 0  # those of one commit are of one epoch
+        self._store.put_blocks([(block.ref, encode_block(block)) for block in blocks], epoch)
 
     def _verify_ahead(self, machine: CommitMachine, batch: CommittedBatch) -> None:
         checks: list[SignatureCheck] = []
@@ -225,4 +230,5 @@ def _batches(order: OrderReplay, last: int) -> Iterator[CommittedBatch]:
             order_digest=commit.digest,
             entries=ordered.entries,
             evidence=ordered.evidence,
+            ends_epoch=ordered.ends_epoch,
         )

@@ -7,21 +7,22 @@ Commits that appended nothing have no trace in the log; the law did nothing in t
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from node.audit.findings import Depth, Findings
-from node.audit.order import committee_of
 from node.audit.source import Lost, Source
 from node.ledger.batch import CommittedBatch, Evidence
+from node.ledger.epochs import founding_epoch, next_epoch
 from node.ledger.errors import MalformedRecord
 from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import Genesis
 from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, FactsSource, MemoryFacts
 from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
-from node.ledger.records import EQUIVOCATION_TYPE, OUTAGE_TYPE, decode_record, is_record
+from node.ledger.records import EPOCH_TYPE, EQUIVOCATION_TYPE, OUTAGE_TYPE, decode_record, is_record
+from node.ledger.seats import members_of
 from node.ledger.state_digest import MemoryBuckets, Row
 from node.signing.verify import SignatureCheck, VerifyPool
 
@@ -54,9 +55,8 @@ class Replay:
         """
         self._executor = executor
         self._pool = pool
-        self._committee = committee_of(genesis, document)
-        self._block_keys = [member.block_key for member in genesis.members]
-        self.states = [member.state for member in genesis.members]  # in validator order
+        self._genesis = genesis
+        self.epoch = founding_epoch(genesis, document)  # of the next commit
         self._reader = EntryReader()
         self._begun: set[int] = set()  # batches whose signatures `ahead` has had checked
         self._facts: FactsSink = MemoryFacts() if facts is None else facts
@@ -119,7 +119,8 @@ class Replay:
 
     def proves(self, evidence: Evidence) -> bool:
         """Whether both signatures are the accused state's own."""
-        checks = proof_checks(evidence.proof, self._committee, self._block_keys)
+        keys = [member.block_key for member in self.epoch.members]
+        checks = proof_checks(evidence.proof, self.epoch.committee, keys)
         return all(self._pool.verify_now(checks))
 
     def state(self) -> dict[Row, bytes]:
@@ -138,7 +139,23 @@ class Replay:
                 self.signatures += 1 + len(resolved.endorsers)
         return checks
 
+    @property
+    def states(self) -> list[str]:
+        """Who validates, in validator order."""
+        return [member.state for member in self.epoch.members]
+
     def _take_over(self, plan: AppendPlan) -> None:
+        if plan.ends_epoch:
+            law = self.machine.law
+            _, self.epoch = next_epoch(
+                self.epoch,
+                members_of(law, self._genesis, law.committee()),
+                last_commit=plan.index,
+                last_digest=plan.order_digest,
+                last_time_ms=plan.time_ms,
+                last_size=plan.tree.size,
+                record_leaf=plan.tree.size - 2,
+            )
         self._facts.write(plan)
         self._buckets.write(plan.state_rows)
 
@@ -218,7 +235,7 @@ def replay_log(
     _compare(source, plan, result, 1)
     on_plan(plan)
     try:
-        commits = _commits_of(source, plan.tree.size, size, replay.states, findings)
+        commits = _commits_of(source, plan.tree.size, size, replay, findings)
         for batch, dropped, stood_since in commits:
             if result.expected:
                 break
@@ -258,12 +275,13 @@ def _check_batch(replay: Replay, batch: CommittedBatch, findings: Findings) -> N
 
 
 def _commits_of(
-    source: Source, first: int, size: int, states: Sequence[str], findings: Findings
+    source: Source, first: int, size: int, replay: Replay, findings: Findings
 ) -> Iterator[tuple[CommittedBatch, dict[str, int], int | None]]:
     """Batch, counts of what was dropped before, and since when the ledger stood still if it did."""
     entries: list[bytes] = []
     evidence: list[Evidence] = []
     stood_since: int | None = None
+    ends_epoch = False
     for start in range(first, size, LEAVES_STEP):
         try:
             leaves = source.entries(start, min(LEAVES_STEP, size - start))
@@ -279,16 +297,20 @@ def _commits_of(
             try:
                 record = decode_record(leaf)
                 if record["type"] == EQUIVOCATION_TYPE:
-                    evidence.append(evidence_in(record, states))
+                    evidence.append(evidence_in(record, replay.states))
                 if record["type"] == OUTAGE_TYPE and isinstance(record.get("since"), int):
                     stood_since = record["since"]
+                ends_epoch |= record["type"] == EPOCH_TYPE
                 closing = _closing(record, tuple(entries), tuple(evidence))
             except MalformedRecord as err:
                 findings.add(Depth.LAW, f"is no record: {err}", entry=index)
                 raise BrokenLog from err
             if closing is not None:
-                yield *closing, stood_since
-                entries, evidence, stood_since = [], [], None
+                batch, dropped = closing
+                # No node ends an epoch that its law has not closed; whether this one did is the law's to say.
+                ends = ends_epoch and replay.machine.law.is_closing
+                yield replace(batch, ends_epoch=ends), dropped, stood_since
+                entries, evidence, stood_since, ends_epoch = [], [], None, False
 
 
 def _closing(

@@ -24,6 +24,7 @@ from consensus.codec import (
 from consensus.commit_rule import Forked, Status, decide
 from consensus.committee import Committee
 from consensus.dag import Dag
+from consensus.epoch import EpochEnd
 from consensus.linearizer import Linearizer
 from consensus.types import (
     Block,
@@ -36,11 +37,13 @@ from consensus.types import (
     Millis,
     Ref,
     Round,
+    ValidatorIndex,
 )
 from consensus.validity import InvalidBlock, check_block
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
 from node.ledger.batch import Evidence
+from node.ledger.epochs import Epoch
 from node.ledger.evidence import evidence_of, proof_checks
 from node.ledger.genesis import Genesis, chain_id
 from node.signing.verify import SignatureCheck, VerifyPool
@@ -62,6 +65,7 @@ class Ordered:
     commit: Commit
     entries: tuple[bytes, ...]
     evidence: tuple[Evidence, ...]  # what its blocks prove
+    ends_epoch: bool
 
 
 class BrokenOrder(Exception):
@@ -74,8 +78,7 @@ class OrderReplay:
     def __init__(
         self,
         source: Source,
-        committee: Committee,
-        genesis: Genesis,
+        epochs: Sequence[Epoch],
         pool: VerifyPool,
         findings: Findings,
         *,
@@ -83,18 +86,47 @@ class OrderReplay:
     ) -> None:
         self._source = source
         self._others = [other for other in others if other.last_commit is not None]
-        self._committee = committee
-        self._members = genesis.members
+        self._epochs = epochs
         self._pool = pool
         self._findings = findings
-        self._dag = Dag(committee)
-        self._linearizer = Linearizer(committee)
-        self._next_round = Round(1)  # the first leader slot not yet decided
+        self._begin(epochs[0])
         self._reported: set[Ref] = set()
         self.on_blocks: Callable[[Sequence[Block]], None] | None = (
             None  # told of each that was accepted
         )
         self.blocks = 0  # verified so far
+
+    def _begin(self, epoch: Epoch) -> None:
+        """A fresh DAG; index, digests and time go on (SPEC 14.4)."""
+        self._epoch = epoch
+        self._committee = epoch.committee
+        self._members = epoch.members
+        self._dag = Dag(epoch.committee)
+        self._linearizer = Linearizer(epoch.committee)
+        self._end = EpochEnd(epoch.committee)
+        self._next_round = Round(1)  # the first leader slot not yet decided
+
+    def _follow(self, index: CommitIndex) -> None:
+        """The commit before this one ended its epoch: go on with the members that the log names."""
+        number = self._epoch.number + 1
+        if number >= len(self._epochs):
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {index}: of epoch {number}, and no epoch record says who validates",
+            )
+            raise BrokenOrder
+        following, last = self._epochs[number].committee, self._linearizer
+        if (following.previous_index, following.previous_commit) != (
+            last.last_index,
+            last.last_digest,
+        ):
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {index}: the log begins epoch {number} after commit {following.previous_index}, the blocks end"
+                f" epoch {number - 1} with commit {last.last_index} {last.last_digest.hex()}",
+            )
+            raise BrokenOrder
+        self._begin(self._epochs[number])
 
     def commits(self, last: int) -> Iterator[Ordered]:
         """Commits 1 to `last`. Ends early, with a finding, where the order cannot be followed."""
@@ -105,6 +137,8 @@ class OrderReplay:
             return
 
     def _commit(self, index: CommitIndex) -> Ordered:
+        if self._end.reached:
+            self._follow(index)
         record = self._record(index)
         self._load(index, [record.commit.leader, *record.deciders])
         leader = self._decided(index)
@@ -112,15 +146,33 @@ class OrderReplay:
         self._compare(record.commit, commit)
         entries: list[bytes] = []
         headers: list[Header] = []
+        blocks: list[Block] = []
         for ref in commit.blocks:
             block = self._dag.block(ref)
             assert block is not None, f"{ref} was accepted and not released"
             entries += block.payload
             headers.append(block.header)
+            blocks.append(block)
             self._dag.release(ref)
         self._dag.raise_floor(self._linearizer.floor)
+        self._compare_closing(record, self._end.committed(commit.leader.round, blocks))
         evidence = evidence_of(headers, [member.state for member in self._members])
-        return Ordered(commit=commit, entries=tuple(entries), evidence=evidence)
+        return Ordered(
+            commit=commit,
+            entries=tuple(entries),
+            evidence=evidence,
+            ends_epoch=self._end.reached,
+        )
+
+    def _compare_closing(
+        self, recorded: CommitRecord, closed_by: tuple[ValidatorIndex, ...]
+    ) -> None:
+        if recorded.closed_by != closed_by:
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {recorded.commit.index}: recorded as closed by {recorded.closed_by}, the blocks give {closed_by}",
+            )
+            raise BrokenOrder
 
     def _record(self, index: CommitIndex) -> CommitRecord:
         """From this source, or from another one where it is lost."""
@@ -177,7 +229,7 @@ class OrderReplay:
     def _read(self, source: Source, ref: Ref) -> Block:
         """A block that is what its name says. Raises Lost for anything else."""
         try:
-            block = decode_block(source.block(ref))
+            block = decode_block(source.block(ref, self._epoch.number))
         except MalformedBlock as err:
             raise Lost(f"altered: {err}") from err
         if block.ref != ref:
@@ -228,11 +280,11 @@ class OrderReplay:
 
     def signature_check(self, block: Block) -> SignatureCheck:
         """The author's signature, for the verify pool; a name for nobody is checked against no key, and fails."""
-        ref = block.ref
-        known = ref.author < len(self._members)
+        ref, number = block.ref, block.header.epoch
+        members = self._epochs[number].members if number < len(self._epochs) else ()
         return SignatureCheck(
-            self._members[ref.author].block_key if known else b"",
-            block_signing_bytes(self._committee.chain_id, self._committee.epoch, ref),
+            members[ref.author].block_key if ref.author < len(members) else b"",
+            block_signing_bytes(self._committee.chain_id, number, ref),
             block.signature,
         )
 

@@ -5,6 +5,7 @@ it hands out is what is there. Only form is its business: a tile of the wrong le
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -19,6 +20,10 @@ from node.reporting import CouldNot
 from node.signing.checkpoints import cosigner_vkey, log_vkey
 
 _DATABASE_FILE: Final = re.compile(r"[0-9]{6,}\.(?:sst|log|blob)|MANIFEST-[0-9]+|CURRENT")
+
+
+TrustAt = Callable[[int], Genesis]
+"""Log size -> the genesis with the members who cosign it (`epochs.Trust.at`)."""
 
 
 class Lost(Exception):
@@ -80,7 +85,7 @@ class Source(Protocol):
         """The engine's record of commit `index`, deciders included. Raises Lost."""
         ...
 
-    def block(self, ref: Ref) -> bytes:
+    def block(self, ref: Ref, epoch: int = 0) -> bytes:
         """A whole block by name. Raises Lost."""
         ...
 

@@ -5,20 +5,20 @@ proves nothing (RULINGS R54). Rows that no replay gives carry their own proof: a
 its signature (see `certificates`), a waiting entry its hash.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import Final
 
 from consensus.codec import MalformedBlock, block_signing_bytes, decode_block
 from consensus.types import Block, Digest, Ref
+from node.audit.epochs import Trust
 from node.audit.findings import Depth, Findings
 from node.audit.law import LawResult, Replay
 from node.audit.order import OrderReplay
 from node.audit.source import Lost
 from node.audit.store_source import StoreSource, lost_by
 from node.ledger.append import commit_write
-from node.ledger.genesis import Genesis
 from node.ledger.plan import AppendPlan
 from node.ledger.records import encode_dropped
 from node.log.checkpoint import Checkpoint
@@ -27,7 +27,7 @@ from node.signing.checkpoints import verify_cosignature
 from node.signing.verify import VerifyPool, verify_ed25519
 from node.storage import keys
 from node.storage.errors import StoreDamaged
-from node.storage.sign_state import BLOCK_FILE_BYTES_MAX, parse_block, parse_cosign
+from node.storage.sign_state import BLOCK_FILE_BYTES_MAX, block_file, parse_block, parse_cosign
 from node.storage.store import IndexRow
 
 BLOCKS_STEP: Final = 512
@@ -139,41 +139,50 @@ def check_blocks(
 ) -> int:
     """Every stored block, committed or not: name, form, signature; and its row in the authors' index. How many."""
     seen = 0
-    try:
-        stored = source.rows("blocks")
-        while rows := list(islice(stored, BLOCKS_STEP)):
-            good: list[Block] = []
-            for key, data in rows:
-                block = _block(key, data, findings)
-                if block is not None:
-                    good.append(block)
-            verdicts = pool.verify_now([order.signature_check(block) for block in good])
-            for block, verdict in zip(good, verdicts, strict=True):
-                if not verdict:
-                    findings.add(
-                        Depth.SIGNATURES,
-                        f"stored block {_name(block.ref)}: not signed by its author",
-                    )
-            seen += len(rows)
-            tick(len(rows))
-        named = sum(1 for _ in source.rows("authors"))
-    except Lost as lost:
-        findings.add(Depth.STORE, f"blocks cannot be read to the end: {lost.why}", file=lost.file)
-        return seen
-    if named != seen:
-        findings.add(Depth.STORE, f"{seen} blocks, {named} rows in the authors' index")
+    for name in ("blocks", "later_blocks"):
+        try:
+            found = 0
+            stored = source.rows(name)
+            while rows := list(islice(stored, BLOCKS_STEP)):
+                _check_stored(rows, order, pool, findings)
+                found += len(rows)
+                tick(len(rows))
+            named = sum(1 for _ in source.rows(name.replace("blocks", "authors")))
+        except Lost as lost:
+            what = f"{name} cannot be read to the end: {lost.why}"
+            findings.add(Depth.STORE, what, file=lost.file)
+            return seen
+        if named != found:
+            findings.add(Depth.STORE, f"{found} {name}, {named} rows in their authors' index")
+        seen += found
     return seen
 
 
+def _check_stored(
+    rows: Sequence[tuple[bytes, bytes]], order: OrderReplay, pool: VerifyPool, findings: Findings
+) -> None:
+    good: list[Block] = []
+    for key, data in rows:
+        block = _block(key, data, findings)
+        if block is not None:
+            good.append(block)
+    verdicts = pool.verify_now([order.signature_check(block) for block in good])
+    for block, verdict in zip(good, verdicts, strict=True):
+        if not verdict:
+            findings.add(
+                Depth.SIGNATURES, f"stored block {_name(block.ref)}: not signed by its author"
+            )
+
+
 def _block(key: bytes, data: bytes, findings: Findings) -> Block | None:
-    round_, author, digest = keys.split_block(key)
+    epoch, round_, author, digest = keys.split_block(key)
     where = f"stored block {round_}/{author} {digest.hex()}"
     try:
         block = decode_block(data)
     except MalformedBlock as err:
         findings.add(Depth.STORE, f"{where} was altered: {err}")
         return None
-    if tuple(block.ref) != (round_, author, digest):
+    if (block.header.epoch, *block.ref) != (epoch, round_, author, digest):
         findings.add(Depth.STORE, f"{where} was altered: it is {_name(block.ref)}")
         return None
     return block
@@ -193,13 +202,12 @@ def check_mempool(source: StoreSource, findings: Findings) -> int:
 
 
 def check_sign_state(
-    source: StoreSource, genesis: Genesis, chain_id: bytes, findings: Findings
+    source: StoreSource, trust: Trust, chain_id: bytes, findings: Findings
 ) -> None:
     """The two files beside the database: whole, signed by this node's keys, and not ahead of the store (R53)."""
     data = source.folders.data
     if data is None:
         return
-    member = next((m for m in genesis.members if m.state == source.state), None)
     try:
         held = _file(source, "cosign")
         if held is not None:
@@ -214,15 +222,18 @@ def check_sign_state(
                     Depth.STORE,
                     f"this node has cosigned root {signed.root.hex()} at size {signed.size}, and its store has another",
                 )
+            genesis = trust.at(signed.size)
+            member = next((m for m in genesis.members if m.state == source.state), None)
             checkpoint = Checkpoint(origin=genesis.origin, size=signed.size, root=signed.root)
             line = Cosignature(timestamp=signed.timestamp, signature=signed.signature)
             if member is not None and not verify_cosignature(
                 member.state, member.cosigner_key, checkpoint, line
             ):
                 findings.add(Depth.STORE, "sign state `cosign`: not by this node's cosigner")
-        held = _file(source, "block")
-        if held is not None:
-            _check_own_block(held, None if member is None else member.block_key, chain_id, findings)
+        for name in (block_file(0), block_file(1)):
+            held = _file(source, name)
+            if held is not None:
+                _check_own_block(name, held, source.state, trust, chain_id, findings)
     except StoreDamaged as err:
         findings.add(Depth.STORE, str(err), file=str(data))
     except Lost as lost:
@@ -230,20 +241,24 @@ def check_sign_state(
 
 
 def _check_own_block(
-    held: bytes, block_key: bytes | None, chain_id: bytes, findings: Findings
+    name: str, held: bytes, state: str | None, trust: Trust, chain_id: bytes, findings: Findings
 ) -> None:
     signed = parse_block(held)
+    members = trust.epochs[signed.epoch].members if signed.epoch < len(trust.epochs) else ()
+    block_key = next((m.block_key for m in members if m.state == state), None)
     try:
         block = decode_block(signed.block)
     except MalformedBlock as err:
-        findings.add(Depth.STORE, f"sign state `block`: {err}")
+        findings.add(Depth.STORE, f"sign state `{name}`: {err}")
         return
     named = (signed.round, signed.digest)
     message = block_signing_bytes(Digest(chain_id), signed.epoch, block.ref)
     if (block.ref.round, block.ref.digest) != named or (
         block_key is not None and not verify_ed25519(block_key, message, block.signature)
     ):
-        findings.add(Depth.STORE, "sign state `block`: not the block it names, by this node's key")
+        findings.add(
+            Depth.STORE, f"sign state `{name}`: not the block it names, by this node's key"
+        )
 
 
 def _file(source: StoreSource, name: str) -> bytes | None:

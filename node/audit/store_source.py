@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from consensus.types import Ref
-from node.audit.source import CannotAudit, Certificate, Lost, database_file
+from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, database_file
 from node.ledger.errors import MalformedRecord
 from node.ledger.finality import parse_cosigned
 from node.ledger.genesis import Genesis
@@ -112,7 +112,7 @@ class StoreSource:
             return
         self.size, self.last_commit = self.tip.log_size, self.tip.commit
 
-    def read_certificates(self, genesis: Genesis) -> None:
+    def read_certificates(self, trust_at: TrustAt) -> None:
         """All checkpoints kept, the final one last. Their lines are on the entries' own root at that size."""
         try:
             final = self.store.meta(keys.META_FINAL)
@@ -124,7 +124,7 @@ class StoreSource:
         found: list[Certificate] = []
         for size in sizes:
             if size <= max(final_size, 1) or final is None:
-                found += self._certificates_at(size, genesis)
+                found += self._certificates_at(size, trust_at(size))
         self.certificates = tuple(found)
 
     def _cosigned_sizes(self) -> list[int]:
@@ -184,8 +184,8 @@ class StoreSource:
             raise Lost(f"commit record {index} is missing")
         return record
 
-    def block(self, ref: Ref) -> bytes:
-        block = self._read_maybe(lambda: self.store.block(ref))
+    def block(self, ref: Ref, epoch: int = 0) -> bytes:
+        block = self._read_maybe(lambda: self.store.block(ref, epoch))
         if block is None:
             raise Lost(f"block {ref.round}/{ref.author} {ref.digest.hex()} is missing")
         return block

@@ -14,7 +14,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from consensus.types import Ref
-from node.audit.source import CannotAudit, Certificate, Lost, certificate_of
+from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, certificate_of
 from node.ledger.genesis import Genesis
 from node.log.checkpoint import parse_checkpoint
 from node.log.errors import MalformedInput
@@ -157,13 +157,14 @@ class WebSource:
             raise Lost(f"{path}: more than {bytes_max} bytes", path)
         return body
 
-    def read_certificates(self, genesis: Genesis) -> None:
+    def read_certificates(self, trust_at: TrustAt) -> None:
         """Taken when the source was opened."""
 
     def commit_record(self, index: int) -> bytes:
         raise Lost(f"commit record {index}: a node's web face shows no order")
 
-    def block(self, ref: Ref) -> bytes:
+    def block(self, ref: Ref, epoch: int = 0) -> bytes:
+        del epoch
         raise Lost(f"block {ref.round}/{ref.author}: a node's web face shows no blocks")
 
     def close(self) -> None:

@@ -87,9 +87,14 @@ def author_block(author: int, round_: int, digest: bytes, epoch: int = 0) -> byt
     return epoch_prefix(epoch) + author.to_bytes(2, "big") + round_.to_bytes(4, "big") + digest
 
 
-def split_block(key: bytes) -> tuple[int, int, bytes]:
-    """(round, author, digest) of a `blocks` key."""
-    return int.from_bytes(key[:4], "big"), int.from_bytes(key[4:6], "big"), key[6:]
+BLOCK_KEY_BYTES: Final = 4 + 2 + 32
+
+
+def split_block(key: bytes) -> tuple[int, int, int, bytes]:
+    """(epoch, round, author, digest) of a `blocks` or a `later_blocks` key."""
+    prefix, rest = key[:-BLOCK_KEY_BYTES], key[-BLOCK_KEY_BYTES:]
+    epoch, round_ = int.from_bytes(prefix, "big"), int.from_bytes(rest[:4], "big")
+    return epoch, round_, int.from_bytes(rest[4:6], "big"), rest[6:]
 
 
 def node_hash(level: int, index: int) -> bytes:

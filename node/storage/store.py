@@ -580,7 +580,7 @@ class Store:
 
 
 def _ref(key: bytes) -> Ref:
-    round_, author, digest = keys.split_block(key)
+    _, round_, author, digest = keys.split_block(key)
     return Ref(round=Round(round_), author=ValidatorIndex(author), digest=Digest(digest))
 
 

@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+from node.audit.audit import audit_sources
+from node.audit.findings import Depth
 from tests.e2e.cluster import free_ports
 from tests.unit.engine.nodes import Seated, founded, seated_node
 from tests.unit.ledger.founding import Author, Founding
@@ -93,4 +95,14 @@ async def test_members_join_change_keys_and_come_back(tmp_path: Path) -> None:
                 for epoch in ledger.epochs[:-1]:
                     assert epoch.last_size is not None
                     assert node.running.finality.is_certified(epoch.last_size)
-        await asyncio.sleep(0)
+    # Every copy, from the founding on, is right by the genesis alone.
+    homes = [tmp_path / str(own) for own in range(4)] + [tmp_path / JOINS]
+    report = await asyncio.to_thread(
+        audit_sources, [str(home) for home in homes], pinned=founding.document
+    )
+    assert report.findings == (), [str(finding) for finding in report.findings]
+    assert len(report.members) == 5
+    for source in report.sources:
+        for depth in (Depth.SIGNATURES, Depth.ORDER, Depth.LAW, Depth.STORE, Depth.CERTIFICATES):
+            assert source.checked[depth].done, (source.name, depth, source.checked[depth].how_far)
+        assert "3 epochs" in source.checked[Depth.CERTIFICATES].how_far
