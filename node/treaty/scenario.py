@@ -34,7 +34,7 @@ _RENAMED: Final = {"from": "origin", "to": "destination"}
 _ALTERNATIVES: Final = {"CLASS": "class_motion", "CHIPTYPE": "chip_type_motion"}
 # A field that no version of the schema has: how a field unknown to it looks in protobuf.
 _HASH: Final = re.compile("[0-9a-f]{64}")
-_HASHES: Final = frozenset({"serial_root", "code_hash", "doc_root"})
+_HASHES: Final = frozenset({"serial_root", "code_hash", "doc_root", "document"})
 _UNKNOWN_FIELD: Final = b"\xf8\xff\x07\x01"
 
 
@@ -218,6 +218,7 @@ class Scenario:
         return payload | named | ({"refs": [self.id_of(ref) for ref in refs]} if refs else {})
 
     def _enter(self, name: str, step: dict[str, Any], payload: dict[str, Any]) -> None:
+        self.labels[label_hash(name).hex()] = name
         code, why = self._submit(name, step, payload)
         self.codes[name] = code
         wanted = step.get("rejected")
