@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli.bench import figures, law, law_figures, localnet
+from node.cli.bench import catch_up, catch_up_figures, figures, law, law_figures, localnet
 from node.cli.bench.law_world import Size
 from node.cli.bench.localnet import Plan
 from node.reporting import EXIT_HELP, JsonOption, reporting
@@ -62,6 +62,53 @@ def localnet_command(
         report.show(document, figures.tables(document))
 
 
+def catch_up_command(
+    *,
+    states: Annotated[
+        int, typer.Option(min=4, max=len(localnet.STATES), help="Member states: a node each.")
+    ] = 4,
+    rate: Annotated[
+        float, typer.Option(min=1, max=100_000, help="Entries a second, over the other nodes.")
+    ] = 100,
+    away: Annotated[
+        float, typer.Option(min=1, max=3600, help="Seconds that the last node stays away, twice.")
+    ] = 30,
+    live: Annotated[
+        float, typer.Option(min=1, max=3600, help="Seconds of all nodes, for live speed.")
+    ] = 15,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Work in this new folder and keep it: homes, logs, stores.", show_default=False
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """How fast a node far behind catches up by certified commits, against how fast the network goes, under load.
+
+    All nodes but the last run under load; the last starts from nothing and catches up. Then all run, for live speed. Then the
+    last is killed, stays away again, and comes back. Load is a fixed rate and never stops. Needs Linux. It stops by itself;
+    nothing else should run meanwhile.
+
+    Exit status: 0 measured, 2 could not be measured.
+
+    For example:
+
+      foedus bench catch-up --states 4 --rate 100 --away 30
+
+      foedus bench catch-up --rate 50 --json
+    """
+    plan = catch_up.Plan(states=states, rate=rate, away_s=away, live_s=live)
+    with reporting(json_output) as report:
+        signal.signal(signal.SIGTERM, _end)
+        with tempfile.TemporaryDirectory(prefix="foedus-bench-") as temporary:
+            if keep is not None:
+                keep.mkdir(parents=True)
+            found = catch_up.run(plan, keep or Path(temporary), report.note)
+        document = catch_up_figures.document(found)
+        report.show(document, catch_up_figures.tables(document))
+
+
 def law_command(
     *,
     statements: Annotated[
@@ -111,5 +158,6 @@ def bench_app() -> typer.Typer:
         "For example: foedus bench localnet --states 4 --seconds 20",
     )
     app.command("localnet")(localnet_command)
+    app.command("catch-up")(catch_up_command)
     app.command("law")(law_command)
     return app

@@ -132,9 +132,9 @@ def run(plan: Plan, folder: Path, say: Say) -> Run:
         net.start_all()
         say(f"starting {plan.states} nodes")
         net.wait_ready()
-        lanes, facilities = _lanes(net)
-        asyncio.run(_declare(net, facilities))
-        _hand_over(net, generators, lanes)
+        lanes, facilities = lanes_of(net)
+        asyncio.run(declare(net, facilities, nodes=plan.states))
+        hand_over(net, generators, lanes)
         bench = _Bench(net, generators, say)
         sample = _sample(lanes)
         say("measuring the signature limit")
@@ -217,7 +217,7 @@ class _Bench:
         )
 
 
-def _lanes(net: Localnet) -> tuple[list[Lane], list[bytes]]:
+def lanes_of(net: Localnet) -> tuple[list[Lane], list[bytes]]:
     """One lane for each operator, given to its own state's node; and each one's first entry, its facility."""
     lanes, facilities = [], []
     for number, keys in enumerate(net.operators):
@@ -230,9 +230,9 @@ def _lanes(net: Localnet) -> tuple[list[Lane], list[bytes]]:
     return lanes, facilities
 
 
-async def _declare(net: Localnet, facilities: Sequence[bytes]) -> None:
-    """The facilities on the ledger, before anything is measured. Raises CouldNot."""
-    addresses = net.addresses()
+async def declare(net: Localnet, facilities: Sequence[bytes], *, nodes: int) -> None:
+    """The facilities on the ledger, by the first `nodes` nodes, before anything is measured. Raises CouldNot."""
+    addresses = net.addresses()[:nodes]
     for number, address in enumerate(addresses):
         async with LedgerClient(address) as client:
             taken = await client.submit_many(facilities[number :: len(addresses)])
@@ -244,7 +244,7 @@ async def _declare(net: Localnet, facilities: Sequence[bytes]) -> None:
                     raise CouldNot(f"a facility of the bench was refused: {progress.code}")
 
 
-def _hand_over(net: Localnet, generators: Generators, lanes: Sequence[Lane]) -> None:
+def hand_over(net: Localnet, generators: Generators, lanes: Sequence[Lane]) -> None:
     """Tell each generator its lanes: every node's, in turn."""
     genesis = str(next(iter(net.nodes.values())).home.folder / GENESIS_FILE)
     count, nodes = len(generators.processes), len(net.nodes)
