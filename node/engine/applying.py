@@ -1,6 +1,8 @@
 """From the core's commits to the ledger, in a task of its own: the core goes on while the law judges.
 
-    decided ──► queue ──► Ledger.apply: law, log, tree, state and the engine's record in one write ──► told
+    decided ──► queue ──► Ledger.apply_all: law, log, tree, state and the engine's record in one write each ──► told
+
+Commits that wait together are made durable together: behind, a node waits for one flush in sixteen commits.
 
 When the ledger is behind by `PAUSE_BYTES` or `PAUSE_COMMITS`, this node proposes no payload: what it cannot apply it should
 not ask others to apply. At `BYTES_MAX` the core waits, and with it everything that peers send.
@@ -25,6 +27,8 @@ PAUSE_COMMITS: Final = 64
 PAUSE_BYTES: Final = 4 * MIB
 COMMITS_MAX: Final = 1_024
 BYTES_MAX: Final = 32 * MIB
+GROUP_COMMITS_MAX: Final = 16
+GROUP_BYTES_MAX: Final = MIB
 R = TypeVar("R")
 
 
@@ -76,17 +80,31 @@ class Applier:
             while not self._queue:
                 self._some.clear()
                 await self._some.wait()
-            decided, size = self._queue[0]
-            applied = await _finished(self._apply(decided))
-            self._queue.popleft()
-            self._bytes -= size
-            self._room.set()
-            self._on_change(applied)
+            group = self._next_group()
+            for applied in await _finished(self._apply(group)):
+                self._bytes -= self._queue.popleft()[1]
+                self._room.set()
+                self._on_change(applied)
 
-    async def _apply(self, decided: CommitDecided) -> Applied:
+    def _next_group(self) -> list[CommitDecided]:
+        """What one flush is to cover: all that waits, within bounds; of one that keeps up the next commit alone."""
+        group: list[CommitDecided] = []
+        size = 0
+        for decided, bytes_ in itertools.islice(self._queue, GROUP_COMMITS_MAX):
+            size += bytes_
+            if group and size > GROUP_BYTES_MAX:
+                break
+            group.append(decided)
+        return group
+
+    async def _apply(self, group: Sequence[CommitDecided]) -> list[Applied]:
+        work = [(self._batch(one), encode_commit_record(one.record)) for one in group]
+        return await self._ledger.apply_all(work)
+
+    def _batch(self, decided: CommitDecided) -> CommittedBatch:
         commit = decided.record.commit
         payloads = [block.payload for block in decided.blocks if block.payload]
-        batch = CommittedBatch(
+        return CommittedBatch(
             index=commit.index,
             time_ms=commit.time_ms,
             order_digest=commit.digest,
@@ -94,7 +112,6 @@ class Applier:
             evidence=evidence_of((block.header for block in decided.blocks), self._states),
             ends_epoch=ends_epoch(decided.record, self._committee),
         )
-        return await self._ledger.apply(batch, encode_commit_record(decided.record))
 
 
 async def _finished(work: Coroutine[None, None, R]) -> R:

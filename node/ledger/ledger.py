@@ -204,8 +204,27 @@ class Ledger:
             WriteFailed: the disk refused; the process must stop.
             StoreDamaged: the law needed something that cannot be read; the process must stop.
         """
+        (applied,) = await self.apply_all(((batch, engine_record),))
+        return applied
+
+    async def apply_all(self, work: Sequence[tuple[CommittedBatch, bytes]]) -> list[Applied]:
+        """As `apply` for each in turn, but one flush makes all of them durable, and readers see none of them before.
+
+        For a node that is behind: a flush for each commit is what it would wait for most.
+        """
         assert not self._applying, "batches are applied one at a time"
         self._applying = True
+        plans = [await self._write(batch, engine_record) for batch, engine_record in work]
+        if any(plan.leaves for plan in plans):
+            await self._store.durable()
+        self._applying = False
+        for batch, _ in work:
+            for raw in batch.entries:
+                self.reader.forget(raw)
+        return [self._show(plan) for plan in plans]
+
+    async def _write(self, batch: CommittedBatch, engine_record: bytes) -> AppendPlan:
+        """What the law makes of it, in the store and not yet durable."""
         checks = self.prefetch(batch.entries)
         if checks:
             await self._pool.verify_many(checks)
@@ -214,12 +233,7 @@ class Ledger:
         except DamagedState as err:
             raise StoreDamaged(f"{self._store.path}: {err}") from err
         write_plan(self._store, plan, engine_record)
-        if plan.leaves:
-            await self._store.durable()
-        self._applying = False
-        for raw in batch.entries:
-            self.reader.forget(raw)
-        return self._show(plan)
+        return plan
 
     def _read_epochs(self) -> list[Epoch]:
         leaves: list[int] = []

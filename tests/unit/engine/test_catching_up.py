@@ -11,6 +11,7 @@ import pytest
 from consensus.codec import decode_commit_record, encode_commit_record
 from consensus.types import CommitRecord, Ref, Round
 from node.engine.catching_up import CommitReader, CommitServer
+from node.ledger.plan import AppendPlan
 from node.network import wire
 from node.network.hosting import Rejected
 from node.storage.epoch_blocks import EpochBlocks
@@ -23,7 +24,7 @@ from tests.unit.network.members import until
 
 BEHIND = 12
 # Rounds are not fetched in ranges here: of so short a history they would bring all before the others' votes are in.
-PACE = replace(FAST, sync_commits_behind=BEHIND, sync_rounds_behind=1_000, delta_ms=20)
+PACE = replace(FAST, sync_commits_behind=BEHIND, sync_rounds_behind=1_000, delta_ms=5)
 
 
 @asynccontextmanager
@@ -73,7 +74,7 @@ async def test_a_newcomer_and_one_long_absent_catch_up_while_entries_keep_coming
         ledger = nodes[0].running.ledger
         began = 0
         for _ in range(2):  # from nothing; then after an absence
-            target = ledger.last_commit + 3 * BEHIND
+            target = ledger.last_commit + 8 * BEHIND
             await until(lambda: ledger.last_commit >= target, "the others go on", 60)  # noqa: B023 # awaited in the turn
             async with engine_node(founding, tmp_path / "3", own=3, pace=PACE) as late:
                 own = late.running.ledger
@@ -156,7 +157,10 @@ async def test_a_certified_record_that_is_not_ours_is_a_contradiction(
     reader = reader_of(running)
     _, certified = reader.read(answer)
     assert certified is not None
-    applied = (await running.commit()).plan
+    plans: list[AppendPlan] = []
+    running.ledger.subscribe(lambda one: plans.append(one.plan))
+    await until(lambda: plans, "a commit")
+    applied = plans[0]
     same = replace(
         applied,
         index=certified.index,

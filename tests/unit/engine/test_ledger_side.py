@@ -1,7 +1,7 @@
 """From commits to the ledger and from the mempool to blocks; cosignatures; what peers are answered from the store."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from consensus.types import (
     VerifiedBlock,
 )
 from node.engine import applying
-from node.engine.applying import Applier
+from node.engine.applying import GROUP_COMMITS_MAX, Applier
 from node.engine.catching_up import CommitServer
 from node.engine.gossip import Gossip
 from node.engine.hosting import BACKLOG_BLOCKS_MAX, Host
@@ -84,7 +84,7 @@ async def test_commits_reach_the_ledger_in_order_with_their_records(
     author, agency = founding.author(), founding.agencies[0]
     told: list[int] = []
     applier = Applier(
-        running.ledger, committee(founding), (), lambda _: told.append(running.ledger.last_commit)
+        running.ledger, committee(founding), (), lambda applied: told.append(applied.index)
     )
     commits = Commits(founding)
     entries = [author.facility("dc1", agency), author.energy(1), author.energy(2)]
@@ -132,9 +132,9 @@ async def test_the_commit_under_way_is_finished_when_the_node_stops(founding: Fo
     applier = Applier(cast(Ledger, ledger), committee(founding), (), lambda _: None)
     commits = Commits(founding)
     await applier.put(commits.next())
-    await applier.put(commits.next())
     run = asyncio.ensure_future(applier.run())
     await until(lambda: ledger.begun, "the first is under way")
+    await applier.put(commits.next())
     run.cancel()
     await asyncio.sleep(0.01)
     assert not run.done()
@@ -142,6 +142,31 @@ async def test_the_commit_under_way_is_finished_when_the_node_stops(founding: Fo
     await asyncio.wait((run,), timeout=5)
     assert run.cancelled()
     assert ledger.applied == [1]
+
+
+async def test_commits_that_wait_share_a_flush_and_one_that_does_not_wait_has_its_own(
+    founding: Founding, running: Running
+) -> None:
+    author, agency = founding.author(), founding.agencies[0]
+    commits = Commits(founding)
+    told: list[int] = []
+    applier = Applier(
+        running.ledger, committee(founding), (), lambda applied: told.append(applied.index)
+    )
+    await applier.put(commits.next(author.facility("dc1", agency)))
+    for wh in range(GROUP_COMMITS_MAX):
+        await applier.put(commits.next(author.energy(wh)))
+    before = running.store.flushes
+    run = asyncio.ensure_future(applier.run())
+    last = GROUP_COMMITS_MAX + 1
+    await until(lambda: len(told) == last, "all applied")
+    assert running.store.flushes == before + 2  # sixteen, and the one that was too many
+    assert told == list(range(1, last + 1))
+    await applier.put(commits.next(author.energy(99)))
+    await until(lambda: len(told) == last + 1, "the next")
+    assert running.store.flushes == before + 3
+    run.cancel()
+    await asyncio.wait((run,))
 
 
 class _SlowLedger:
@@ -152,11 +177,12 @@ class _SlowLedger:
         self.begun = 0
         self.applied: list[int] = []
 
-    async def apply(self, batch: Any, engine_record: bytes) -> None:
-        assert engine_record
+    async def apply_all(self, work: Sequence[tuple[Any, bytes]]) -> list[Any]:
+        assert all(engine_record for _, engine_record in work)
         self.begun += 1
         await self.go.wait()
-        self.applied.append(batch.index)
+        self.applied += [batch.index for batch, _ in work]
+        return [batch for batch, _ in work]
 
 
 # --- payload -------------------------------------------------------------------------------------
@@ -315,7 +341,11 @@ async def test_lost_lines_are_pulled_and_make_it_final(
     size = running.ledger.size
     await until(lambda: running.finality.final_size == size, "final by what was pulled")
     assert network.asked  # for this size, or for the founding one: the answer held both
-    await until(lambda: network.sent, "the own line went out")
+    finality = running.finality
+    await until(
+        lambda: (own := finality.newest_own()) is not None and own.size == size, "the own line"
+    )
+    assert network.sent
     assert gossip.newest_of(1) == size
     greeting = gossip.greeting()
     assert greeting is not None

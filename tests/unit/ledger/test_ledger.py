@@ -436,6 +436,23 @@ async def test_nothing_is_shown_before_it_is_durable(
     assert node.ledger.size == 6
 
 
+async def test_several_commits_share_one_flush_and_give_the_log_of_single_ones(
+    node: Running, founding: Founding, tmp_path: Path
+) -> None:
+    batches = await busy_history(node, founding)
+    together = await start(founding, tmp_path / "together")
+    flushes = together.store.flushes
+    applied = await together.ledger.apply_all([(batch, b"record") for batch in batches])
+    assert together.store.flushes == flushes + 1
+    assert [one.index for one in applied] == [batch.index for batch in batches]
+    assert [(one.size, one.root) for one in applied] == [
+        (one.size, one.root) for one in node.applied
+    ]
+    assert together.ledger.state_digest == node.ledger.state_digest
+    assert (together.ledger.size, together.ledger.root) == (node.ledger.size, node.ledger.root)
+    together.close()
+
+
 async def test_proofs_verify(node: Running, founding: Founding) -> None:
     await busy_history(node, founding)
     ledger = node.ledger
