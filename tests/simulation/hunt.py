@@ -6,7 +6,7 @@
     python -m tests.simulation --seed 0x2a --driver --trace
 
 A failing seed prints the command that replays it; --keep also writes it to kept_seeds.txt.
-Exit status 0: all held; 1: a promise broke.
+Exit status 0: all held; 1: a promise broke, or memory grew beyond its bound.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from tests.simulation.driver import regime as driver_regime
 from tests.simulation.kept import KINDS, keep, kept
 
 MIB: Final = 1024 * 1024
+MEMORY_MAX: Final = 1024 * MIB  # seeds leave nothing behind: more is a leak, and a failure
 MS_PER_HOUR: Final = 3_600_000
 SHOW_EVERY_S: Final = 10.0  # where nobody looks on
 BATCH: Final = 64
@@ -127,7 +128,9 @@ def _search(args: argparse.Namespace) -> int:
         tallies = [Tally(kind, iter(seeds)) for kind in kinds]
         end = float("inf")
     shown = time.monotonic()
-    while time.monotonic() < end and not (args.stop and any(each.failed for each in tallies)):
+    while time.monotonic() < end and resident_bytes() < MEMORY_MAX:
+        if args.stop and any(each.failed for each in tallies):
+            break
         tally = min(tallies, key=lambda each: each.seconds)
         seed = next(tally.seeds, None)
         if seed is None:
@@ -144,7 +147,10 @@ def _search(args: argparse.Namespace) -> int:
     for tally in tallies:
         print(tally.sentence())
     print(f"resident memory at the end: {resident_bytes() // MIB} MiB")
-    return 1 if any(tally.failed for tally in tallies) else 0
+    leaked = resident_bytes() >= MEMORY_MAX
+    if leaked:
+        print(f"more than {MEMORY_MAX // MIB} MiB are held: seeds leave something behind")
+    return 1 if leaked or any(tally.failed for tally in tallies) else 0
 
 
 def _run(tally: Tally, seed: int, end: float, *, keeping: bool) -> None:

@@ -10,12 +10,15 @@ import pytest
 from consensus.simulate.cluster import Cluster
 from consensus.simulate.regime import LATER, STRATEGIES, draw, fixed, fresh
 from consensus.simulate.schedules import SCHEDULES
+from tests.simulation.kept import kept
 
 FIXED = 150
 FRESH = 50
 
 
-@pytest.mark.parametrize("seed", [*fixed(FIXED), *fresh(FRESH)], ids=hex)
+@pytest.mark.parametrize(
+    "seed", dict.fromkeys([*kept("core"), *fixed(FIXED), *fresh(FRESH)]), ids=hex
+)
 def test_honest_validators_share_one_history(seed: int) -> None:
     outcome = Cluster(draw(seed)).run()
     assert outcome.commits > 0

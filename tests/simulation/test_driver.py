@@ -18,6 +18,7 @@ from tests.simulation.driver.disk import Point
 from tests.simulation.driver.loop import US
 from tests.simulation.driver.regime import STRATEGIES, Client, Regime, draw
 from tests.simulation.driver.wires import Weather
+from tests.simulation.hunt import main
 from tests.simulation.kept import kept
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -87,6 +88,21 @@ def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
         for regime in regimes
         for cut in regime.cuts
     )
+
+
+def test_a_failing_seed_is_kept_and_shown_with_its_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept_file = tmp_path / "kept.txt"
+    kept_file.write_text("# none yet\n", encoding="utf-8")
+    monkeypatch.setattr("tests.simulation.kept.FILE", kept_file)
+    monkeypatch.setattr("tests.simulation.driver.cluster.HEAL_S", -1)  # nobody can be so quick
+    arguments = ["--driver", "--seeds", "1", "--largest", "5", "--keep"]
+    assert main(arguments) == 1
+    assert kept("driver") == [0]
+    assert main(arguments) == 1
+    assert kept("driver") == [0]
+    assert "python -m tests.simulation --driver --seed 0x0 --trace" in capsys.readouterr().err
 
 
 def trace_of(seed: int, hash_seed: str) -> bytes:
