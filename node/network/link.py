@@ -14,7 +14,7 @@ import grpc
 
 from consensus.types import Round
 from node.network import wire
-from node.network.certificates import PeerCertificate, channel_credentials, channel_options
+from node.network.certificates import PeerCertificate
 from node.network.doorkeeper import MALFORMED_POINTS, Doorkeeper
 from node.network.hosting import Heard, Rejected
 from node.network.service import SERVICE
@@ -136,8 +136,9 @@ class Link:
         peer = self._peer
         self._channel = self._transport.channel(
             peer.endpoint,
-            channel_credentials(self._identity, peer.certificate),
-            [*channel_options(peer.certificate), *_OPTIONS],
+            self._identity,
+            peer.certificate,
+            _OPTIONS,
         )
         try:
             return await self._read(self._channel)

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 import grpc
 
+from node.network.certificates import PeerCertificate, channel_credentials, channel_options
+from node.signing.transport import TransportIdentity
+
 Options = Sequence[tuple[str, Any]]
 
 
@@ -19,8 +22,10 @@ class Transport(Protocol):
         """As `grpc.aio.server`: a server that is not started yet."""
         ...
 
-    def channel(self, endpoint: str, credentials: grpc.ChannelCredentials, options: Options) -> Any:
-        """As `grpc.aio.secure_channel`: dialled at the first call."""
+    def channel(
+        self, endpoint: str, own: TransportIdentity, peer: PeerCertificate, options: Options
+    ) -> Any:
+        """As `grpc.aio.secure_channel`, between these two certificates: dialled at the first call."""
         ...
 
 
@@ -31,6 +36,10 @@ class GrpcTransport:
         return grpc.aio.server(options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
 
     def channel(
-        self, endpoint: str, credentials: grpc.ChannelCredentials, options: Options
+        self, endpoint: str, own: TransportIdentity, peer: PeerCertificate, options: Options
     ) -> grpc.aio.Channel:
-        return grpc.aio.secure_channel(endpoint, credentials, options=options)
+        return grpc.aio.secure_channel(
+            endpoint,
+            channel_credentials(own, peer),
+            options=[*channel_options(peer), *options],
+        )

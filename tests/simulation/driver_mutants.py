@@ -106,8 +106,8 @@ DRIVER: Final = (
     _Node(
         "final with a quorum less one",
         "ledger/finality.py",
-        "elif len(held) >= self._quorum:",
-        "elif len(held) >= self._quorum - 1:",
+        "elif len(held) >= self._quorum_at(line.size):",
+        "elif len(held) >= self._quorum_at(line.size) - 1:",
     ),
     _Node(
         "one member that contradicts us stops us",

@@ -307,13 +307,12 @@ class Cluster:
             raise Violation(
                 f"node {machine.seat}: in conflict with {sorted(blamed)}: {finality.alarm}"
             )
-        if (
-            len(engine._inbox._facts) > FACTS_MAX * self.regime.size
-            or len(engine._inbox) > EVENTS_MAX
-        ):
-            raise Violation(f"node {machine.seat}: {len(engine._inbox)} events wait for its core")
+        current = engine._engine
+        waiting = current._inbox
+        if len(waiting._facts) > FACTS_MAX * self.regime.size or len(waiting) > EVENTS_MAX:
+            raise Violation(f"node {machine.seat}: {len(waiting)} events wait for its core")
         bound = self._table_bound(life)
-        for name, count in table_sizes(engine._core).items():
+        for name, count in table_sizes(current._core).items():
             if count > bound:
                 raise Violation(f"node {machine.seat}: {name} holds {count}, at most {bound}")
 

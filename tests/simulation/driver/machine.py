@@ -13,12 +13,14 @@ from typing import Any, Final, cast
 
 from consensus.types import Parameters
 from node.engine.clock import SlewedClock
-from node.engine.dag import DagEngine, EngineParts
+from node.engine.dag import EngineParts
+from node.engine.epochs import Epochs
 from node.ledger.admission import Admission, chain_place
 from node.ledger.errors import LedgerError
 from node.ledger.finality import Cosigned, FinalCheckpoint, Finality
 from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import Mempool
+from node.signing.keys import NodeKeys
 from node.signing.verify import VerifyPool
 from node.storage.errors import StorageError
 from node.storage.sign_state import SignState
@@ -54,7 +56,6 @@ class Life:
 
     seat: int
     loop: VirtualLoop
-    certificate_pem: bytes
     mounted: Mounted
     number: int
     store: Store | None = None
@@ -62,7 +63,7 @@ class Life:
     finality: Finality | None = None
     mempool: Mempool | None = None
     admission: Admission | None = None
-    engine: DagEngine | None = None
+    engine: Epochs | None = None
     metrics: Metrics | None = None
     main: asyncio.Task[None] | None = None
     ready: bool = False
@@ -100,6 +101,7 @@ class Machine:
     disk: Disk
     clocks: Clocks
     address: str = ""
+    later_keys: tuple[NodeKeys, ...] = ()  # of seats that its state declares meanwhile (SPEC 14)
     life: Life | None = None
     lives: int = 0
     armed: Point | None = None  # the next time the disk comes there, the power goes
@@ -121,7 +123,6 @@ class Machine:
         life = Life(
             seat=self.seat,
             loop=loop,
-            certificate_pem=self.founding.nodes[self.seat].transport.certificate_pem,
             mounted=self.disk.mount(self._on_point),
             number=self.lives,
         )
@@ -202,7 +203,7 @@ class Machine:
             life.ready = False
             await engine.stop()
 
-    async def _open(self, life: Life) -> DagEngine:
+    async def _open(self, life: Life) -> Epochs:
         keys, folder = self.founding.nodes[self.seat], Path(f"/sim/{self.seat}")
         sign_state = SignState(folder, life.mounted.files)
         store = life.store = Store.over(folder / "rocksdb", life.mounted.database, Batch)
@@ -213,6 +214,9 @@ class Machine:
             sign_state,
             ledger.genesis,
             own=self.seat,
+            state=keys.state,
+            epochs=lambda: ledger.epochs,
+            later_keys=[key for later in self.later_keys for key in (later.cosigner, later.log)],
             cosigner_key=keys.cosigner,
             log_key=keys.log,
             log_size=ledger.size,
@@ -234,11 +238,12 @@ class Machine:
             clock_ms=lambda: self.clocks.wall_ns() // 1_000_000,
         )
         life.metrics = Metrics(keys.state)
-        engine = DagEngine(
+        engine = Epochs(
             EngineParts(
                 genesis=ledger.genesis,
                 chain_id=ledger.chain_id,
                 keys=keys,
+                later_keys=self.later_keys,
                 listen_peer=self.address or self.founding.genesis.members[self.seat].peer_endpoint,
                 pace=self.pace,
                 store=store,

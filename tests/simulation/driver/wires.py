@@ -20,7 +20,8 @@ from typing import Any, Final, NoReturn, Protocol
 import grpc
 from grpc import StatusCode
 
-from node.network.certificates import SHOWN_CERTIFICATE_KEY
+from node.network.certificates import SHOWN_CERTIFICATE_KEY, PeerCertificate
+from node.signing.transport import TransportIdentity
 from tests.simulation.driver.loop import VirtualLoop, World
 
 KEEPALIVE_S: Final = 15.0
@@ -51,9 +52,6 @@ class Process(Protocol):
 
     @property
     def loop(self) -> VirtualLoop: ...
-
-    @property
-    def certificate_pem(self) -> bytes: ...
 
 
 class Aborted(Exception):
@@ -182,8 +180,10 @@ class SimulatedTransport:
     def server(self, *, options: Any, maximum_concurrent_rpcs: int) -> "Server":
         return Server(self._wires, self._process)
 
-    def channel(self, endpoint: str, credentials: Any, options: Any) -> "Channel":
-        return Channel(self._wires, self._process, endpoint)
+    def channel(
+        self, endpoint: str, own: TransportIdentity, peer: PeerCertificate, options: Any
+    ) -> "Channel":
+        return Channel(self._wires, self._process, endpoint, own.certificate_pem)
 
 
 class Session:
@@ -193,6 +193,7 @@ class Session:
         self._wires = wires
         self._channel = channel
         self.server = server
+        self.certificate_pem = channel.certificate_pem
         self.client = channel.process.seat
         self.host = server.process.seat
         self.open = True
@@ -301,7 +302,7 @@ class Context:
         return f"sim:{self._session.client}"
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        return {SHOWN_CERTIFICATE_KEY: (self._session._channel.process.certificate_pem,)}
+        return {SHOWN_CERTIFICATE_KEY: (self._session.certificate_pem,)}
 
     async def abort(self, code: StatusCode, details: str = "") -> NoReturn:
         self._call.refuse(self._session, code, details)
@@ -345,8 +346,11 @@ class Context:
 class Channel:
     """`grpc.aio.Channel` to one endpoint; connects at the first call."""
 
-    def __init__(self, wires: Wires, process: Process, endpoint: str) -> None:
+    def __init__(
+        self, wires: Wires, process: Process, endpoint: str, certificate_pem: bytes
+    ) -> None:
         self.process = process
+        self.certificate_pem = certificate_pem
         self._wires = wires
         self._endpoint = endpoint
         self._session: Session | None = None
