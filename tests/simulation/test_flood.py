@@ -163,7 +163,7 @@ class Flooded(Cluster):
         life = self.machines[seat].life
         assert life is not None
         assert life.engine is not None
-        return life.engine
+        return life.engine._engine
 
     def _flood_clients(self) -> None:
         """One author's chain, handed to every node at once: what one includes the others need not."""
