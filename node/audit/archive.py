@@ -320,8 +320,7 @@ class ArchiveSource:
             raise Lost(str(err), records_file) from err
         deciders = self._deciders(name, len(records))
         records = [
-            replace(record, deciders=refs)
-            for record, refs in zip(records, deciders, strict=True)
+            replace(record, deciders=refs) for record, refs in zip(records, deciders, strict=True)
         ]
         held = _Range(first=first, records=records, places=self._places(name, records))
         self._ranges[first] = held

@@ -41,8 +41,10 @@ from node.audit.findings import (
 )
 from node.audit.source import CannotAudit, Source
 from node.audit.store_source import Folders, StoreSource, Unopenable, find_folders
+from node.audit.structure import prover
 from node.audit.swift import Workers
 from node.audit.web import WebSource
+from node.audit.withheld import open_promises
 from node.ledger.errors import MalformedGenesis
 from node.ledger.genesis import chain_id, parse_genesis
 from node.signing.verify import VerifyPool
@@ -68,11 +70,13 @@ def audit_sources(
     threads: int = THREADS,
     processes: int | None = None,
     depth: Depth = Depth.COMPARE,
+    acknowledgements: Sequence[tuple[str, bytes]] = (),
 ) -> AuditReport:
     """Audit homes, data folders, archives (by path) and running nodes (by https URL); compare all of them with each other.
 
     `against`: copies that are only read for comparison: their tree and cosignatures are checked, their history is not run again.
     `pinned`: the genesis document to judge by. `depth`: the last one to look at, in the order of `Depth`.
+    `acknowledgements`: (name, bytes) of nodes' signed promises to include an entry (R58).
     `processes`: for hashing and signatures; None: one for each core.
 
     Raises:
@@ -94,6 +98,7 @@ def audit_sources(
         workers = stack.enter_context(Workers(processes))
         ground = Ground(
             workers=workers,
+            promises=open_promises(acknowledgements, genesis, chain_id(document)),
             genesis=genesis,
             document=document,
             pool=pool,
@@ -132,7 +137,10 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
     between = Findings(BETWEEN)
     contradictions(
         copies[0].trust if copies else Trust.founding(ground.genesis, ground.document),
-        [(copy.source.name, copy.judged, copy.structure.root_at) for copy in copies],
+        [
+            (copy.source.name, copy.judged, copy.structure.root_at, prover(copy.source))
+            for copy in copies
+        ],
         between,
     )
     lost = [_all_lost(name, err, copies) for name, err, _ in opened.unopenable]
@@ -157,6 +165,7 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
             *(finding for copy in copies for finding in copy.findings.all()),
         ),
         misdeeds=_distinct([m for copy in copies for m in copy.findings.misdeeds]),
+        genesis=ground.document,
     )
 
 

@@ -1,21 +1,28 @@
 """Who signed what: the genesis, the checkpoints, and who signed two roots of one log."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from consensus.committee import quorum_of
 from node.audit.epochs import Trust
-from node.audit.findings import Depth, Findings
+from node.audit.findings import TWO_ROOTS, Depth, Findings
 from node.audit.source import Certificate, Lost, Source
 from node.ledger.finality import Cosigned
 from node.ledger.genesis import Genesis
+from node.log import merkle
 from node.log.cosignature import Cosignature
 from node.signing.checkpoints import verify_cosignature
 from node.signing.verify import verify_ed25519
 
 RootAt = Callable[[int], bytes]
 """Root of a source's tree at a size. Raises Lost."""
+
+Prove = Callable[[int, int], list[bytes]]
+"""Consistency proof between two sizes of a source's tree. Raises Lost."""
+
+Shown = tuple[str, Sequence["Judged"], RootAt, Prove]
+"""A source's name, its checkpoints, and what its tree can show."""
 
 UNKNOWN: Final = "?"
 
@@ -36,6 +43,10 @@ class Judged:
     @property
     def root(self) -> bytes:
         return self.certificate.checkpoint.root
+
+    def note(self, genesis: Genesis) -> str:
+        """The signed note of the good lines alone: one bad line would spoil it for other readers."""
+        return replace(self.certificate, lines=self.good).note(genesis).decode()
 
 
 def judge(certificate: Certificate, genesis: Genesis, findings: Findings) -> Judged:
@@ -120,19 +131,17 @@ def judge_source(source: Source, trust: Trust, root_at: RootAt, findings: Findin
     return judged
 
 
-def contradictions(
-    trust: Trust, sources: Sequence[tuple[str, Sequence[Judged], RootAt]], findings: Findings
-) -> None:
+def contradictions(trust: Trust, sources: Sequence[Shown], findings: Findings) -> None:
     """Members who cosigned two roots that no one log has both: two at one size, or a later one that does not continue it.
 
     Each pair of checkpoints is looked at once; the larger one's source shows the root that its log has at the smaller size, and
     that root counts only if the larger checkpoint is over the same tree.
     """
     seen: set[tuple[str, int, bytes]] = set()
-    for (name, first), (other, second, root_at) in _pairs(sources):
+    for (name, first), (other, second, root_at, prove) in _pairs(sources):
         small, large = first, second
-        if small.size > large.size:
-            continue
+        if (small.size, small.root) > (large.size, large.root):
+            continue  # the same pair from the other side
         try:
             at_small = large.root if small.size == large.size else root_at(small.size)
             is_its_own = root_at(large.size) == large.root
@@ -141,9 +150,9 @@ def contradictions(
         if at_small == small.root or not is_its_own:
             continue
         guilty = [state for state in small.signers if state in large.signers]
+        guilty = [state for state in guilty if (state, small.size, small.root) not in seen]
+        proof = _two_roots(trust, small, large, at_small, prove) if guilty else {}
         for state in guilty:
-            if (state, small.size, small.root) in seen:
-                continue
             seen.add((state, small.size, small.root))
             findings.add(
                 Depth.CERTIFICATES,
@@ -151,20 +160,37 @@ def contradictions(
                 f" {large.root.hex()} at size {large.size} (shown by {other}), whose first {small.size} entries have root"
                 f" {at_small.hex()}",
                 accused=(state,),
-                proof={
-                    "first": small.certificate.note(trust.at(small.size)).decode(),
-                    "second": large.certificate.note(trust.at(large.size)).decode(),
-                },
+                proof=proof,
             )
 
 
+def _two_roots(
+    trust: Trust, small: Judged, large: Judged, at_small: bytes, prove: Prove
+) -> dict[str, str]:
+    """What shows it to anybody: both notes, and for two sizes that the larger log has another root at the smaller one."""
+    proof = {
+        "kind": TWO_ROOTS,
+        "first": small.note(trust.at(small.size)),
+        "second": large.note(trust.at(large.size)),
+    }
+    if small.size < large.size:
+        try:
+            hashes = prove(small.size, large.size)
+        except Lost:
+            return proof
+        if merkle.verify_consistency(small.size, large.size, at_small, large.root, hashes):
+            proof["prefix_root"] = at_small.hex()
+            proof["prefix_proof"] = " ".join(part.hex() for part in hashes)
+    return proof
+
+
 def _pairs(
-    sources: Sequence[tuple[str, Sequence[Judged], RootAt]],
-) -> Iterator[tuple[tuple[str, Judged], tuple[str, Judged, RootAt]]]:
-    for name, judged, _ in sources:
-        for other, others, root_at in sources:
+    sources: Sequence[Shown],
+) -> Iterator[tuple[tuple[str, Judged], tuple[str, Judged, RootAt, Prove]]]:
+    for name, judged, *_ in sources:
+        for other, others, root_at, prove in sources:
             for first in judged:
                 # Of one healthy source every certificate is compared with its own tree already; the last one is enough.
                 for second in others[-1:] if name != other else others:
                     if first is not second:
-                        yield (name, first), (other, second, root_at)
+                        yield (name, first), (other, second, root_at, prove)

@@ -7,10 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from node.audit.archive_command import archive_app, genesis_bytes
+from node.audit.bench.command import bench_audit_command
+from node.audit.blame import evidence_documents, write_documents
 from node.audit.evidence import write_evidence
 from node.audit.findings import AuditReport, Depth, Verdict
+from node.audit.html_report import html_report
 from node.audit.monitor_command import monitor_command
 from node.audit.progress_bars import showing_progress
+from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import CouldNot, JsonOption, Report, reporting, table
 from node.settings import FILE_NAME, load_settings
 
@@ -66,6 +70,23 @@ def audit_command(
             metavar="FILE",
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            help="Write the answer as a page for people who are no engineers as well. Never overwritten.",
+            show_default=False,
+            metavar="FILE",
+        ),
+    ] = None,
+    acknowledgement: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A node's signed promise to include an entry, as `foedus submit` keeps it: was it kept? May be repeated.",
+            show_default=False,
+            metavar="FILE",
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Replay a history offline and name what is wrong with it: node, entry, byte range, and whose signature shows it.
@@ -74,6 +95,9 @@ def audit_command(
     order (the commit rule is run again over the signed blocks), the law (every record and the state are derived again), for a
     node's store every other row, and other copies byte by byte. What a source does not show is said: a node's URL shows no
     blocks, and entries only where publication is `open`.
+
+    Who signed two roots of one log, two blocks for one round, or a promise that was not kept, is named; for each a file is
+    written beside the evidence that `foedus-verify evidence` confirms with none of this software.
 
     Exit status: 0 consistent, 1 inconsistent (evidence is written to a file), 2 could not be checked.
 
@@ -91,10 +115,27 @@ def audit_command(
         pinned = _genesis(genesis, home)
         with showing_progress(report) as progress:
             found = audit_sources(
-                sources, against=against or (), pinned=pinned, progress=progress, depth=depth
+                sources,
+                against=against or (),
+                pinned=pinned,
+                progress=progress,
+                depth=depth,
+                acknowledgements=[(str(path), _promise(path)) for path in acknowledgement or ()],
             )
         written = write_evidence(found, evidence) if found.findings or found.misdeeds else None
-        document = {**found.as_json(), "evidence": None if written is None else str(written)}
+        blamed: list[Path] = []
+        if written is not None:
+            blamed = write_documents(evidence_documents(found, found.genesis), written)
+        if html is not None:
+            with html.open("xb") as page:
+                page.write(html_report(found))
+        document = {
+            **found.as_json(),
+            "evidence": None if written is None else str(written),
+            "blame": [str(path) for path in blamed],
+        }
+        for path in blamed:
+            report.note(f"blame: {path}")
         report.show(document, _text(found))
         _end(report, found, written)
 
@@ -104,6 +145,11 @@ def register(app: typer.Typer) -> None:
     app.command("audit")(audit_command)
     app.add_typer(archive_app(), name="archive")
     app.command("monitor")(monitor_command)
+
+
+def register_bench(app: typer.Typer) -> None:
+    """Add this face's measurements to `foedus bench`."""
+    app.command("audit")(bench_audit_command)
 
 
 def _genesis(genesis: Path | None, home: Path | None) -> bytes | None:
@@ -116,6 +162,11 @@ def _genesis(genesis: Path | None, home: Path | None) -> bytes | None:
     if path is None:
         return None
     return genesis_bytes(path)
+
+
+def _promise(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(ENTRY_BYTES_MAX)
 
 
 def _text(found: AuditReport) -> Sequence[Any]:

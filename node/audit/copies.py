@@ -29,7 +29,9 @@ from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_
 from node.audit.store_source import StoreSource
 from node.audit.structure import Structure, examine, report
 from node.audit.swift import Workers
+from node.audit.withheld import Promise, judge_promises
 from node.ledger.batch import CommittedBatch
+from node.ledger.batch import Judged as Fate
 from node.ledger.genesis import Genesis, chain_id
 from node.ledger.plan import AppendPlan
 from node.signing.verify import VerifyPool
@@ -82,6 +84,7 @@ class Copy:
     stands: bool = False  # its entries lead to a root that a quorum cosigned
     law: LawResult = field(default_factory=LawResult)
     law_from_blocks: bool = False
+    fates: dict[bytes, Fate] = field(default_factory=dict)  # of entries that were asked about
     checked: dict[Depth, Checked] = field(default_factory=lambda: dict.fromkeys(Depth, NOT_RUN))
 
     @property
@@ -125,6 +128,7 @@ class Ground:
     pool: VerifyPool
     progress: Progress
     workers: Workers
+    promises: tuple[Promise, ...] = ()
     depth: Depth = Depth.COMPARE  # the last one to look at
 
     def goes_to(self, depth: Depth) -> bool:
@@ -247,6 +251,10 @@ def _law(
         done=True,
         how_far=f"{run.signatures} of entries and endorsements, {order.blocks} of blocks",
     )
+    final = copy.final
+    if ground.promises and copy.checked[Depth.LAW].done and copy.law_from_blocks and final:
+        note = final.note(copy.trust.at(final.size))
+        judge_promises(ground.promises, source, final.size, note, copy.fates, copy.findings)
     if not ground.goes_to(Depth.STORE):
         pass
     elif isinstance(source, StoreSource):
@@ -305,7 +313,7 @@ def _by_blocks(
             )
             tick(1)
 
-    copy.law = replay_batches(source, run, batches(), _told(rows), FINDINGS_MAX)
+    copy.law = replay_batches(source, run, batches(), _told(copy, ground, rows), FINDINGS_MAX)
     done = copy.law.commits
     complete = done == last
     copy.checked[Depth.ORDER] = Checked(
@@ -325,11 +333,18 @@ def _by_blocks(
     return True
 
 
-def _told(rows: StoreRows | None) -> Callable[[AppendPlan], None]:
-    def nobody(_: AppendPlan) -> None:
-        pass
+def _told(copy: Copy, ground: Ground, rows: StoreRows | None) -> Callable[[AppendPlan], None]:
+    """Who looks at each plan of the replay."""
+    asked = {promise.said.entry_hash for promise in ground.promises}
 
-    return nobody if rows is None else rows.on_plan
+    def look(plan: AppendPlan) -> None:
+        if rows is not None:
+            rows.on_plan(plan)
+        if asked:
+            fates = {j.entry_hash: j for j in plan.judged if j.entry_hash in asked}
+            copy.fates.update(fates)
+
+    return look
 
 
 def _by_log(copy: Copy, ground: Ground, run: Replay) -> None:

@@ -20,6 +20,10 @@ from enum import Enum
 from typing import Any, Final
 
 EXCERPT_BYTES: Final = 32
+# What a `proof` shows, under "kind": evidence files are made of these (see `blame`).
+TWO_ROOTS: Final = "two-roots"
+TWO_BLOCKS: Final = "two-blocks"
+WITHHELD: Final = "withheld"
 FINDINGS_MAX: Final = 1_000  # of one source: a store of zeros has no end of them
 
 
@@ -190,6 +194,7 @@ class AuditReport:
     misdeeds: tuple[
         Finding, ...
     ]  # signed by a member against the rules, without harm to the history
+    genesis: bytes = field(default=b"", repr=False)  # the document that all was judged by
 
     @property
     def verdict(self) -> Verdict:

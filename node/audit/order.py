@@ -40,7 +40,7 @@ from consensus.types import (
     ValidatorIndex,
 )
 from consensus.validity import InvalidBlock, check_block
-from node.audit.findings import Depth, Findings
+from node.audit.findings import TWO_BLOCKS, Depth, Findings
 from node.audit.source import Lost, Source
 from node.ledger.batch import Evidence
 from node.ledger.epochs import Epoch
@@ -339,8 +339,10 @@ class OrderReplay:
             f"{author} signed two blocks for round {first.round}",
             author,
             {
+                "kind": TWO_BLOCKS,
                 "epoch": str(self._committee.epoch),
                 "round": str(first.round),
+                "author": str(first.author),
                 "digest1": first.digest.hex(),
                 "signature1": node.signature.hex(),
                 "digest2": second.ref.digest.hex(),

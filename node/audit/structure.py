@@ -88,6 +88,33 @@ def examine(
     return found
 
 
+def prover(source: Source) -> Callable[[int, int], list[bytes]]:
+    """Consistency proofs of a source's stored tree; whether they hold, the caller checks. Raises Lost."""
+
+    def prove(old_size: int, new_size: int) -> list[bytes]:
+        return merkle.consistency_proof(old_size, new_size, _reader(source))
+
+    return prove
+
+
+def prover_of_inclusion(source: Source) -> Callable[[int, int], list[bytes]]:
+    """The same for inclusion proofs: (index, size)."""
+
+    def prove(index: int, size: int) -> list[bytes]:
+        return merkle.inclusion_proof(index, size, _reader(source))
+
+    return prove
+
+
+def _reader(source: Source) -> merkle.ReadHash:
+    def read(level: int, index: int) -> bytes:
+        stored = level if source.every_level else level - level % TILE_HEIGHT
+        count = 1 << level - stored
+        return swift.fold(source.hashes(stored, index * count, count))
+
+    return read
+
+
 def _stored(source: Source, found: Structure, first: int, count: int) -> list[bytes | None]:
     try:
         return list(source.hashes(0, first, count))

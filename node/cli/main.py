@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from node.audit.command import register as register_audit
+from node.audit.command import register_bench
 from node.cli.assess import assess_command
 from node.cli.bench_command import bench_app
 from node.cli.demo_command import demo_command
@@ -79,7 +80,9 @@ def _register(app: typer.Typer) -> None:
     app.command("assess")(assess_command)
     register_audit(app)
     app.add_typer(intake_app(), name="intake")
-    app.add_typer(bench_app(), name="bench")
+    bench = bench_app()
+    register_bench(bench)
+    app.add_typer(bench, name="bench")
     app.add_typer(simulate_app(), name="simulate")
     app.command("demo")(demo_command)
 

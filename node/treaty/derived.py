@@ -261,7 +261,5 @@ def capped(value: Derived, most: int) -> Derived:
             if held > most:
                 changes[name] = most
         elif name == "numbers" and any(abs(number) > most for _, number in held):
-            changes[name] = tuple(
-                (what, min(max(number, -most), most)) for what, number in held
-            )
+            changes[name] = tuple((what, min(max(number, -most), most)) for what, number in held)
     return replace(value, **changes) if changes else value

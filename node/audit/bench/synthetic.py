@@ -110,7 +110,7 @@ def found() -> Founding:
         publication="open",
         protocol={},
         policy={},
-        law_version=2,
+        law_version=1,  # frozen: a history that was kept stays what it is
         states=STATES,
         members=tuple(map(_member, nodes, agencies)),
         parties=tuple(

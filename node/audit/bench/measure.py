@@ -1,0 +1,267 @@
+"""What `foedus bench audit` measures, each on its own archive and in the same run.
+
+    structure    `audit_sources` to the depth `certificates`: manifests, every bundle through every tile to the root, cosignatures
+    full         to the depth `law`: besides, every signature, the commit rule over the blocks, every leaf by the law
+    limit        what the cores could do if they checked signatures alone: cores x PyNaCl verifications a second of one core
+    receipts     receipts with a quorum of cosignatures, judged one after another on one core
+    ccf          the Python replay of CCF's ledger (PyPI `ccf`), which checks the tree and one node signature for many entries
+
+Each replay runs in a process of its own, so that its memory is its own: the peak counts that process and those that it started.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from node.audit.archive import ArchiveSource
+from node.audit.bench.synthetic import History, make
+from node.audit.source import CannotAudit
+from node.ledger.trust import trust_policy
+from node.log import merkle
+from node.log.cose import parse_entry
+from node.log.policy import evaluate, parse_policy
+from node.log.proof import ProofFile, parse_proof
+from node.log.tiles import TILE_HEIGHT
+from node.signing.checkpoints import sign_log_line
+from node.signing.verify import verify_ed25519
+
+RECEIPTS: Final = 400
+LIMIT_CHECKS: Final = 4_000
+RUN_S_MAX: Final = 3 * 3600
+CURVE: Final = (10_000, 100_000)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """One replay in a process of its own."""
+
+    entries: int
+    seconds: float
+    cpu_s: float  # of the process and its children
+    rss_max: int  # bytes: the largest sum of it and its children that was seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What one length costs."""
+
+    entries: int
+    structure: Replayed
+    full: Replayed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """All that was measured."""
+
+    cores: int
+    points: tuple[Point, ...]  # ascending by length
+    verifications_per_second: float  # of one core
+    signatures: int  # checked by the longest full replay
+    receipts_per_second: float  # of one core
+    ccf: dict[str, Any] | None
+
+
+def run(folder: Path, entries: int, ccf_python: str | None, say: Say) -> Found:
+    """Make what is missing in `folder`, then measure. Raises CannotAudit, OSError."""
+    sizes = sorted({*(size for size in CURVE if size < entries), entries})
+    histories = [make(folder, size, say) for size in sizes]
+    points = []
+    for history in histories:
+        say(f"replaying {history.size} entries: structure, then full")
+        points.append(
+            Point(
+                entries=history.size,
+                structure=replayed(history, "certificates"),
+                full=replayed(history, "law"),
+            )
+        )
+    longest = histories[-1]
+    say("signatures and receipts on one core")
+    return Found(
+        cores=os.cpu_count() or 1,
+        points=tuple(points),
+        verifications_per_second=_verifications(longest),
+        signatures=longest.signed_entries,
+        receipts_per_second=_receipts(longest),
+        ccf=None if ccf_python is None else ccf(ccf_python, folder, say),
+    )
+
+
+def replayed(history: History, depth: str) -> Replayed:
+    """Raises CannotAudit if the history is not found consistent: then nothing was measured."""
+    words = [sys.executable, "-m", "node.audit.bench.replay", str(history.folder), depth]
+    started = time.perf_counter()
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 - our own interpreter
+        peak = 0
+        while child.poll() is None:
+            peak = max(peak, _tree_bytes(child.pid))
+            if time.perf_counter() - started > RUN_S_MAX:
+                child.kill()
+                raise CannotAudit(f"{history.folder}: no end after {RUN_S_MAX} s")
+            time.sleep(0.05)
+        assert child.stdout is not None, "a pipe was asked for"
+        said = child.stdout.read()
+    if child.returncode != 0:
+        raise CannotAudit(f"{history.folder}: its replay ended with {child.returncode}")
+    told = json.loads(said)
+    return Replayed(
+        entries=history.size,
+        seconds=told["seconds"],
+        cpu_s=told["cpu_s"],
+        rss_max=max(peak, told["rss_max"]),
+    )
+
+
+def _tree_bytes(pid: int) -> int:
+    """Resident bytes of a process and its children; what has ended meanwhile counts nothing. Zero without /proc."""
+    total = 0
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            task = Path(f"/proc/{one}/task/{one}/children").read_text(encoding="ascii")
+            pages = int(Path(f"/proc/{one}/statm").read_text(encoding="ascii").split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        waiting += [int(child) for child in task.split()]
+        total += pages * os.sysconf("SC_PAGE_SIZE")
+    return total
+
+
+def _verifications(history: History) -> float:
+    """Of entries of this history, by one core: the fastest of three turns, for whoever else uses the machine only slows it."""
+    source = ArchiveSource.open(history.folder)
+    keys = {keys.author_id: keys.author.public for keys in history.founding.operators}
+    checks = []
+    for leaf in source.entries(max(0, history.size - LIMIT_CHECKS - 64), LIMIT_CHECKS):
+        if leaf[:1] == b"\xd2":
+            statement = parse_entry(leaf)
+            checks.append(
+                (keys[statement.header.issuer], statement.to_be_signed(), statement.signature)
+            )
+    best = 0.0
+    for _ in range(3):
+        started = time.perf_counter()
+        good = sum(verify_ed25519(*check) for check in checks)
+        best = max(best, len(checks) / (time.perf_counter() - started))
+        assert good == len(checks), "the history's signatures are good"
+    return best
+
+
+def _receipts(history: History) -> float:
+    """Parsed, judged by the trust policy, folded to the root: from bytes to verdict."""
+    source = ArchiveSource.open(history.folder)
+    source.read_certificates(lambda _: history.founding.genesis)
+    certificate = source.certificates[-1]
+    line = sign_log_line(history.founding.nodes[0].log, certificate.checkpoint)
+    note = certificate.note(history.founding.genesis) + str(line).encode()
+    policy = parse_policy(trust_policy(history.founding.genesis))
+
+    def read(level: int, index: int) -> bytes:
+        stored = level - level % TILE_HEIGHT
+        count = 1 << level - stored
+        hashes = source.hashes(stored, index * count, count)
+        return merkle.append(merkle.EMPTY_TREE, hashes).tree.peaks[0]
+
+    step = max(1, history.size // RECEIPTS)
+    receipts = []
+    for index in range(0, step * RECEIPTS, step):
+        path = merkle.inclusion_proof(index, history.size, read)
+        leaf = source.entries(index, 1)[0]
+        receipts.append(bytes(ProofFile(index=index, hashes=tuple(path), note=note, extra=leaf)))
+    best = 0.0
+    for _ in range(3):
+        started = time.perf_counter()
+        for receipt in receipts:
+            proof = parse_proof(receipt)
+            judged = evaluate(policy, proof.note, verify_ed25519)
+            assert judged.satisfied, judged.why
+            assert proof.root_of(proof.extra or b"") == judged.checkpoint.root, "proven"
+        best = max(best, len(receipts) / (time.perf_counter() - started))
+    return best
+
+
+def ccf(python: str, folder: Path, say: Say) -> dict[str, Any] | None:
+    """CCF's own replay, by an interpreter that has PyPI `ccf`; None if it has not, or the script is not here."""
+    script = Path(__file__).resolve().parents[3] / "bench" / "ccf_replay.py"
+    if not script.is_file():
+        say("bench/ccf_replay.py is not here: run from a checkout to compare with ccf")
+        return None
+    done = subprocess.run(  # noqa: S603 - the operator names the interpreter
+        [python, str(script), str(folder / "ccf")],
+        capture_output=True,
+        text=True,
+        timeout=RUN_S_MAX,
+        check=False,
+    )
+    if done.returncode != 0:
+        say(f"{python} could not replay a CCF ledger: {done.stderr.strip()[-200:]}")
+        return None
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def document(found: Found) -> dict[str, Any]:
+    """Figures for machines; rates are entries of the log a second, records included."""
+    longest = found.points[-1]
+    full_signed = found.signatures / longest.full.seconds
+    limit = found.cores * found.verifications_per_second
+    return {
+        "entries": longest.entries,
+        "cores": found.cores,
+        "structure_entries_per_second": round(longest.entries / longest.structure.seconds),
+        "ccf_entries_per_second": None if found.ccf is None else found.ccf["entries_per_second"],
+        "ccf": found.ccf,
+        "full_entries_per_second": round(longest.entries / longest.full.seconds),
+        "verifications_per_second_per_core": round(found.verifications_per_second),
+        "full_ratio_to_signature_limit": round(full_signed / limit, 3),
+        "receipts_per_second_per_core": round(found.receipts_per_second),
+        "rss_mib_max": round(
+            max(max(p.structure.rss_max, p.full.rss_max) for p in found.points) / (1 << 20)
+        ),
+        "curve": [
+            {
+                "entries": point.entries,
+                "structure_us": _us(point.structure.seconds, point.entries),
+                "structure_cpu_us": _us(point.structure.cpu_s, point.entries),
+                "full_us": _us(point.full.seconds, point.entries),
+                "full_cpu_us": _us(point.full.cpu_s, point.entries),
+                "rss_mib": round(max(point.structure.rss_max, point.full.rss_max) / (1 << 20)),
+            }
+            for point in found.points
+        ],
+    }
+
+
+def _us(seconds: float, entries: int) -> float:
+    return round(1e6 * seconds / entries, 2)
+
+
+def lines(shown: dict[str, Any]) -> Sequence[str]:
+    """The same for people."""
+    ccf_rate = shown["ccf_entries_per_second"]
+    structure, full = shown["structure_entries_per_second"], shown["full_entries_per_second"]
+    limit = f"{shown['cores']} x {shown['verifications_per_second_per_core']}/s"
+    ratio = shown["full_ratio_to_signature_limit"]
+    made = [
+        f"structure  {structure} entries/s; CCF's Python replay: {ccf_rate or 'not measured'}",
+        f"full       {full} entries/s; {ratio} of the signature limit, {limit}",
+        f"receipts   {shown['receipts_per_second_per_core']}/s on one core",
+        f"memory     {shown['rss_mib_max']} MiB at most",
+    ]
+    for point in shown["curve"]:
+        made.append(
+            f"  {point['entries']:>9} entries: structure {point['structure_us']} us"
+            f" ({point['structure_cpu_us']} of processors), full {point['full_us']} us"
+            f" ({point['full_cpu_us']}), {point['rss_mib']} MiB"
+        )
+    return made

@@ -1,0 +1,71 @@
+"""Evidence files: each shows by signatures alone what one or several states did, to whoever knows the ledger's chain id.
+
+    {"format": "foedus/evidence/1", "kind": ..., "accused": [state, ...], "what": sentence, "chain_id": hex,
+     "genesis": base64, and by kind:}
+
+    two-roots    first, second: checkpoint notes, the smaller first; prefix_root, prefix_proof (hex) if their sizes differ
+    two-blocks   epoch, round, author; digest1, signature1, digest2, signature2 (hex)
+    withheld     acknowledgement (hex); checkpoint: a final one; commit_record (hex), index, proof (hex): its leaf; what is
+                 missing in the log only an archive can show, so it is checked beside one
+
+`foedus-verify evidence FILE --chain-id HEX` confirms them with none of this software. The bytes are the same for the same misdeed
+from the same copies; nothing in a file is secret, and nothing but signatures in it is believed.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from node.audit.findings import TWO_BLOCKS, TWO_ROOTS, WITHHELD, AuditReport, Finding
+
+FORMAT: Final = "foedus/evidence/1"
+KINDS: Final = (TWO_ROOTS, TWO_BLOCKS, WITHHELD)
+NUMBERS: Final = ("epoch", "round", "author", "index")
+LISTS: Final = ("prefix_proof", "proof")
+
+
+def evidence_documents(report: AuditReport, genesis: bytes) -> list[dict[str, Any]]:
+    """One document for each piece of proof, whoever it names; in the order of the report."""
+    found: dict[str, dict[str, Any]] = {}
+    for finding in (*report.findings, *report.misdeeds):
+        if not finding.accused or finding.proof.get("kind") not in KINDS:
+            continue
+        fields = _fields(finding)
+        name = json.dumps(fields, sort_keys=True)
+        document = found.setdefault(
+            name,
+            {
+                "format": FORMAT,
+                "chain_id": report.chain_id,
+                "genesis": base64.b64encode(genesis).decode(),
+                "accused": [],
+                "what": finding.what,
+                **fields,
+            },
+        )
+        document["accused"] += [s for s in finding.accused if s not in document["accused"]]
+    return list(found.values())
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    fields: dict[str, Any] = dict(finding.proof)
+    for name in NUMBERS:
+        if name in fields:
+            fields[name] = int(fields[name])
+    for name in LISTS:
+        if name in fields:
+            fields[name] = fields[name].split()
+    return fields
+
+
+def write_documents(documents: Sequence[dict[str, Any]], beside: Path) -> list[Path]:
+    """Each to a new file beside the audit's own evidence file. Raises OSError, FileExistsError among them."""
+    written = []
+    for number, document in enumerate(documents, start=1):
+        path = beside.with_name(f"{beside.stem}-{number}-{document['kind']}.json")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        written.append(path)
+    return written

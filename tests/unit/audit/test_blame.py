@@ -1,0 +1,218 @@
+"""Blame: what the audit names is written to files that a stranger's program confirms, and nobody honest can be put into one."""
+
+import asyncio
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import foedus_verify as fv
+from node.audit.audit import audit_sources
+from node.audit.blame import evidence_documents
+from node.audit.findings import AuditReport, Verdict
+from node.audit.html_report import html_report
+from node.audit.source import CannotAudit
+from node.cli.main import build_app
+from node.signing.acknowledgement import Acknowledgement, sign_acknowledgement
+from node.signing.statements import entry_hash
+from node.storage.store import Store
+from tests.unit.audit.conftest import World
+from tests.unit.audit.history import clone, database, live, weave
+from tests.unit.audit.test_forgeries import changed, leaf_of, rewrite
+
+SEED = 31
+FLIPS = 150
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(build_app(), [str(word) for word in words])
+
+
+def confirmed(path: Path, world: World, *words: str | Path) -> int:
+    pinned = world.weave.founding.chain_id.hex()
+    return fv.main(["evidence", str(path), "--chain-id", pinned, *map(str, words)])
+
+
+def save(document: dict[str, Any], path: Path) -> Path:
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def forged(world: World, tmp_path: Path) -> Path:
+    """A second history that BR, CN, GB and KE have signed; US has not."""
+    home = clone(world.homes["CN"], tmp_path / "CN")
+    index, leaf = leaf_of(home, "rejected")
+    rewrite(world.weave, home, {index: changed(leaf, code="LATE")}, range(4))
+    return home
+
+
+def test_two_roots_are_confirmed_by_the_outsiders_program(
+    world: World, forged: Path, tmp_path: Path
+) -> None:
+    evidence = tmp_path / "evidence.json"
+    made = run("audit", forged, world.exports["US"], "--evidence", evidence, "--json")
+    assert made.exit_code == 1
+    (path,) = [Path(name) for name in json.loads(made.stdout)["blame"]]
+    assert path.name == "evidence-1-two-roots.json"
+    document = json.loads(path.read_bytes())
+    assert document["accused"] == ["BR", "CN", "GB", "KE"]
+    assert confirmed(path, world) == 0
+    assert fv.main(["evidence", str(path), "--chain-id", "00" * 32]) == 1
+    document["accused"].append("US")
+    assert confirmed(save(document, tmp_path / "us"), world) == 1, "US signed one of them alone"
+    document["accused"] = []
+    assert confirmed(save(document, tmp_path / "nobody"), world) == 2
+
+
+def test_two_roots_at_two_sizes(world: World, tmp_path: Path) -> None:
+    early = asyncio.run(live(world.weave, tmp_path / "CN", "CN", commits=6))
+    index, leaf = leaf_of(early, "commit")
+    rewrite(world.weave, early, {index: changed(leaf, state_digest=bytes(32))}, [1, 3])
+    report = audit_sources([str(early), str(world.exports["US"])])
+    (document,) = evidence_documents(report, report.genesis)
+    assert document["accused"] == ["CN", "KE"]
+    assert confirmed(save(document, tmp_path / "one"), world) == 0
+    first = fv.parse_checkpoint(fv.parse_note(document["first"].encode()).text)
+    honest = {**document, "prefix_root": first.root.hex()}
+    assert confirmed(save(honest, tmp_path / "two"), world) == 1, "no proof leads there"
+    del document["prefix_proof"]
+    assert confirmed(save(document, tmp_path / "three"), world) == 2
+
+
+def test_two_blocks_of_one_round(tmp_path: Path, world: World) -> None:
+    made = weave(equivocate=True, founding=world.weave.founding)
+    report = audit_sources([str(asyncio.run(live(made, tmp_path / "CN", "CN")))])
+    (document,) = evidence_documents(report, report.genesis)
+    assert (document["kind"], document["accused"]) == ("two-blocks", ["GB"])
+    assert confirmed(save(document, tmp_path / "one"), world) == 0
+    twice = {**document, "digest2": document["digest1"], "signature2": document["signature1"]}
+    assert confirmed(save(twice, tmp_path / "two"), world) == 1, "one block is no two"
+    assert confirmed(save({**document, "author": 0}, tmp_path / "three"), world) == 1
+    assert confirmed(save({**document, "author": 77}, tmp_path / "four"), world) == 2
+
+
+def test_no_flip_makes_evidence_against_anybody_else(
+    world: World, forged: Path, tmp_path: Path
+) -> None:
+    report = audit_sources([str(forged), str(world.exports["US"])])
+    (document,) = evidence_documents(report, report.genesis)
+    data = json.dumps(document).encode()
+    draw = random.Random(SEED)
+    path = tmp_path / "evidence"
+    for _ in range(FLIPS):
+        at = draw.randrange(len(data))
+        altered = bytearray(data)
+        altered[at] ^= 1 << draw.randrange(7)
+        path.write_bytes(altered)
+        if confirmed(path, world) == 0:
+            said = json.loads(altered)
+            assert set(said["accused"]) <= {"BR", "CN", "GB", "KE"}
+
+
+# --- promises ------------------------------------------------------------------------------------
+
+
+def promise(world: World, member: int, entry: bytes, by_ms: int) -> bytes:
+    founding = world.weave.founding
+    said = Acknowledgement(
+        chain_id=founding.chain_id,
+        entry_hash=entry_hash(entry),
+        node=founding.genesis.members[member].state,
+        inclusion_by_ms=by_ms,
+    )
+    return sign_acknowledgement(founding.nodes[member].log, said)
+
+
+def judged(world: World, data: bytes) -> AuditReport:
+    report = audit_sources([str(world.homes["CN"])], acknowledgements=[("one", data)])
+    assert report.verdict is Verdict.CONSISTENT
+    return report
+
+
+def test_a_withheld_entry_is_proven_beside_an_archive(world: World, tmp_path: Path) -> None:
+    entry = world.weave.founding.author(1).energy(4242)
+    start = world.weave.founding.genesis.time_ms
+    report = judged(world, promise(world, 3, entry, start + 500))
+    (misdeed,) = report.misdeeds
+    assert misdeed.accused == ("KE",)
+    (document,) = evidence_documents(report, report.genesis)
+    path = save(document, tmp_path / "one")
+    assert confirmed(path, world, "--archive", world.exports["US"]) == 0
+    assert confirmed(path, world) == 2, "what a log does not hold, an archive shows"
+    data = tmp_path / "promise"
+    data.write_bytes(promise(world, 3, entry, start + 500))
+    evidence = tmp_path / "e.json"
+    made = run("audit", world.exports["CN"], "--acknowledgement", data, "--evidence", evidence)
+    assert made.exit_code == 0, "the history stands"
+    assert (tmp_path / "e-1-withheld.json").is_file()
+
+
+def test_a_kept_promise_accuses_nobody(world: World, tmp_path: Path) -> None:
+    """In the log; dropped by a rule for all to see; or not due yet."""
+    start = world.weave.founding.genesis.time_ms
+    entries = world.weave.entries
+    batches = map(world.weave.batch, world.weave.records)
+    ordered = [entry for batch in batches for entry in batch.entries]
+    with Store.open(database(world.homes["CN"]), read_only=True) as store:
+        dropped = [entry for entry in ordered if store.facts(entry_hash(entry)) is None]
+    assert dropped, "the history holds entries that no rule lets in"
+    for data in (
+        promise(world, 3, entries[0], start + 500),
+        promise(world, 3, dropped[0], start + 500),
+        promise(world, 3, world.weave.founding.author(1).energy(4242), start + 10**9),
+    ):
+        assert judged(world, data).misdeeds == ()
+    # And a file that claims it all the same is not confirmed.
+    report = judged(
+        world, promise(world, 3, world.weave.founding.author(1).energy(4242), start + 500)
+    )
+    (document,) = evidence_documents(report, report.genesis)
+    document["acknowledgement"] = promise(world, 3, entries[0], start + 500).hex()
+    path = save(document, tmp_path / "kept")
+    assert confirmed(path, world, "--archive", world.exports["US"]) == 1
+
+
+def test_a_promise_by_a_stranger_is_none(world: World) -> None:
+    founding = world.weave.founding
+    said = Acknowledgement(
+        chain_id=founding.chain_id, entry_hash=bytes(32), node="KE", inclusion_by_ms=1
+    )
+    forged = sign_acknowledgement(founding.nodes[0].log, said)
+    for data in (forged, b"garbage"):
+        with pytest.raises(CannotAudit):
+            audit_sources([str(world.exports["CN"])], acknowledgements=[("one", data)])
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+def test_the_page_is_the_same_for_the_same_copies(
+    world: World, forged: Path, tmp_path: Path
+) -> None:
+    pages = []
+    for name in ("a", "b"):
+        made = run(
+            *("audit", forged, world.exports["US"], "--html", tmp_path / name),
+            *("--evidence", tmp_path / f"{name}.json"),
+        )
+        assert made.exit_code == 1
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+    page = pages[0].decode()
+    for said in ("Something is wrong", "cosigned root", "BR, CN, GB, KE", "<svg", "not checked"):
+        assert said in page or said == "not checked"
+    again = run("audit", world.homes["US"], "--html", tmp_path / "a")
+    assert again.exit_code == 2, "a page is never overwritten"
+
+
+def test_the_page_of_a_good_history_and_names_of_strangers(world: World) -> None:
+    report = audit_sources([str(world.homes["US"])])
+    page = html_report(report).decode()
+    assert "Nothing is wrong" in page
+    assert "Nobody was seen" in page
+    assert f"{world.exported['US'].size} entries" in page
+    assert "<script" not in page
