@@ -47,6 +47,7 @@ class Plan:
     rate: float  # entries a second, over all nodes that are given any
     away_s: float
     live_s: float
+    module: str = ""  # what each node's process runs; empty: node.main
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,9 @@ def run(plan: Plan, folder: Path, say: Say) -> Found:
     began = time.monotonic()
     states = STATES[: plan.states]
     say(f"founding a ledger of {plan.states} states")
-    net = Localnet.found(folder, states=states, operators=plan.states * LANES_PER_NODE)
+    net = Localnet.found(
+        folder, states=states, operators=plan.states * LANES_PER_NODE, module=plan.module
+    )
     with net, Generators(1, folder) as generators:
         for state in states[:-1]:
             net.start(state)

@@ -28,6 +28,12 @@ def ratio(caught: CaughtUp, live: Progress) -> float:
     return per_second(caught.own.commits, caught.own) / fastest if fastest else 0.0
 
 
+def entries_ratio(caught: CaughtUp, live: Progress) -> float:
+    """The same in entries of the log: commits made while one is away are fewer and larger."""
+    fastest = max(per_second(one.entries, one) for one in (live, caught.others))
+    return per_second(caught.own.entries, caught.own) / fastest if fastest else 0.0
+
+
 def document(found: Found) -> dict[str, Any]:
     """The figures under their names."""
     ways = {"from_zero": found.from_zero, "long_absent": found.absent}
@@ -65,6 +71,7 @@ def _caught(caught: CaughtUp, live: Progress) -> dict[str, Any]:
             per_second(caught.others.commits, caught.others), 2
         ),
         "ratio": round(ratio(caught, live), 2),
+        "entries_ratio": round(entries_ratio(caught, live), 2),
         "certified_commits": caught.certified,
         "ready_seconds": round(caught.ready_s, 2),
         "cpu_seconds": round(caught.cpu_s, 2),
@@ -84,6 +91,7 @@ def tables(shown: Mapping[str, Any]) -> list[str | Table]:
             way["commits_per_second"],
             way["log_entries_per_second"],
             way["ratio"],
+            way["entries_ratio"],
             way["certified_commits"],
             way["rss_mib_peak"],
         ]
@@ -91,7 +99,7 @@ def tables(shown: Mapping[str, Any]) -> list[str | Table]:
     ]
     rows.append(
         ["live", "", live["seconds"], live["commits_per_second"], live["log_entries_per_second"]]
-        + [""] * 3
+        + [""] * 4
     )
     headline = (
         f"catching up goes {shown['ratio']:g} times as fast as {shown['states']} nodes at"
@@ -101,7 +109,17 @@ def tables(shown: Mapping[str, Any]) -> list[str | Table]:
         headline,
         table(
             f"after {shown['away_seconds']:g} s away",
-            ("", "behind", "seconds", "commits/s", "log/s", "ratio", "certified", "peak MiB"),
+            (
+                "",
+                "behind",
+                "seconds",
+                "commits/s",
+                "log/s",
+                "ratio",
+                "log ratio",
+                "certified",
+                "peak MiB",
+            ),
             rows,
         ),
         shown["machine"],
