@@ -10,8 +10,9 @@ from foedus.v1 import law_pb2 as pb
 from foedus.v1 import law_pb2_grpc as rpc
 from node.api import wire
 from node.api.access import Access
+from node.api.asked import Questions
 from node.api.node import ServedNode
-from node.api.refusals import bad_field
+from node.api.refusals import bad_field, restricted
 from node.treaty.dry_run import check_content
 from node.treaty.parsing import CONTENT_BYTES_MAX, ENDORSEMENTS_MAX
 
@@ -21,11 +22,12 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class LawService(rpc.LawServiceServicer):
-    """Asks the law as it stands; changes nothing."""
+    """Asks the law, as it stands or stood; changes nothing."""
 
     def __init__(self, node: ServedNode) -> None:
         self._node = node
         self._access = Access(node)
+        self._questions = Questions(node)
 
     async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:
         if len(request.content) > CONTENT_BYTES_MAX:
@@ -38,3 +40,15 @@ class LawService(rpc.LawServiceServicer):
         # A reason may tell what the register holds: how far a run is, who countersigned what.
         shown = why if may_read or not why else WITHHELD
         return pb.CheckResponse(code=code or "", why=shown, at=wire.at(self._node))
+
+    async def Ask(self, request: pb.AskRequest, context: Context) -> pb.AskResponse:
+        if not self._access.may_read(tuple(context.invocation_metadata() or ())):
+            raise restricted("the records")
+        document, size = await self._questions.answer(
+            request.question,
+            about=request.about,
+            after=request.after,
+            limit=request.limit,
+            index=request.index if request.HasField("index") else None,
+        )
+        return pb.AskResponse(document=document, size=size, at=wire.at(self._node))

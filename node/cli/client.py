@@ -317,6 +317,10 @@ class LedgerClient:
         request = law_pb2.CheckRequest(content=content, endorsers=endorsers)
         return await self._ask(self.law.Check, request)
 
+    async def ask(self, request: law_pb2.AskRequest) -> law_pb2.AskResponse:
+        """One page of one question about the records, now or at a past index."""
+        return await self._ask(self.law.Ask, request)
+
     # The log
 
     async def get(self, key: int | bytes) -> pb.GetResponse:

@@ -3,6 +3,7 @@
 import typer
 
 from node.cli.law.coverage_command import coverage_command
+from node.cli.law.question_commands import register_questions
 
 
 def law_app() -> typer.Typer:
@@ -13,4 +14,5 @@ def law_app() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.command("coverage")(coverage_command)
+    register_questions(app)
     return app

@@ -63,7 +63,7 @@ _PURPOSE: Final = (
     ),
     _row("M08", "meetings held so far", "note of type meeting"),
     _row(
-        "M09", "US and China both crucial", "fast door of entry into force; coverage of membership"
+        "M09", "US and China both crucial", "fast door of entry into force; `foedus law membership`"
     ),
     _row(
         "M10",
@@ -114,7 +114,7 @@ _TRAINING: Final = (
     _row(
         "M23",
         "verify that forbidden training does not take place",
-        "checks C01 to C29; `foedus law coverage-abcd`: which class of evasion each state's reports cover",
+        "checks C01 to C29",
         lacks="statistical and sensor checks; a benchmark of evasions",
     ),
 )

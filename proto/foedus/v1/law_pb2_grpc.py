@@ -39,6 +39,11 @@ class LawServiceStub:
                 request_serializer=foedus_dot_v1_dot_law__pb2.CheckRequest.SerializeToString,
                 response_deserializer=foedus_dot_v1_dot_law__pb2.CheckResponse.FromString,
                 _registered_method=True)
+        self.Ask = channel.unary_unary(
+                '/foedus.v1.LawService/Ask',
+                request_serializer=foedus_dot_v1_dot_law__pb2.AskRequest.SerializeToString,
+                response_deserializer=foedus_dot_v1_dot_law__pb2.AskResponse.FromString,
+                _registered_method=True)
 
 
 class LawServiceServicer:
@@ -51,6 +56,13 @@ class LawServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Ask(self, request, context):
+        """One question about the treaty's records, at any index of the log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LawServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_LawServiceServicer_to_server(servicer, server):
                     servicer.Check,
                     request_deserializer=foedus_dot_v1_dot_law__pb2.CheckRequest.FromString,
                     response_serializer=foedus_dot_v1_dot_law__pb2.CheckResponse.SerializeToString,
+            ),
+            'Ask': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ask,
+                    request_deserializer=foedus_dot_v1_dot_law__pb2.AskRequest.FromString,
+                    response_serializer=foedus_dot_v1_dot_law__pb2.AskResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class LawService:
             '/foedus.v1.LawService/Check',
             foedus_dot_v1_dot_law__pb2.CheckRequest.SerializeToString,
             foedus_dot_v1_dot_law__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foedus.v1.LawService/Ask',
+            foedus_dot_v1_dot_law__pb2.AskRequest.SerializeToString,
+            foedus_dot_v1_dot_law__pb2.AskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -21,6 +21,7 @@ import grpc
 from foedus.v1 import client_pb2 as pb
 from foedus.v1 import client_pb2_grpc as rpc
 from foedus.v1 import law_pb2, law_pb2_grpc
+from node.cli.client import REFUSAL_KEY
 from node.cli.founding import (
     Endpoints,
     Founded,
@@ -32,7 +33,10 @@ from node.cli.founding import (
     propose,
     sign_proposal,
 )
+from node.cli.law.records import _Leaves
 from node.ledger.plan import facts_of
+from node.ledger.questions.answer import as_bytes, ask
+from node.ledger.questions.sight import Sight
 from node.ledger.records import encode_genesis_record
 from node.ledger.view import leaf_view
 from node.log.checkpoint import Checkpoint
@@ -141,11 +145,33 @@ class FakeLaw(law_pb2_grpc.LawServiceServicer):
         facts = facts_of(log.founded.genesis, document)
         self._law = Law.at_genesis(facts, MemoryIndex())
         self._law.advance(facts.time_s)
+        self.asked = 0
 
     def Check(self, request: law_pb2.CheckRequest, context: Context) -> law_pb2.CheckResponse:
         del context
         code, why = check_content(self._law, request.content, request.endorsers)
         return law_pb2.CheckResponse(code=code or "", why=why, at=pb.At(commit=7))
+
+    def Ask(self, request: law_pb2.AskRequest, context: Context) -> law_pb2.AskResponse:
+        """Of the past it answers only when asked a second time, as a node does whose replay takes longer than a call."""
+        if request.HasField("index"):
+            self.asked += 1
+            if self.asked % 2:
+                refusal = pb.Refusal(
+                    code="REPLAYING", why="replayed up to entry 1", retry_after_ms=1
+                )
+                details = ((REFUSAL_KEY, refusal.SerializeToString()),)
+                context.set_trailing_metadata(details)
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "REPLAYING")
+        sight = Sight(law=self._law, size=3, state_digest=bytes(32), leaves=_Leaves([], []))
+        page = ask(
+            sight,
+            request.question,
+            about=request.about,
+            after=request.after,
+            limit=min(request.limit, 2),
+        )
+        return law_pb2.AskResponse(document=as_bytes(page), size=3)
 
 
 class FakeNode(rpc.LedgerServiceServicer):

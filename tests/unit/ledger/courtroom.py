@@ -1,14 +1,13 @@
 """A ledger with a history worth asking about: sites, runs, a motion with votes, a case and its reply, and silence."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from node.cli.author import Author, Signed
 from node.ledger.questions.answer import QUESTIONS, as_bytes, ask
 from node.ledger.questions.sight import Sight
 from tests.unit.ledger.founding import GENESIS_MS, Founding, found
-from tests.unit.ledger.running import Running, start
+from tests.unit.ledger.running import Running
 
 START = GENESIS_MS // 1000
 POLICY = {
@@ -66,10 +65,10 @@ def founding() -> Founding:
     return found(5, 2, law_version=2, policy=POLICY)
 
 
-async def held(folder: Path) -> Courtroom:
+async def held(running: Running) -> Courtroom:
     """Two sites, a lineage of three runs that is split below the frontier, an approval, a case that is answered."""
-    made = founding()
-    room = Courtroom(await start(made, folder))
+    made = running.founding
+    room = Courtroom(running)
     lab = Author(made.operators[0], ledger=made.chain_id)
     states = {keys.author_id: Author(keys, ledger=made.chain_id) for keys in made.agencies}
     home = states["BR"]

@@ -13,11 +13,12 @@ from node.ledger.questions.past import CannotReplay, Past
 from node.ledger.questions.state_views import days_to
 from node.ledger.records import decode_record, is_record
 from tests.unit.ledger.courtroom import START, Courtroom, answers, founding, held, page_of
+from tests.unit.ledger.running import start
 
 
 @pytest_asyncio.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Courtroom]:
-    made = await held(tmp_path)
+    made = await held(await start(founding(), tmp_path))
     yield made
     made.running.close()
 
@@ -94,6 +95,7 @@ async def test_a_log_that_says_otherwise_has_no_past(room: Courtroom) -> None:
         go(past, ledger.size - 1)
 
 
+@pytest.mark.measure("M45")
 async def test_what_the_answers_say(room: Courtroom) -> None:
     live = room.live
     runs = page_of(live, "runs")
