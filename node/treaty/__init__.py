@@ -21,8 +21,14 @@ No input or output, clock, randomness, logging or float; it imports the standard
     chips, stocks      approved chip types; chips counted at a site
     duties, reports    C28, what is owed and overdue; sites that owe reports, C02
     inspections        who counts as an inspector
+    evaluators         who may evaluate and review
+    entry_into_force   the two doors, and what is provisional before
     register           parties, keys and membership
     amendments         the policy as motions leave it
+    releases, capabilities   deployed models: shares, evaluations, withdrawal; the list they are evaluated by
+    hardware           limits on chips, off by default
+    sampling, documents      how many chips to look at; proofs over a run's documents
+    checks             the catalogue of checks, and those that compare several statements
     statements         one module for each kind of statement, with its checks: begin with `facility` and `usage`
     motions            one module for each kind of motion: begin with `kind` and `train`
     first_law          what the schema was under law 1
@@ -32,7 +38,7 @@ No input or output, clock, randomness, logging or float; it imports the standard
 `scenario` runs published scenarios and is imported by no room; `memory_index` serves it and the tests.
 
 A genesis names law 1 or 2 (decision record 0120). Law 1 knows the statements identity, instrument, facility, usage, energy,
-run, note; the motions TRAIN, BREACH, APPOINT, CLASSIFY; vote; and HALT where a Finding opens it by itself. Law 2 adds
-chip_type, chip_batch, custody, inventory, eval, inspection, and the other motions of `motions.FILERS`. A kind not in
-force is refused as FILER (0021).
+run, note; the motions TRAIN, BREACH, APPOINT, CLASSIFY; vote; and HALT where a Finding opens it by itself. Law 2 adds the
+other statements of `statements.KINDS` and the other motions of `motions.FILERS`. A kind not in force is refused as FILER
+(0021); what the schema did not have under law 1 is SCHEMA there (0145).
 """

@@ -16,7 +16,7 @@ from node.treaty.duties import fulfil, is_owed, owe
 from node.treaty.lives import enter
 from node.treaty.rules import k_of
 from node.treaty.scores import evaluations_of
-from node.treaty.state import Deployment, Incidents, Release
+from node.treaty.state import Deployment, Incidents, Release, Rest
 
 EVALUATOR_STATES_MIN: Final = 2
 INCIDENTS_KEPT: Final = 64
@@ -40,6 +40,10 @@ def approve(book: Book, model: str, run: str, motion: str, row: Deployment) -> N
     for state in row.stewards:
         owe(book, f"steward:{model}:{state}", book.value("steward_share"))
     owe(book, f"reeval:{model}", book.value("reeval"))
+
+
+def is_released(book: Book, model: str) -> bool:
+    return model in book.state.releases
 
 
 def is_unconfirmed_steward(book: Book, model: str, state: str) -> bool:
@@ -85,15 +89,18 @@ def _withdraw_for_good(book: Book, model: str, run: str) -> None:
 
 
 def to_be_evaluated(book: Book, model: str) -> None:
-    """Something new was learnt: evaluate this model now."""
+    """Something new was learnt: evaluate this model now, unless that is asked for already.
+
+    A pending request is not made anew: else evaluations that came since would count no more, and whoever asks often enough
+    would keep the duty from ever being fulfilled.
+    """
     release = book.state.releases.get(model)
-    if release is None:
-        return
     due = book.now + book.value("reeval_now")
     what = f"reeval:{model}"
+    if release is None or (is_owed(book, what) and book.state.duties[what].due <= due):
+        return
     book.state.releases.put(model, release._replace(asked_at=book.now))
-    if not is_owed(book, what) or book.state.duties[what].due > due:
-        owe(book, what, book.value("reeval_now"))
+    owe(book, what, book.value("reeval_now"))
 
 
 def all_to_be_evaluated(book: Book) -> None:
@@ -101,10 +108,13 @@ def all_to_be_evaluated(book: Book) -> None:
         to_be_evaluated(book, model)
 
 
-def incident(book: Book, model: str, entry_hash: bytes, severity: int) -> None:
-    """Harm was done with it: for the dossier, and a reason to look again (M45)."""
+def incident(book: Book, model: str, state: str, entry_hash: bytes, severity: int) -> None:
+    """Harm was done with it: for the dossier, and a reason to look again (M45), once in `reeval` seconds for each state."""
     row = book.state.incidents.get(model) or Incidents((), 0, 0)
     entries = (*row.entries, entry_hash)[-INCIDENTS_KEPT:]
     book.state.incidents.put(model, Incidents(entries, row.total + 1, max(row.worst, severity)))
-    if severity >= GRAVE:
+    key = f"incident/{state}:{model}"
+    last = book.state.rests.get(key)
+    if severity >= GRAVE and (last is None or book.now >= last.since + book.value("reeval")):
+        book.state.rests.put(key, Rest(book.now))
         to_be_evaluated(book, model)

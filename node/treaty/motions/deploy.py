@@ -169,7 +169,10 @@ def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
 
 KIND: Final = MotionKind(
     form=Form(
-        required=("cap_ver",), integers=("cap_ver",), texts=("mode",), lists=("stewards", "sites")
+        required=("cap_ver", "mode"),
+        integers=("cap_ver",),
+        texts=("mode",),
+        lists=("stewards", "sites"),
     ),
     file=_file,
     outcomes=always("not_approved", "approved"),

@@ -2,9 +2,9 @@
 
 The text never stands on the ledger, only its hash. A note without further words is a mere paper that CLASSIFY may restrict.
 One that says what it improves (`code`) and by how much (`multiplier_bp`, 20000 = twice as far with as much compute) is
-taken while the module is on. A run-time improvement has every deployed model evaluated again; and where as many states sign
-as may file a TIGHTEN_NOW, the work thresholds fall by the multiplier at once, for 30 days, each as a TIGHTEN_NOW of its own
-that a majority may keep.
+taken while the module is on. It has effect where as many states sign as may file a TIGHTEN_NOW: a run-time improvement has
+every deployed model evaluated again, and the work thresholds fall by the multiplier at once, for 30 days, each as a
+TIGHTEN_NOW of its own that a majority may keep.
 """
 
 from typing import Final
@@ -34,10 +34,11 @@ def take(book: Book, entry: Entry, body: pb.Note) -> None:
     if body.code not in FIELDS or not body.hash:
         raise Refused(Code.EVIDENCE, f"a hash, and what it improves: one of {sorted(FIELDS)}")
     require_past(book, entry)
+    if len(signing_states(book, entry)) < trigger_of(book.membership()):
+        return  # anybody may claim anything
     if body.code == "runtime":
         releases.all_to_be_evaluated(book)
-    if len(signing_states(book, entry)) >= trigger_of(book.membership()):
-        _tighten(book, entry, body.multiplier_bp)
+    _tighten(book, entry, body.multiplier_bp)
 
 
 def _tighten(book: Book, entry: Entry, multiplier_bp: int) -> None:

@@ -10,8 +10,8 @@ from node.treaty.capabilities import capabilities
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
-from node.treaty.filing import require_past, require_role
-from node.treaty.inspections import is_appointed
+from node.treaty.evaluators import require_evaluator, require_independence
+from node.treaty.filing import require_past
 from node.treaty.kinds import Kind
 from node.treaty.lives import enter
 from node.treaty.motions.halt import halt_for_score
@@ -32,11 +32,9 @@ def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
     row = book.state.models.get(model)
     if row is None:
         raise Refused(Code.UNKNOWN_REF, f"no model {model}")
-    require_role(book, entry, "evaluator")
-    if not is_appointed(book, "evaluator", author):
-        raise Refused(Code.FILER, f"{author} is no appointed evaluator")
+    require_evaluator(book, entry)
     run = row.run
-    _require_independence(book, author, run)
+    require_independence(book, author, run)
     require_past(book, entry)
     results = sorted((one.capability, _PRESENCE[one.presence]) for one in body.capabilities)
     keep(
@@ -53,7 +51,8 @@ def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
             at=book.now,
         ),
     )
-    releases.evaluated(book, model, capabilities(book))
+    if releases.is_released(book, model):
+        releases.evaluated(book, model, capabilities(book))
     life = book.state.lives[run]
     if life.status == "ENDED":
         enter(book, run, life._replace(status="EVALUATED"))
@@ -62,20 +61,6 @@ def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
     if is_over_cap(body.score_bp, body.items, cap) and len(over_cap_states(book, model, cap)) == 1:
         halt_for_score(book, run, entry.name)
     return Accepted(f"eval:{model}")
-
-
-def _require_independence(book: Book, evaluator: str, run: str) -> None:
-    """Neither of the developer's state nor of its owners' circle (LAW K29)."""
-    plan = book.state.plans[run]
-    if book.state_of(evaluator) == plan.state:
-        raise Refused(Code.NOT_INDEPENDENT, f"{evaluator} and {plan.operator} are of {plan.state}")
-    if f"{evaluator}/{plan.operator}" in book.state.conflicts:
-        raise Refused(Code.NOT_INDEPENDENT, f"{evaluator} declared an interest in {plan.operator}")
-    shared = book.owner_closure(evaluator) & book.owner_closure(plan.operator)
-    if shared:
-        raise Refused(
-            Code.NOT_INDEPENDENT, f"{evaluator} and {plan.operator} share {sorted(shared)}"
-        )
 
 
 def _eval_capabilities(body: Any) -> None:

@@ -13,6 +13,7 @@ from node.treaty.codes import Code
 from node.treaty.duties import owe_meeting
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
+from node.treaty.evaluators import require_evaluator, require_independence
 from node.treaty.filing import is_filing_state, require_past, require_role
 from node.treaty.kinds import Kind
 from node.treaty.motions import publications
@@ -54,7 +55,11 @@ def take_note(book: Book, entry: Entry, body: pb.Note) -> Accepted:
             about = book.qualified(entry.parsed.author, body.about)
             if about not in book.state.plans:
                 raise Refused(Code.UNKNOWN_REF, f"no run {about}")
-            require_role(book, entry, "evaluator")
+            if book.is_first_law:  # it asked for the role alone
+                require_role(book, entry, "evaluator")
+            else:
+                require_evaluator(book, entry)
+                require_independence(book, entry.parsed.author, about)
             require_past(book, entry)
         case "mandate":
             require_role(book, entry, "state")
@@ -147,7 +152,7 @@ def _incident(book: Book, entry: Entry, body: pb.Note) -> str:
         raise Refused(Code.UNKNOWN_REF, f"no model {model}")
     require_role(book, entry, "state", "secretariat")
     require_past(book, entry)
-    releases.incident(book, model, entry.entry_hash, body.severity)
+    releases.incident(book, model, entry.parsed.author, entry.entry_hash, body.severity)
     return model
 
 
@@ -235,7 +240,7 @@ def _note_type(body: Any) -> None:
 KIND: Final = Kind(
     form=Form(
         enums=("type",),
-        integers=("multiplier_bp", "size"),
+        integers=("multiplier_bp", "size", "severity"),
         texts=("about", "code", "jurisdiction"),
         hashes=("corrects", "hash"),
         extra=(_note_type,),
