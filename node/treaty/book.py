@@ -166,9 +166,10 @@ class Book:
 
     def put_stock(self, facility: str, key: str, row: Stock) -> None:
         """A count of one chip type at a site."""
-        if key not in self.state.stocks:
+        is_new = key not in self.state.stocks
+        self.state.stocks.put(key, row)  # first: `Law.check` stops here
+        if is_new:
             self.stocks_at.setdefault(facility, []).append(key)
-        self.state.stocks.put(key, row)
 
     def put_lot(self, name: str, row: Lot) -> None:
         """A new lot is on its way."""
