@@ -86,6 +86,16 @@ async def test_a_real_equivocation_is_a_finding_everywhere(
         alarms = (await cluster.status(state)).alarms
         assert any(alarm.startswith(f"{LIAR} signed two different blocks") for alarm in alarms)
 
+    # Seen by every honest node, of every member: who leads, how long blocks take, and who lied.
+    _, shown = foedus("status", "--home", cluster.homes["KE"].folder)
+    by_state = {node["state"]: node for node in shown["nodes"]}
+    for state in HONEST:
+        figures = {one["state"]: one for one in by_state[state]["figures"]}
+        assert [one for one, seen_ in figures.items() if seen_["equivocated_round"]] == [LIAR]
+        assert all(one["leads_committed"] and one["ordered_max_ms"] for one in figures.values())
+        assert by_state[state]["signing"]["state"] == "signing"
+        assert by_state[state]["quorum_index"] >= by_state[state]["commit"] - 5 > 0
+
     # The record alone, with the genesis: no block, no node.
     genesis = parse_genesis(cluster.document)
     record = decode_record(leaves.pop())
