@@ -54,7 +54,7 @@ def run(folder: Path, seconds: float) -> tuple[dict[str, Any], dict[str, Any], d
         net.start_all()
         net.wait_ready()
         lanes, facilities = lanes_of(net)
-        asyncio.run(declare(net, facilities))
+        asyncio.run(declare(net, facilities, nodes=len(STATES)))
         calm = [lane for lane in lanes if lane.node in QUIET]
         storm = [lane for lane in lanes if lane.node == FLOODER]
         for number, lane in enumerate(storm):
