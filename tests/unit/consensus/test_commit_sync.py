@@ -10,9 +10,10 @@ from typing import TypeVar
 import pytest
 
 from consensus import commit_sync
-from consensus.codec import commit_digest, encode_block
+from consensus.codec import commit_digest, encode_block, encode_commit_record
 from consensus.commit_sync import NEAR_COMMITS, TURN_LOST_MS
 from consensus.core import Core
+from consensus.serving import recover
 from consensus.types import (
     COMMITS_ANSWERED_MAX,
     COMMITS_MAX,
@@ -51,7 +52,7 @@ from consensus.types import (
     VerifiedBlock,
 )
 from tests.unit.consensus.blocks import History, block, commit_vote, ref
-from tests.unit.consensus.member import FOUR, Member, answer_to, only, troubles
+from tests.unit.consensus.member import FOUR, NOTHING, Member, answer_to, only, troubles
 
 ROUNDS = 200
 BEHIND = 30  # instead of 100: the test's history is short
@@ -92,14 +93,18 @@ def world() -> World:
 class Laggard:
     """Validator 3: its core and what it is owed. `answer` plays honest peers until nothing is asked any more."""
 
-    def __init__(self, world: World, *, parameters: Parameters = PARAMETERS) -> None:
+    def __init__(
+        self, world: World, *, parameters: Parameters = PARAMETERS, recovered: Recovered = NOTHING
+    ) -> None:
         self.world = world
         self.now = START
-        self.core = Core(committee=FOUR, own=OWN, parameters=parameters, recovered=Recovered())
+        self.core = Core(committee=FOUR, own=OWN, parameters=parameters, recovered=recovered)
         self.history: list[Effect] = []
         self.open: list[SendCommits | SendListed] = []
         self.applies = True
-        self._note(self.core.start(Millis(self.now)))
+        decided = only(CommitDecided, self._note(self.core.start(Millis(self.now))))
+        if decided:
+            self.step(CommitsApplied(decided[-1].record.commit.index))
         for peer in PEERS:
             self.step(PeerConnected(peer))
             for question in only(SendNewest, self.history):
@@ -262,6 +267,52 @@ def test_live_blocks_are_read_for_their_votes_alone_and_the_live_fetcher_stands_
     assert laggard.core.votes.certified_index == world.head
 
 
+def test_who_dies_in_the_middle_goes_on_from_what_the_ledger_applied(world: World) -> None:
+    """A crash loses what was ordered and not applied, and keeps more blocks than commits."""
+    first = behind(world)
+    while len(first.decided) < 60:
+        first.step(first.honest(first.open.pop(0)))
+    applied = 47
+    store = Kept(first.history, applied)
+    second = Laggard(world, recovered=recover(store, None))
+    second.hear(world.head)
+    assert second.core.linearizer.last_index >= applied
+    second.answer_all()
+    assert second.decided == world.commits[applied : applied + len(second.decided)]
+    assert applied + len(second.decided) >= world.head - NEAR_COMMITS
+    assert not troubles(second.history)
+
+
+class Kept:
+    """A BlockReader over what a laggard had stored, its ledger being at commit `applied`."""
+
+    def __init__(self, history: Iterable[Effect], applied: int) -> None:
+        listed = list(history)
+        self.blocks = {
+            one.ref: encode_block(one) for e in only(StoreBlocks, listed) for one in e.blocks
+        }
+        records = [encode_commit_record(e.record) for e in only(CommitDecided, listed)]
+        self.records = records[:applied]
+
+    def block(self, name: Ref, /) -> bytes | None:
+        return self.blocks.get(name)
+
+    def blocks_in_rounds(
+        self, first: int, last: int, limit_bytes: int, /
+    ) -> list[tuple[Ref, bytes]]:
+        return [(r, self.blocks[r]) for r in sorted(self.blocks) if first <= r.round <= last]
+
+    def newest_block_of(self, author: int, /) -> tuple[Ref, bytes] | None:
+        names = [name for name in self.blocks if name.author == author]
+        return (max(names), self.blocks[max(names)]) if names else None
+
+    def commit_record(self, index: int, /) -> bytes | None:
+        return self.records[index - 1] if 1 <= index <= len(self.records) else None
+
+    def last_commit_index(self) -> int:
+        return len(self.records)
+
+
 # --- bounds --------------------------------------------------------------------------------------
 
 
@@ -347,7 +398,10 @@ def test_commits_that_are_no_answer_cost_the_sender_its_turn(world: World, what:
         case "certificate of another":
             certified = Certified(commits[-1].index, world.commit(1).digest)
         case "epoch":
-            commits = [renamed(commit, epoch=1) for commit in commits]
+            for at, commit in enumerate(commits):
+                before = commits[at - 1].digest if at else commit.prev_digest
+                commits[at] = renamed(commit, epoch=1, prev_digest=before)
+            certified = Certified(commits[-1].index, commits[-1].digest)
         case "many":
             commits = [commits[0]] * (COMMITS_ANSWERED_MAX + 1)
     if what != "no certificate":

@@ -1,10 +1,13 @@
 """Answers to peers from the store, and what a restart finds there (SPEC 4, 10, 13; PACEMAKER P1, P3, P6; RULINGS R31, R73)."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from consensus.codec import (
     commit_digest,
     decode_block,
+    decode_commit_record,
     encode_block,
     encode_commit_record,
 )
@@ -15,16 +18,21 @@ from consensus.serving import (
     floor_of,
     recover,
     serve_below,
+    serve_commits,
     serve_fetch,
+    serve_listed,
     serve_newest,
     serve_range,
 )
 from consensus.types import (
     BELOW_COMMITS_MAX,
+    COMMITS_MAX,
     FETCH_LEVELS_MAX,
     FETCH_REFS_MAX,
+    LISTED_REFS_MAX,
     RANGE_ROUNDS_MAX,
     Block,
+    CommitIndex,
     CommitRecord,
     Ref,
     Round,
@@ -225,6 +233,86 @@ def test_r73_at_most_64_commits_and_never_none_for_bytes() -> None:
 @pytest.mark.parametrize("after", [10, 11, 2**64 - 1])
 def test_nothing_after_the_last_commit(after: int) -> None:
     assert serve_below(Store(full(12), committed=10), after).commits == ()
+
+
+# --- certified commits ---------------------------------------------------------------------------
+
+
+class Certifying:
+    """A Certifier that can prove just these commits."""
+
+    def __init__(self, *indexes: int) -> None:
+        self.indexes = indexes
+
+    def last_certified(self, first: int, last: int, /) -> CommitIndex | None:
+        found = [index for index in self.indexes if first <= index <= last]
+        return CommitIndex(max(found)) if found else None
+
+    def next_certified(self, after: int, /) -> CommitIndex | None:
+        found = [index for index in self.indexes if index > after]
+        return CommitIndex(min(found)) if found else None
+
+
+def indexes(served: list[bytes]) -> list[int]:
+    records = [decode_commit_record(data) for data in served]
+    assert all(record.deciders == () for record in records)
+    return [record.commit.index for record in records]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "certified", "served"),
+    [
+        (1, 50, (7, 20, 60), range(1, 21)),  # trimmed to the last that can be certified
+        (1, 50, (60,), range(1, 61)),  # none inside: on to the next one
+        (8, 20, (7, 20, 60), range(8, 21)),
+        (21, 30, (7, 20), ()),  # nothing to end with
+        (61, 70, (7, 20, 60), ()),
+        (70, 90, (78, 90), range(70, 79)),  # certified beyond what is stored
+    ],
+)
+def test_commits_end_with_one_that_can_be_certified(
+    first: int, last: int, certified: tuple[int, ...], served: Iterable[int]
+) -> None:
+    store = Store(full(80), committed=78)
+    found = serve_commits(store, first, last, Certifying(*certified))
+    assert indexes(found) == list(served)
+
+
+def test_commits_are_cut_to_the_bytes_of_one_answer_and_still_end_with_a_certified_one() -> None:
+    store = Store(full(80), committed=78)
+    size = len(serve_commits(store, 1, 1, Certifying(1))[0])
+    few = serve_commits(store, 2, 50, Certifying(4, 50), bytes_max=8 * size)
+    assert indexes(few) == [2, 3, 4]
+    assert serve_commits(store, 2, 50, Certifying(50), bytes_max=8 * size) == []
+
+
+def test_commits_too_far_from_a_certificate_are_not_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("consensus.serving.COMMITS_ANSWERED_MAX", 60)
+    store = Store(full(80), committed=78)
+    assert len(serve_commits(store, 1, 50, Certifying(60))) == 60
+    assert serve_commits(store, 1, 50, Certifying(61)) == []
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (5, 4), (1, COMMITS_MAX + 1)])
+def test_a_question_for_commits_has_bounds(first: int, last: int) -> None:
+    with pytest.raises(BadQuestion, match="commits"):
+        serve_commits(Store(full(4)), first, last, Certifying())
+
+
+def test_listed_blocks_are_served_by_name_alone_as_far_as_the_bytes_go() -> None:
+    history = full(6)
+    store = Store(history)
+    refs = [made.ref for made in history.blocks[8:14]]
+    data = [encode_block(made) for made in history.blocks[8:14]]
+    assert serve_listed(store, refs) == data
+    assert serve_listed(store, [ref(9, 1), *refs]) == data  # what is not held is left out
+    assert serve_listed(store, refs, bytes_max=len(data[0]) + len(data[1])) == data[:2]
+    assert serve_listed(store, refs, bytes_max=1) == data[:1]
+    for wrong in ([], [refs[0]] * (LISTED_REFS_MAX + 1)):
+        with pytest.raises(BadQuestion, match="refs"):
+            serve_listed(store, wrong)
 
 
 def test_the_newest_block_of_an_author() -> None:

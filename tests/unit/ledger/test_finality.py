@@ -98,6 +98,34 @@ def node(foundings: dict[int, Founding], tmp_path: Path) -> Iterator[Node]:
     made.close()
 
 
+async def test_far_behind_only_the_newest_size_is_cosigned_at_the_end(node: Node) -> None:
+    """R37: whoever catches up signs nothing on the way."""
+    await node.append(5)
+    node.finality.only_newest(is_on=True)
+    for size in (7, 9, 12):
+        node.size = size
+        node.finality.appended(size)
+    assert not node.finality._work.is_set()
+    assert [line.size for line in node.sent] == [5]
+    node.finality.only_newest(is_on=False)
+    await node.settle()
+    assert [line.size for line in node.sent] == [5, 12]
+    await node.append(13)
+    assert [line.size for line in node.sent] == [5, 12, 13]
+
+
+async def test_what_a_quorum_certified_otherwise_stops_finality(node: Node) -> None:
+    """R39: our law or our state is not theirs."""
+    await node.append(5)
+    node.finality.contradicted("commit 3: certified otherwise")
+    assert node.finality.stopped
+    assert node.finality.alarm == "commit 3: certified otherwise"
+    node.finality.contradicted("another")
+    assert node.finality.alarm == "commit 3: certified otherwise"
+    await node.append(6)
+    assert [line.size for line in node.sent] == [5]
+
+
 @pytest.mark.parametrize(("members", "quorum"), [(1, 1), (4, 3), (5, 4), (7, 5)])
 async def test_a_size_is_final_at_a_quorum_and_not_before(
     foundings: dict[int, Founding], tmp_path: Path, members: int, quorum: int
