@@ -114,7 +114,7 @@ _TRAINING: Final = (
     _row(
         "M23",
         "verify that forbidden training does not take place",
-        "checks C01 to C29",
+        "checks C01 to C29; `foedus law labels`",
         lacks="statistical and sensor checks; a benchmark of evasions",
     ),
 )

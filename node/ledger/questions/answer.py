@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from node.ledger.questions import log_views, state_views
+from node.ledger.questions import labels, log_views, state_views
 from node.ledger.questions.sight import Sight
 from node.ledger.questions.state_views import Rows
 
@@ -27,6 +27,7 @@ QUESTIONS: Final[dict[str, Callable[[Sight, str], Rows]]] = {
     "diff": state_views.diff,
     "breakout": state_views.breakout,
     "membership": state_views.coverage,
+    "labels": labels.labels,
     "dossier": log_views.dossier,
     "knew": log_views.knew,
 }

@@ -12,6 +12,7 @@ from node.ledger.questions.answer import QUESTIONS, as_bytes, ask
 from node.ledger.questions.past import CannotReplay, Past
 from node.ledger.questions.state_views import days_to
 from node.ledger.records import decode_record, is_record
+from node.treaty.state import Meters
 from tests.unit.ledger.courtroom import START, Courtroom, answers, founding, held, page_of
 from tests.unit.ledger.running import start
 
@@ -162,6 +163,25 @@ async def test_days_to_one_significant_quantity(room: Courtroom) -> None:
     assert clock["presumed"]["days"] == 365
     assert clock["declared"]["mh"] == 20_500
     assert clock["unaccounted"]["days"] is None
+
+
+@pytest.mark.measure("M23")
+async def test_labels_are_covered_by_two_live_checks_of_two_groups(room: Courtroom) -> None:
+    """The site was counted and never reported: C rests on its operator alone. A device's counters make it two."""
+    found = page_of(room.live, "labels")
+    assert set(found) == {"BR", "CN", "GB", "KE", "US"}
+    assert found["BR"]["C"] == {"covered": False, "checks": ["C03"], "groups": ["operator"]}
+    assert found["BR"]["sites"] == 1
+    assert not found["KE"]["A"]["checks"]
+    meters = Meters(groups=(("op0/dc1", "g", 1, 1, b""),))
+    room.live.book.state.meters.load("counter", meters)
+    both = page_of(room.live, "labels", "BR")["BR"]["C"]
+    assert both == {"covered": True, "checks": ["C03", "C10"], "groups": ["device", "operator"]}
+    site = room.live.book.state.facilities["op0/dc1"]
+    room.live.book.state.facilities.load("op0/dc1", site._replace(missed=0))
+    reported = page_of(room.live, "labels", "BR")["BR"]
+    assert reported["A"]["checks"] == ["C07", "C15"]
+    assert not reported["A"]["covered"]  # two checks, one source
 
 
 async def test_pages_and_bytes(room: Courtroom) -> None:
