@@ -584,7 +584,7 @@ class Core:
                     accused=self.evidence.accused,
                 ),
                 time_ms=max(self._now, before),
-                flags=FLAG_EPOCH_CLOSE if self._end.asked else 0,
+                flags=FLAG_EPOCH_CLOSE if self._end.asked or self._end.reached else 0,
                 commit_votes=self.votes.for_next_block(),
                 evidence=self.evidence.for_next_block(),
             )

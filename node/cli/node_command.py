@@ -21,6 +21,7 @@ from node.cli.asking import (
 from node.cli.client import LedgerClient, Nodes
 from node.cli.errors import ClientError, CouldNot
 from node.cli.loss_command import confirm_loss_command
+from node.cli.seat_command import seat_command
 from node.cli.standing import status_tables, status_view
 from node.reporting import JsonOption, Report, reporting
 from node.settings import FILE_NAME
@@ -156,4 +157,5 @@ def node_app() -> typer.Typer:
     )
     app.command("run")(run_command)
     app.command("confirm-loss")(confirm_loss_command)
+    app.command("seat")(seat_command)
     return app

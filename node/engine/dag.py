@@ -528,7 +528,7 @@ class DagEngine:
         )
         assert self._own is not None, "an observer proposes nothing"
         assert self._keys is not None, "a seat without its keys is none"
-        held_back = wanted.flags & FLAG_EPOCH_CLOSE or self._applier.is_behind
+        held_back = wanted.flags & FLAG_EPOCH_CLOSE or self.over.is_set() or self._applier.is_behind
         payload = () if held_back else self._payload.take()
         header = make_header(
             chain_id=self._committee.chain_id,
@@ -559,6 +559,8 @@ class DagEngine:
         self._tell_guests(data)
         self._recent.add(of_own_store(block), data)
         self._payload.made(block)
+        if self.over.is_set():
+            self._payload.void_all()  # asked for before the epoch ended, and signed after
         self._saw((of_own_store(block),))
 
     def _store_blocks(self, blocks: Sequence[Block]) -> None:

@@ -57,7 +57,7 @@ class Network:
         monotonic: Callable[[], float] = time.monotonic,
         listener: Listener | None = None,
     ) -> None:
-        """`peers[i]` is member i, the own one included; `address` is where to listen.
+        """`peers[i]` is member i, the own one included; a guest has no endpoint and is not dialled. `address` is where to listen.
 
         `own` None: an observer, who validates in another epoch. `heard` None: an epoch that is over: its members are answered,
         and nobody is dialled. `transport` carries the calls (gRPC over TLS); `monotonic` gives the seconds of pauses and budgets.
@@ -99,7 +99,7 @@ class Network:
                     transport=self._transport,
                 )
                 for peer in peers
-                if peer.certificate.member != own
+                if peer.certificate.member != own and peer.endpoint
             }
 
     async def start(self) -> None:

@@ -135,15 +135,20 @@ def check_distinct(keys: Mapping[str, bytes]) -> None:
             )
 
 
-def generate_node_keys(state: str, *, seed: bytes | None = None) -> NodeKeys:
-    """A node's keys: from the operating system's randomness, or all from one seed in tests and demonstrations."""
+def generate_node_keys(state: str, *, seed: bytes | None = None, later: bool = False) -> NodeKeys:
+    """A node's keys: from the operating system's randomness, or all from one seed in tests and demonstrations.
+
+    `later`: they follow others of the same state.
+    """
     keys = NodeKeys(
         state=state,
         block=_key(Role.BLOCK, seed),
         log=_key(Role.LOG, seed),
         cosigner=_key(Role.COSIGNER, seed),
         transport=generate_transport(
-            state, scalar_seed=None if seed is None else split_seed(seed, Role.TRANSPORT)
+            state,
+            scalar_seed=None if seed is None else split_seed(seed, Role.TRANSPORT),
+            later=later,
         ),
         witness=_key(Role.WITNESS, seed),
     )

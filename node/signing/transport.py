@@ -42,15 +42,19 @@ def server_name(state: str) -> str:
     return f"{state.lower()}.foedus"
 
 
-def generate_transport(state: str, *, scalar_seed: bytes | None = None) -> TransportIdentity:
-    """A fresh identity; `scalar_seed` (32 bytes) fixes it for tests and demonstrations."""
+def generate_transport(
+    state: str, *, scalar_seed: bytes | None = None, later: bool = False
+) -> TransportIdentity:
+    """A fresh identity; `scalar_seed` (32 bytes) fixes it for tests and demonstrations. `later`: the state has had another."""
     if scalar_seed is None:
         private_key = ec.generate_private_key(ec.SECP256R1())
     else:
         scalar = int.from_bytes(scalar_seed, "big") % (_P256_ORDER - 1) + 1
         private_key = ec.derive_private_key(scalar, ec.SECP256R1())
     return TransportIdentity(
-        certificate_pem=_self_signed(private_key, state, fixed=scalar_seed is not None),
+        certificate_pem=_self_signed(
+            private_key, state, fixed=scalar_seed is not None, later=later
+        ),
         private_key_pem=private_key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -59,9 +63,22 @@ def generate_transport(state: str, *, scalar_seed: bytes | None = None) -> Trans
     )
 
 
-def _self_signed(private_key: ec.EllipticCurvePrivateKey, state: str, *, fixed: bool) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, server_name(state))])
+def _names(state: str, public_key: ec.EllipticCurvePublicKey) -> tuple[x509.Name, x509.Name]:
+    """The subjects that a certificate of this state may have: a first one's, and a later one's, which is no other's.
+
+    Who trusts several certificates looks up the issuer of one by its name alone, and takes the first it finds: two of one name,
+    as an old and a new one of one state, or one that borrows another state's, shut somebody out.
+    """
+    common = x509.NameAttribute(NameOID.COMMON_NAME, server_name(state))
+    key = x509.SubjectKeyIdentifier.from_public_key(public_key).digest.hex()
+    return x509.Name([common]), x509.Name([common, x509.NameAttribute(NameOID.SERIAL_NUMBER, key)])
+
+
+def _self_signed(
+    private_key: ec.EllipticCurvePrivateKey, state: str, *, fixed: bool, later: bool
+) -> bytes:
     public_key = private_key.public_key()
+    name = _names(state, public_key)[later]
     serial = int.from_bytes(x509.SubjectKeyIdentifier.from_public_key(public_key).digest, "big")
     certificate = (
         x509.CertificateBuilder()
@@ -106,6 +123,10 @@ def check_certificate(pem: bytes, state: str) -> None:
         public_key.curve, ec.SECP256R1
     ):
         raise BadCertificate(f"certificate of {state}: want an ECDSA P-256 key")
+    if certificate.subject not in _names(state, public_key):
+        raise BadCertificate(
+            f"certificate of {state}: its subject must be CN={server_name(state)}, and may have the key's identifier"
+        )
     if (certificate.not_valid_before_utc, certificate.not_valid_after_utc) != (
         _NOT_BEFORE,
         _NOT_AFTER,

@@ -41,6 +41,8 @@ from node.ledger.genesis import (
     GenesisMember,
     GenesisParty,
     chain_id,
+    declaration_signed_bytes,
+    encode_declaration,
     encode_genesis,
     signed_bytes,
     with_signature,
@@ -336,10 +338,12 @@ def found_cluster(
     pace: str = "drill",
     origin: str = "ledger.test/main",
     addresses: Iterable[str] = (),
+    may_join: Iterable[str] = (),
 ) -> Cluster:
     """Keys, a genesis signed by all, and a home folder for each state. Nothing runs yet.
 
-    `addresses`: for each state those of peers, clients, HTTP and metrics; else free ones of this machine.
+    `addresses`: for each state those of peers, clients, HTTP and metrics; else free ones of this machine. `may_join`: states
+    that found nothing.
     """
     codes = tuple(states)
     given = iter(tuple(addresses) or _free_addresses(4 * len(codes)))
@@ -355,7 +359,7 @@ def found_cluster(
         protocol={"inclusion_s": 60, **(protocol or {})},
         policy=dict(policy or {}),
         law_version=LAW_VERSION,
-        states=tuple(sorted(codes)),
+        states=tuple(sorted({*codes, *may_join})),
         members=tuple(_member(home) for home in homes.values()),
         parties=tuple(
             GenesisParty(
@@ -374,6 +378,17 @@ def found_cluster(
     for home in homes.values():
         _furnish(home, document, pace)
     return Cluster(genesis=genesis, document=document, homes=homes, operators=parties)
+
+
+def add_home(cluster: Cluster, folder: Path, state: str) -> Home:
+    """A state that founded nothing gets a home with the genesis, and keys of its own. It is no member yet."""
+    home = _home(folder, state, iter(_free_addresses(4)))
+    _furnish(home, cluster.document, "drill")
+    declared = _member(home)
+    signature = home.keys.block.sign(declaration_signed_bytes(declared))
+    (folder / f"{state}.declaration").write_bytes(encode_declaration(declared, signature))
+    cluster.homes[state] = home
+    return home
 
 
 def free_ports(count: int) -> list[int]:

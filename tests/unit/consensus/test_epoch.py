@@ -243,3 +243,12 @@ def test_the_record_tells_who_has_closed_the_epoch() -> None:
         with pytest.raises(MalformedBlock):
             decode_commit_record(plain + tail)
     assert CommitIndex(1) == record.commit.index
+
+
+def test_after_the_end_no_block_takes_payload_even_if_the_law_here_is_late() -> None:
+    """The three others closed the epoch; our law has not come so far when the order ends. What we put in a block now is void."""
+    member = Member().ready()
+    history = run_rounds(member, 4)
+    close(member, history, range(5, 12), closing=OTHERS)
+    assert ends_epoch(records(member)[-1], FOUR)
+    assert only(Propose, member.history)[-1].flags == FLAG_EPOCH_CLOSE

@@ -19,7 +19,8 @@ def new_state(state: str) -> tuple[NodeKeys, AgencyKeys]:
 
 def rotated(state: str, times: int = 1) -> NodeKeys:
     """Later keys of a state's node."""
-    return generate_node_keys(state, seed=sha256(b"rotated/%d/" % times + state.encode()).digest())
+    seed = sha256(b"rotated/%d/" % times + state.encode()).digest()
+    return generate_node_keys(state, seed=seed, later=True)
 
 
 def registers(sponsor: Author, joining: AgencyKeys, behind: Sequence[AgencyKeys]) -> bytes:
