@@ -112,7 +112,7 @@ def check_certificate(pem: bytes, state: str) -> None:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        public_key = certificate.public_key()
+        public_key, subject = certificate.public_key(), certificate.subject
     except _UNREADABLE as err:
         raise BadCertificate(f"certificate of {state}: {err}") from None
     if certificate.public_bytes(serialization.Encoding.PEM) != pem:
@@ -123,7 +123,7 @@ def check_certificate(pem: bytes, state: str) -> None:
         public_key.curve, ec.SECP256R1
     ):
         raise BadCertificate(f"certificate of {state}: want an ECDSA P-256 key")
-    if certificate.subject not in _names(state, public_key):
+    if subject not in _names(state, public_key):
         raise BadCertificate(
             f"certificate of {state}: its subject must be CN={server_name(state)}, and may have the key's identifier"
         )
