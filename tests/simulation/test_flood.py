@@ -24,8 +24,8 @@ from node.ledger.errors import Overloaded
 from node.ledger.finality import FinalCheckpoint
 from node.network.outbox import share_of
 from node.treaty.parsing import REFS_MAX
-from tests.simulation.driver.client import Outbox
-from tests.simulation.driver.cluster import Cluster
+from tests.simulation.driver.client import Outbox, operator
+from tests.simulation.driver.cluster import ENTRIES_MAX, Cluster
 from tests.simulation.driver.liars import LineFlood
 from tests.simulation.driver.loop import US
 from tests.simulation.driver.regime import Client, Regime
@@ -81,7 +81,7 @@ class TimedOutbox(Outbox):
         self.signed_us[self.signed[-1].entry_hash] = self.world.now_us
 
     def final(self, size: int) -> None:
-        life = self.machines[self.plan.home].life
+        life = self.machines[self.home].life
         assert life is not None
         assert life.ledger is not None
         for digest in self.signed_us.keys() - self.final_us.keys():
@@ -108,8 +108,11 @@ class Flooded(Cluster):
         self.is_flooding = False
         self.outboxes = [
             TimedOutbox(
-                plan=plan,
-                founding=self.founding,
+                home=plan.home,
+                first_ms=plan.every_ms,
+                every_ms=plan.every_ms,
+                write=operator(plan, self.founding),
+                entries_max=ENTRIES_MAX,
                 world=self.world,
                 machines=self.machines,
                 honest=frozenset(range(4)),
@@ -139,7 +142,7 @@ class Flooded(Cluster):
     def _final(self, seat: int, final: FinalCheckpoint) -> None:
         super()._final(seat, final)
         for box in self.outboxes:
-            if box.plan.home == seat:
+            if box.home == seat:
                 box.final(final.checkpoint.size)
 
     # The floods

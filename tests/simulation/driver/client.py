@@ -15,7 +15,7 @@ from tests.simulation.driver.checkers import sha256
 from tests.simulation.driver.loop import World
 from tests.simulation.driver.machine import Life, Machine
 from tests.simulation.driver.regime import Client
-from tests.unit.ledger.founding import Author, Founding
+from tests.unit.ledger.founding import Founding
 
 UNANSWERED_MAX: Final = 12  # entries signed ahead of their acknowledgements
 PATIENCE_US: Final = 3_000_000
@@ -32,14 +32,16 @@ class Signed:
 class Outbox:
     """One author's chain, and where it is handed in now."""
 
-    plan: Client
-    founding: Founding
+    home: int
+    first_ms: int
+    every_ms: int
+    write: Callable[[int], bytes]  # the author's entry of this number, signed
+    entries_max: int
     world: World
     machines: dict[int, Machine]  # whom it may go to
     honest: frozenset[int]
     acknowledged: Callable[[int, bytes], None]  # an honest seat, and the entry's hash
     refused: Callable[[int, Refused], None]  # a good entry, for another reason than a gap
-    author: Author = field(init=False)
     signed: list[Signed] = field(default_factory=list)
     target: int = field(init=False)
     open: bool = True  # it goes on signing
@@ -47,27 +49,16 @@ class Outbox:
     _busy: Life | None = None
 
     def __post_init__(self) -> None:
-        self.author = self.founding.author(self.plan.author)
-        self.target = self.plan.home
+        self.target = self.home
 
     def begin(self) -> None:
-        self.world.call_in(self.plan.every_ms * 1_000, self._turn)
+        self.world.call_in(self.first_ms * 1_000, self._turn)
 
     def sign(self) -> None:
-        """The next entry: a facility first, then its energy."""
-        raw = (
-            self.author.sign(
-                self.author.energy_content(len(self.signed), facility=self._facility),
-                subject=self._facility,
-            )
-            if self.signed
-            else self.author.facility(self._facility, self.founding.agencies[self.plan.author])
-        )
-        self.signed.append(Signed(raw, sha256(raw)))
-
-    @property
-    def _facility(self) -> str:
-        return f"dc{self.plan.author}"
+        """The next entry, if there is one."""
+        if len(self.signed) < self.entries_max:
+            raw = self.write(len(self.signed))
+            self.signed.append(Signed(raw, sha256(raw)))
 
     def waiting(self) -> list[Signed]:
         return [each for each in self.signed if not each.acknowledged]
@@ -79,7 +70,7 @@ class Outbox:
         if waiting and self.world.now_us - self._progress_us > PATIENCE_US:
             self._elsewhere()
         self._hand_in()
-        self.begin()
+        self.world.call_in(self.every_ms * 1_000, self._turn)
 
     def _elsewhere(self) -> None:
         seats = sorted(self.machines)
@@ -116,3 +107,16 @@ class Outbox:
         finally:
             if self._busy is life:
                 self._busy = None
+
+
+def operator(plan: Client, founding: Founding) -> Callable[[int], bytes]:
+    """What an operator files: a facility first, then its energy."""
+    author, facility = founding.author(plan.author), f"dc{plan.author}"
+
+    def write(number: int) -> bytes:
+        if number == 0:
+            return author.facility(facility, founding.agencies[plan.author])
+        content = author.energy_content(number, facility=facility)
+        return author.sign(content, subject=facility)
+
+    return write

@@ -17,18 +17,22 @@ from node.engine.inbox import EVENTS_MAX
 from node.ledger.errors import Refused
 from node.ledger.finality import Cosigned, FinalCheckpoint
 from node.ledger.ledger import Applied
+from node.signing.keys import NodeKeys
 from tests.simulation.driver.checkers import Conduct, sha256
-from tests.simulation.driver.client import Outbox
+from tests.simulation.driver.client import Outbox, operator
 from tests.simulation.driver.disk import Disk, Point
-from tests.simulation.driver.founding import founded
+from tests.simulation.driver.founding import HOST, founded, port_of
 from tests.simulation.driver.liars import liar_of
 from tests.simulation.driver.loop import US, World
 from tests.simulation.driver.machine import Clocks, Life, Machine, Watch
 from tests.simulation.driver.regime import Crash, Cut, Fill, Jump, Regime
 from tests.simulation.driver.wires import Wires
+from tests.unit.ledger.joining import declares, rotated
 
 HEAL_S: Final = 120  # from healing until all that was signed is final everywhere
 LOOK_US: Final = 100_000
+ENTRIES_MAX: Final = 1_000_000  # no client comes to its end
+RETRY_MS: Final = 300
 AFTER_HEALING: Final = 3  # entries of each client, signed then
 MS: Final = 1_000
 FACTS_MAX: Final = 8  # facts of one peer, and kinds of own ones, that wait for the core
@@ -43,6 +47,7 @@ class Outcome:
     seed: int
     size: int
     commits: int
+    epochs: int
     entries: int
     acknowledged: int
     restarts: int
@@ -68,7 +73,7 @@ class Cluster:
         self._give_up = give_up
         self._trace = trace
         self._rng = Random(regime.seed ^ 0xC1057E2)
-        self.founding = founded(regime.size)
+        self.founding = founded(regime.size, changing=bool(regime.changes))
         self.world = World()
         self.wires = Wires(self.world, Random(self._rng.getrandbits(64)), regime.weather)
         self.wires.tap = self._tap
@@ -98,17 +103,41 @@ class Cluster:
             for seat, name in regime.liars
         }
         self.clients = [
-            Outbox(
-                plan=plan,
-                founding=self.founding,
-                world=self.world,
-                machines=self.machines,
-                honest=frozenset(regime.honest),
-                acknowledged=self._acknowledged,
-                refused=self._refused,
+            self._outbox(
+                operator(plan, self.founding), plan.home, plan.every_ms, plan.every_ms, ENTRIES_MAX
             )
             for plan in regime.clients
         ]
+        self.clients += [
+            self._outbox(self._declaration(change.seat), change.seat, change.at_ms, RETRY_MS, 1)
+            for change in regime.changes
+        ]
+
+    def _outbox(
+        self, write: Callable[[int], bytes], home: int, first_ms: int, every_ms: int, most: int
+    ) -> Outbox:
+        return Outbox(
+            home=home,
+            first_ms=first_ms,
+            every_ms=every_ms,
+            write=write,
+            entries_max=most,
+            world=self.world,
+            machines=self.machines,
+            honest=frozenset(self.regime.honest),
+            acknowledged=self._acknowledged,
+            refused=self._refused,
+        )
+
+    def _later_keys(self, seat: int) -> tuple[NodeKeys, ...]:
+        """The keys that this seat will declare."""
+        changing = any(change.seat == seat for change in self.regime.changes)
+        return (rotated(self.founding.nodes[seat].state),) if changing else ()
+
+    def _declaration(self, seat: int) -> Callable[[int], bytes]:
+        (keys,) = self._later_keys(seat)
+        author = self.founding.state_author(seat)
+        return lambda _: declares(author, keys, port=port_of(seat), host=HOST)
 
     def _machine(self, seat: int, suffix: str = "") -> Machine:
         regime = self.regime
@@ -136,7 +165,12 @@ class Cluster:
             disk=Disk(Random(self._rng.getrandbits(64))),
             clocks=clocks,
             address=endpoint + suffix,
+            later_keys=self._later_keys(seat),
         )
+
+    @property
+    def _new_block_keys(self) -> list[bytes]:
+        return [self._later_keys(change.seat)[0].block.public for change in self.regime.changes]
 
     @property
     def honest(self) -> list[Machine]:
@@ -217,12 +251,15 @@ class Cluster:
                 raise Violation(f"{HEAL_S} s after healing: {self._standing()}")
             self._run(self.world.now_us + LOOK_US)
         recovery_s = (self.world.now_us - healed_us) / US
+        if self.regime.changes:
+            self._in_the_new_epoch()
         self._at_the_end()
         entries = sum(len(client.signed) for client in self.clients)
         return Outcome(
             seed=self.regime.seed,
             size=self.regime.size,
             commits=max(self.conduct.commits),
+            epochs=self._epochs(),
             entries=entries,
             acknowledged=len(self.conduct.acknowledged),
             restarts=sum(machine.lives - 1 for machine in self.machines.values()),
@@ -232,6 +269,16 @@ class Cluster:
             recovery_s=recovery_s,
             events=self.world.happened,
         )
+
+    def _in_the_new_epoch(self) -> None:
+        """One entry more of each client: the members that are now make it final."""
+        for client in self.clients:
+            client.sign()
+        began_us = self.world.now_us
+        while not self._all_final():
+            if self.world.now_us - began_us > HEAL_S * US:
+                raise Violation(f"{HEAL_S} s after the change: {self._standing()}")
+            self._run(self.world.now_us + LOOK_US)
 
     def _run(self, until_us: int) -> None:
         while self.world.now_us < until_us:
@@ -249,6 +296,11 @@ class Cluster:
             if life is None or not life.ready or life.ledger is None or life.finality is None:
                 return False
             sizes.add((life.ledger.size, life.finality.final_size))
+            changed = [
+                life.ledger.epoch.members[change.seat].block_key for change in self.regime.changes
+            ]
+            if changed != self._new_block_keys:
+                return False
         if len(sizes) != 1 or len(set(sizes.pop())) != 1:
             return False
         return all(self._has_all(life) for life in lives if life is not None)
@@ -260,6 +312,17 @@ class Cluster:
             for client in self.clients
             for each in client.signed
         )
+
+    def _epochs(self) -> int:
+        """How many there were; every honest node is in the same one."""
+        numbers = {
+            machine.life.ledger.epoch.number
+            for machine in self.honest
+            if machine.life is not None and machine.life.ledger is not None
+        }
+        if len(numbers) != 1:
+            raise Violation(f"honest nodes are in epochs {sorted(numbers)}")
+        return numbers.pop() + 1
 
     def _standing(self) -> str:
         found = []
@@ -274,8 +337,9 @@ class Cluster:
                 for each in client.signed
             )
             found.append(
-                f"{machine.seat}: commit {life.ledger.last_commit}, size {life.ledger.size}, final"
-                f" {life.finality.final_size}, round {life.engine.own_round()}, {missing} entries missing"
+                f"{machine.seat}: epoch {life.ledger.epoch.number}, commit {life.ledger.last_commit},"
+                f" size {life.ledger.size}, final {life.finality.final_size},"
+                f" round {life.engine.own_round()}, {missing} entries missing"
             )
         waiting = sum(len(client.waiting()) for client in self.clients)
         return f"{'; '.join(found)}; {waiting} unacknowledged"

@@ -63,6 +63,14 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A state declares other keys for its node: an epoch ends for it (SPEC 14)."""
+
+    at_ms: int
+    seat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """One author, who hands its entries to `home` first."""
 
@@ -89,6 +97,7 @@ class Regime:
     jumps: tuple[Jump, ...]
     slow: tuple[tuple[int, int], ...]  # seat, extra ms of all it sends
     clients: tuple[Client, ...]
+    changes: tuple[Change, ...] = ()
 
     @property
     def byzantine(self) -> frozenset[int]:
@@ -105,7 +114,7 @@ class Regime:
             f"n={self.size}, liars [{liars}], delta {self.pace.delta_ms} ms, "
             f"round {self.pace.min_round_delay_ms} ms, delays {weather.delay_min_ms}..{weather.delay_max_ms} ms, "
             f"loss {weather.loss}/1000, {len(self.cuts)} cuts, {len(self.crashes)} crashes, "
-            f"{len(self.fills)} full disks, {len(self.jumps)} clock jumps, storm {self.storm_ms} ms"
+            f"{len(self.fills)} full disks, {len(self.jumps)} clock jumps, {len(self.changes)} changes, storm {self.storm_ms} ms"
         )
 
 
@@ -158,6 +167,7 @@ def draw(seed: int) -> Regime:
             )
             for author in range(rng.choice((1, 2, 2)))
         ),
+        changes=_changes(rng, honest, storm_ms),
     )
 
 
@@ -239,6 +249,12 @@ def _crashes(rng: Random, honest: list[int], storm_ms: int) -> tuple[Crash, ...]
         )
         for turn in range(len(honest) if together else count)
     )
+
+
+def _changes(rng: Random, honest: list[int], storm_ms: int) -> tuple[Change, ...]:
+    """Of honest members: a liar's seat keeps its keys."""
+    seats = rng.sample(honest, rng.choice((0, 0, 1, 2)))
+    return tuple(Change(at_ms=rng.randrange(storm_ms), seat=seat) for seat in seats)
 
 
 def _fills(rng: Random, honest: list[int], storm_ms: int) -> tuple[Fill, ...]:
