@@ -18,7 +18,7 @@ signed itself.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -242,16 +242,24 @@ class Finality:
             return self._own_conflict
         if not self._conflicts:
             return None
-        who = ", ".join(self._member(conflict.line).state for conflict in self.conflicts)
+        states = dict.fromkeys(self._member(conflict.line).state for conflict in self.conflicts)
+        who = ", ".join(states)
         return (
             f"another root than ours was cosigned by {who}: run `foedus audit` against their nodes"
         )
 
     @property
     def stopped(self) -> bool:
-        """True while this node neither cosigns nor serves anything as final."""
-        faults = (len(self._epochs()[-1].members) - 1) // 3
-        return self._own_conflict is not None or len(self._conflicts) > faults
+        """True while this node neither cosigns nor serves anything as final.
+
+        Members are counted epoch by epoch: a liar who stays through two epochs is one in each, and more than f of one epoch
+        are needed for one of them to be honest.
+        """
+        contradicting = Counter(epoch for epoch, _ in self._conflicts)
+        return self._own_conflict is not None or any(
+            count > (len(self._epochs()[epoch].members) - 1) // 3
+            for epoch, count in contradicting.items()
+        )
 
     def unfinal_size(self, epoch: int | None = None) -> int | None:
         """The newest size of this epoch that is appended and not certified: pull lines for it if it stays a second or more.

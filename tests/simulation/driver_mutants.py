@@ -112,8 +112,8 @@ DRIVER: Final = (
     _Node(
         "one member that contradicts us stops us",
         "ledger/finality.py",
-        "len(self._conflicts) > faults",
-        "len(self._conflicts) > 0",
+        "count > (len(self._epochs()[epoch].members) - 1) // 3",
+        "count > 0",
     ),
     _Node(
         "an acknowledgement before the disk has the entry",

@@ -16,7 +16,7 @@ from consensus.types import Parameters
 from tests.simulation.driver.cluster import Cluster
 from tests.simulation.driver.disk import Point
 from tests.simulation.driver.loop import US
-from tests.simulation.driver.regime import STRATEGIES, Client, Regime, draw
+from tests.simulation.driver.regime import STRATEGIES, Change, Client, Regime, draw
 from tests.simulation.driver.wires import Weather
 from tests.simulation.hunt import main
 from tests.simulation.kept import kept
@@ -72,6 +72,17 @@ def test_whole_nodes_share_one_history(seed: int) -> None:
     assert outcome.entries > 0
 
 
+def test_a_liar_that_stays_through_two_epochs_stops_nobody() -> None:
+    """It cosigns another root in each: still one member of four, not two (seed 0x3, when it was drawn)."""
+    regime = replace(
+        calm(entries_every_ms=200),
+        liars=((2, "two-roots"),),
+        changes=(Change(at_ms=1_000, seat=1),),
+    )
+    outcome = Cluster(regime).run()
+    assert outcome.epochs == 2
+
+
 def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
     """Regimes that never crash, cut or lie would let everything pass."""
     regimes = [draw(seed) for seed in range(400)]
@@ -82,6 +93,7 @@ def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
     assert any(regime.fills for regime in regimes)
     assert any(regime.jumps for regime in regimes)
     assert any(regime.slow for regime in regimes)
+    assert any(len(regime.changes) > 1 for regime in regimes)
     assert any(not regime.weather.ordered and regime.weather.loss >= 300 for regime in regimes)
     assert any(
         not any((b, a) in cut.links for a, b in cut.links)
