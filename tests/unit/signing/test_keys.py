@@ -142,6 +142,34 @@ def test_a_transport_certificate_is_what_the_register_wants() -> None:
             check_certificate(bad, "US")
 
 
+def test_a_later_certificate_has_a_name_of_its_own_and_nobody_borrows_a_name() -> None:
+    """Among several trusted certificates an issuer is looked up by name: of two with one name the wrong one may be found."""
+    first, later, other = (generate_transport("US", later=number > 0) for number in range(3))
+    for made in (first, later, other):
+        check_certificate(made.certificate_pem, "US")
+    names = {
+        x509.load_pem_x509_certificate(made.certificate_pem).subject.rfc4514_string()
+        for made in (first, later, other)
+    }
+    assert len(names) == 3
+    key = ec.generate_private_key(ec.SECP256R1())
+    borrowed = x509.load_pem_x509_certificate(generate_transport("CN").certificate_pem).subject
+    forged = (
+        x509.CertificateBuilder()
+        .subject_name(borrowed)
+        .issuer_name(borrowed)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+        .not_valid_after(dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("us.foedus")]), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    with pytest.raises(BadCertificate, match="its subject must be"):
+        check_certificate(forged, "US")
+
+
 def test_certificates_of_a_seed_are_the_same_and_others_differ() -> None:
     one, two = (
         generate_transport("US", scalar_seed=SEED),
