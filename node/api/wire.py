@@ -146,7 +146,6 @@ def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
     genesis, figures = ledger.genesis, ledger.status()
     final = finality.final
     engine = node.figures()
-    states = [member.state for member in genesis.members]
     return pb.GetStatusResponse(
         state=node.state,
         version=node.version,
@@ -173,7 +172,7 @@ def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
         quorum_index=engine.quorum_index,
         commit_lag=engine.commit_lag,
         quorum_round=engine.quorum_round,
-        figures=[member_figures(states[member.member], member) for member in engine.members],
+        figures=[member_figures(member) for member in engine.members],
         refused=[
             pb.RefusedBlocks(reason=reason, count=count) for reason, count in engine.refused.items()
         ],
@@ -191,9 +190,9 @@ def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
     )
 
 
-def member_figures(state: str, member: MemberFigures) -> pb.MemberFigures:
+def member_figures(member: MemberFigures) -> pb.MemberFigures:
     return pb.MemberFigures(
-        state=state,
+        state=member.state,
         round=member.round,
         commit_index=member.commit_index,
         leads_committed=member.leads_committed,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 class MemberFigures:
     """One member, the own one included, as seen from here."""
 
-    member: int
+    state: str
     round: int = 0  # newest block of it here
     commit_index: int = 0  # highest commit that it says it has reached
     leads_committed: int = 0  # leader slots of it that were committed, and that were skipped

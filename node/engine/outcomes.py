@@ -263,7 +263,7 @@ class Outcomes:
         committed, skipped = self._leads[member]
         took = sorted(self._took[member])
         return MemberFigures(
-            member=member,
+            state=self._states[member],
             leads_committed=committed,
             leads_skipped=skipped,
             ordered_round=self._ordered_round[member],

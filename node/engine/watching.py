@@ -67,7 +67,7 @@ class Watch:
         show(
             "foedus_quorum_index",
             "Highest commit that a quorum says it has reached.",
-            lambda: _quorum_index(core()),
+            lambda: self._quorum_index(core()),
         )
         show(
             "foedus_commit_lag",
@@ -105,7 +105,7 @@ class Watch:
             answers=state.answers,
             answers_needed=state.answers_needed,
             may_confirm_loss=state.may_confirm,
-            quorum_index=_quorum_index(core),
+            quorum_index=self._quorum_index(core),
             commit_lag=self.commit_lag(core),
             quorum_round=self._quorum_round(),
             members=tuple(self._member(core, member) for member in range(len(self.states))),
@@ -143,7 +143,17 @@ class Watch:
 
     def commit_lag(self, core: Core | None) -> int:
         """Commits that a quorum has reached and this node has not applied."""
-        return max(0, _quorum_index(core) - self.ledger.last_commit)
+        return max(0, self._quorum_index(core) - self.ledger.last_commit)
+
+    def _quorum_index(self, core: Core | None) -> int:
+        """Highest commit that a quorum has reached: as the others say in their blocks, and as this node knows of itself."""
+        if core is None:
+            return 0
+        reached = [
+            self.ledger.last_commit if member == self.own else core.votes.highest_of(member)
+            for member in range(len(self.states))
+        ]
+        return sorted(reached, reverse=True)[self.quorum - 1]
 
     def _quorum_round(self) -> int:
         return sorted(self.rounds, reverse=True)[self.quorum - 1]
@@ -151,7 +161,3 @@ class Watch:
 
 def _is_catching_up(core: Core | None) -> bool:
     return core is not None and core.is_catching_up
-
-
-def _quorum_index(core: Core | None) -> int:
-    return 0 if core is None else core.votes.certified_index

@@ -33,8 +33,8 @@ FIGURES = EngineFigures(
     commit_lag=3,
     quorum_round=31,
     members=(
-        MemberFigures(member=0, round=31, commit_index=6, leads_committed=4, leads_skipped=1),
-        MemberFigures(member=1, ordered_p50_ms=80, ordered_max_ms=200, equivocated_round=7),
+        MemberFigures(state="BR", round=31, commit_index=6, leads_committed=4, leads_skipped=1),
+        MemberFigures(state="CN", ordered_p50_ms=80, ordered_max_ms=200, equivocated_round=7),
     ),
     refused={"signature": 2},
     queues=(QueueDepth(name="core inbox", held=1, limit=512, unit="events"),),
