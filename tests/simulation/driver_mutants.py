@@ -82,7 +82,7 @@ DRIVER: Final = (
     _Node(
         "a log that is shown before it is durable",
         "ledger/ledger.py",
-        "        if plan.leaves:\n            await self._store.durable()\n",
+        "        if any(plan.leaves for plan in plans):\n            await self._store.durable()\n",
         "",
     ),
     _Node(
