@@ -61,7 +61,7 @@ _PURPOSE: Final = (
         "instrument; entry into force by itself; `foedus law status`",
         lacks="calling a summit is not software",
     ),
-    _row("M08", "meetings held so far", "note of type meeting"),
+    _row("M08", "meetings held so far", "note of type meeting", lacks="those held before genesis"),
     _row(
         "M09", "US and China both crucial", "fast door of entry into force; `foedus law membership`"
     ),
