@@ -131,7 +131,7 @@ class Campaign:
         sealed = False
         if tamper == self._collude:
             liars, sealed = {"CN"}, True
-        elif self._draw.random() < 0.5 and not what.endswith(MANIFESTS):
+        elif self._draw.random() < 0.5 and self._manifests_stand():
             reseal(self._archive)
             sealed = True
         name = f"{tamper.__name__.lstrip('_')}{' sealed' if sealed else ''}: {what}"
@@ -141,6 +141,11 @@ class Campaign:
         else:
             self._look(name, [self._archive], liars)
         self._restore()
+
+    def _manifests_stand(self) -> bool:
+        """What was tampered with is not a manifest: else bringing it into line would undo it, or cannot be done."""
+        paths = [self._archive / name for name in MANIFESTS]
+        return all(path.is_file() and path.read_bytes() == self._whole[path] for path in paths)
 
     def _unchanged(self) -> bool:
         held = {path: path.read_bytes() for path in self._archive.rglob("*") if path.is_file()}
