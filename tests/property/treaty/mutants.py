@@ -22,6 +22,7 @@ from node.treaty import (
     beacon,
     book,
     cases,
+    duties,
     law,
     memory_index,
     motions,
@@ -90,6 +91,8 @@ _evidence = note._evidence
 _correction = note._correction
 _take_instrument = instrument.take_instrument
 _cast_vote = ballots.cast_vote
+_owe_meeting = duties.owe_meeting
+_raise_finding = cases.raise_finding
 
 
 def index_overwrites(self: Any, facts: Any) -> None:
@@ -167,6 +170,22 @@ def first_vote_counts(book_: Book, entry: Any, body: pb.Vote) -> Any:
         votes = tuple(sorted((dict(row.votes) | {entry.parsed.author: held}).items()))
         book_.state.motions.put(body.motion, row._replace(votes=votes))
     return accepted
+
+
+def meetings_hide_gaps(stack: contextlib.ExitStack) -> None:
+    """Once the secretariat has met, no gap in reports is found any more."""
+
+    def meet(book_: Book) -> None:
+        _owe_meeting(book_)
+        book_.count("met")
+
+    def raise_finding(book_: Book, check: str, *arguments: Any, **named: Any) -> str:
+        if check == "C02" and "met" in book_.state.counters:
+            return ""
+        return _raise_finding(book_, check, *arguments, **named)
+
+    stack.enter_context(patch.object(note, "owe_meeting", meet))
+    everywhere(stack, _raise_finding, raise_finding)
 
 
 def votes_are_taken(new: Callable[..., Any]) -> Change:
@@ -247,6 +266,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         put(beacon, "draw", lambda value, name, population, count: tuple(population)[:count]),
     ),
     "correction_erases": Mutant("I19", "Sites", put(note, "_correction", correction_erases)),
+    "meetings_hide_gaps": Mutant("I20", "Sites", meetings_hide_gaps),
     "first_vote_counts": Mutant("naive or I4", "Governance", votes_are_taken(first_vote_counts)),
     "one_vote_less": Mutant("naive or I4", "Governance", replace_everywhere(rules.yes_wins, one_less)),
 }  # fmt: skip

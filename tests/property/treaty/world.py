@@ -8,6 +8,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from foedus.v1 import content_pb2 as pb
+from node.ledger.state_digest import StateDigest, bucket_of
 from node.treaty.beacon import link
 from node.treaty.derived import Derived, Outage
 from node.treaty.entries import Entry
@@ -97,7 +98,7 @@ class World(Court):
         now = self.law.book.now
         rows = sorted(self.stored.items(), key=lambda row: hashlib.sha256(row[0]).digest())
         self.law = Law.restore(self.genesis, self.index, rows)
-        self.law.book.now = now  # as the ledger's next advance would set it
+        assert self.law.resume(now) == ()
         self.restarts += 1
 
     # --- acts --------------------------------------------------------------------------------------
@@ -165,14 +166,22 @@ class World(Court):
     # --- the tape ----------------------------------------------------------------------------------
 
     def replayed(
-        self, *, tape: list[Step] | None = None, restart_every: int = 0
-    ) -> tuple[Court, list[tuple[Derived, ...]]]:
-        """The same tape, or another, before another law, which restarts now and then."""
+        self,
+        *,
+        tape: list[Step] | None = None,
+        restart_every: int = 0,
+        stops: tuple[int, ...] = (),
+    ) -> tuple[Court, list[tuple[Derived, ...]], dict[int, bytes]]:
+        """The same tape, or another, before another law, which restarts now and then.
+
+        Also what it derived at each step, and the state digests after so many steps.
+        """
         other = Court.__new__(Court)
         other.genesis, other.index = self.genesis, MemoryIndex()
         other.law = Law.at_genesis(self.genesis, other.index)
         other.stored, other.record, other.entries = {}, [], []
         said: list[tuple[Derived, ...]] = []
+        digests = {}
         for number, step in enumerate(self.tape if tape is None else tape):
             if step.what == "still":
                 said.append(other.law.stood_still(step.since, step.until))
@@ -185,9 +194,18 @@ class World(Court):
                 now = other.law.book.now
                 other.save()
                 other.law = Law.restore(self.genesis, other.index, list(other.stored.items()))
-                other.law.book.now = now
+                assert other.law.resume(now) == ()
+            if number + 1 in stops:
+                digests[number + 1] = digest_of(other.save())
         other.save()
-        return other, said
+        return other, said, digests
+
+
+def digest_of(rows: dict[bytes, bytes]) -> bytes:
+    """The state digest that the ledger would certify (RULINGS R20)."""
+    digest = StateDigest()
+    digest.load(sorted((bucket_of(key), key, value) for key, value in rows.items()))
+    return digest.root
 
 
 def secret(state: str) -> bytes:
