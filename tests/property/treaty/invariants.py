@@ -452,7 +452,17 @@ class Watch:
     def _without_the_secretariat(self) -> None:
         """I20: had it never met, nothing would be missing but its own notices and findings."""
         tape = [step for step in self.world.tape if not _is_meeting(step)]
-        if len(tape) == len(self.world.tape):
+        others = [step.entry for step in tape if step.entry is not None]
+        missing = [
+            one.entry.entry_hash for one in self.world.tape if _is_meeting(one) and one.entry
+        ]
+        spoken_of = any(
+            one in entry.parsed.refs or one in entry.parsed.body.SerializeToString()
+            for entry in others
+            for one in missing
+        )
+        # What else the secretariat says would hang on entries that are not there; what speaks of them, too.
+        if not missing or spoken_of or any(entry.parsed.author == "SEC" for entry in others):
             return
         _, said, _ = self.world.replayed(tape=tape)
         seen = [_facts_of(one) for one in self.world.record if not _of_secretariat(one)]

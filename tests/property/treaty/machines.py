@@ -152,6 +152,13 @@ class Family(RuleBasedStateMachine):
             self.world.stop(seconds)
             self.watch.look()
 
+    @rule(seed=st.integers(0, 1 << 32), times=st.integers(1, 8))
+    def anything_is_said(self, seed: int, times: int) -> None:
+        assert self.world is not None
+        for number in range(times):
+            self.world.babble(seed + number)
+        self.watch.look()
+
     @rule(pick=PICK)
     def cases_are_answered(self, pick: int) -> None:
         assert self.world is not None

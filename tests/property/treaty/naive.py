@@ -239,7 +239,11 @@ class Naive:
                 self._equivocation(parsed.author, earlier[1], parsed.kind, parsed.body)
             elif parsed.kind == "vote":
                 self.seqs[parsed.author, parsed.seq] = (entry.entry_hash, parsed.body.motion)
-                verdict = self._vote(parsed.author, parsed.body)
+                # Mandates, periods and refs are the law's to judge: such a vote is not taken here either.
+                if code not in {"MANDATE", "PERIOD"} and not (
+                    code == "UNKNOWN_REF" and parsed.refs
+                ):
+                    verdict = self._vote(parsed.author, parsed.body)
             elif code is None:
                 self._statement(parsed.author, parsed.kind, parsed.body, entry.endorsers)
         self._records(records)

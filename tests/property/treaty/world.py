@@ -4,7 +4,9 @@ A `World` is a court with a tape: whatever reaches the law is recorded, the naiv
 told of it, and at the end the same tape can be played to another law. The methods are acts; state machines choose among them.
 """
 
+import contextlib
 import hashlib
+import random
 from typing import Any, NamedTuple
 
 from foedus.v1 import content_pb2 as pb
@@ -12,10 +14,11 @@ from node.ledger.state_digest import StateDigest, bucket_of
 from node.treaty.beacon import link
 from node.treaty.derived import Derived, Outage
 from node.treaty.entries import Entry
+from node.treaty.errors import MalformedContent
 from node.treaty.law import Law, Outcome
 from node.treaty.memory_index import MemoryIndex
 from tests.property.treaty.naive import DAY, Naive, bound
-from tests.unit.treaty.court import Court, genesis_of
+from tests.unit.treaty.court import PARTIES, Court, genesis_of
 
 BASE = ("BR", "CN", "GB", "KE", "US")  # at the least; with four members BR is none
 REAL: dict[str, object] = {  # MODEL 4's times in place of the court's short ones
@@ -24,10 +27,23 @@ REAL: dict[str, object] = {  # MODEL 4's times in place of the court's short one
 }  # fmt: skip
 MORE = (
     *(("eval-cn", "evaluator", "CN"), ("insp-cn", "inspector", "CN")),
-    ("gamma", "operator", "KE"),
+    *(("gamma", "operator", "KE"), ("grid", "source", "US"), ("fab", "source", "CN")),
 )
 OPERATORS = {"acme": "US", "beta": "CN", "gamma": "KE"}
 CHAIN = 400
+# Who says what, mostly; states say the rest.
+SPEAKERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("facility", "usage", "run", "energy", "inventory", "custody", "data", "train", "deploy"),
+        ("acme", "beta", "gamma"),
+    ),
+    **dict.fromkeys(("exempt", "class_motion", "chip_type_motion", "chip_type"), ("acme", "beta")),
+    **dict.fromkeys(("chipmeter", "snapshot", "locate"), ("meter",)),
+    **dict.fromkeys(("net", "trade", "chip_batch"), ("grid", "fab")),
+    "eval": ("eval-gb", "eval-ke", "eval-cn"),
+    "inspection": ("insp-gb", "insp-ke"),
+}
+ALTERNATIVES = tuple(pb.Content.DESCRIPTOR.oneofs_by_name["body"].fields)
 CAPABILITIES = ("bio_chem", "cyber", "deception", "self_improvement", "self_replication")
 
 
@@ -88,7 +104,7 @@ class World(Court):
         self.tape.append(Step("entry", entry, now, now, outcome, outcome.derived))
         code = outcome.code.value if outcome.code else None
         verdict = self.naive.take(entry, code, outcome.derived)
-        if verdict != code and code != "MANDATE":
+        if verdict != code:
             self.disagreements.append(f"vote {entry.parsed.body}: {code}, naively {verdict}")
         return outcome
 
@@ -140,6 +156,40 @@ class World(Court):
             evaluator,
             pb.Eval(model=model, bench_ver=1, items=1_000, score_bp=score, capabilities=results),
         )
+
+    def babble(self, seed: int) -> None:
+        """Anything that the schema lets anybody say, made of what the treaty knows: every kind, also those to come."""
+        rng = random.Random(seed)
+        state = self.law.book.state
+        texts = [
+            *("H100", "A100", "drawn", "dc0", "r0", "x", *CAPABILITIES[:2], *state.parties),
+            *state.facilities, *state.plans, *state.models, *state.cases, *state.motions, *state.closed,
+        ]  # fmt: skip
+        hashes = [bytes([rng.randrange(3)]) * 32, *(one.entry_hash for one in self.entries[-30:])]
+        alternative = rng.choice(ALTERNATIVES)
+        body = random_message(alternative.message_type, rng, texts, hashes)
+        anybody = [*OPERATORS, *self.states, *(name for name, _, _ in (*PARTIES, *MORE))]
+        author = rng.choice(
+            anybody if rng.randrange(4) == 0 else SPEAKERS.get(alternative.name, self.states)
+        )
+        signers = {
+            *rng.sample(self.states, rng.randrange(4)),
+            state.parties[author].state,
+            "insp-ke",
+        }
+        now = self.law.book.now
+        known = self.known("")[-40:]
+        refs = tuple(rng.sample(known, min(len(known), rng.randrange(3))))
+        with contextlib.suppress(MalformedContent):
+            self.say(
+                author,
+                body,
+                kind=alternative.name,
+                by=tuple(sorted(signers - {author, "SEC"})),
+                refs=refs,
+                period=rng.choice([(now - 60, now), (0, 1 + len(self.entries))]),
+                confidentiality=rng.choice((1, 2, 2, 3)),
+            )
 
     def reveal(self, state: str) -> None:
         """A link for the open round, if there is one."""
@@ -199,6 +249,38 @@ class World(Court):
                 digests[number + 1] = digest_of(other.save())
         other.save()
         return other, said, digests
+
+
+def random_message(
+    descriptor: Any, rng: random.Random, texts: list[str], hashes: list[bytes]
+) -> Any:
+    """A message of this type with most of its fields set."""
+    message = getattr(pb, descriptor.name)()
+    for item in descriptor.fields:
+        if rng.randrange(5) == 0:
+            continue
+        values: list[Any] = []
+        for _ in range(rng.randrange(1, 3) if item.is_repeated else 1):
+            if item.message_type is not None:
+                values.append(random_message(item.message_type, rng, texts, hashes))
+            elif item.enum_type is not None:
+                values.append(rng.choice(item.enum_type.values[1:] or item.enum_type.values).number)
+            elif item.type == item.TYPE_STRING:
+                values.append(rng.choice(texts))
+            elif item.type == item.TYPE_BYTES:
+                values.append(rng.choice(hashes))
+            elif item.type == item.TYPE_BOOL:
+                values.append(rng.random() < 0.5)
+            else:
+                values.append(rng.choice((0, 1, 5, 100, 8_000, 10**7, 10**9, (1 << 53) - 1)))
+        if item.is_repeated:
+            getattr(message, item.name).extend(values)
+        elif item.message_type is not None:
+            getattr(message, item.name).CopyFrom(values[0])
+        else:
+            with contextlib.suppress(ValueError):  # 32 bits
+                setattr(message, item.name, values[0])
+    return message
 
 
 def digest_of(rows: dict[bytes, bytes]) -> bytes:
