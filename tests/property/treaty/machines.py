@@ -383,6 +383,13 @@ class Trainings(Family):
     anchored = True
     members_max = 13
 
+    def prepare(self, world: World) -> None:
+        for operator, size in (("acme", 10), ("beta", 10**7), ("gamma", 10**8)):
+            body = pb.Run(
+                run="r9", phase=pb.RUN_PHASE_PLAN, model="r9-model", params_total=1, pflop_plan=size
+            )
+            world.own(operator, body)
+
     @rule(
         operator=OPERATOR,
         run=RUNS,
