@@ -10,5 +10,7 @@ payload   the mempool's entries -> own blocks, and back when a block is void
 applying  commits -> ledger, in a task of its own
 gossip    cosignatures to and from peers
 hosting   what peers are answered from the store
+loss      an operator's word after a lost sign state, on its way to the core
+figures   what is counted and shown: `outcomes`, `accusations`, gathered by `watching`
 dag       the driver: one task that owns the core and does its effects in order
 """

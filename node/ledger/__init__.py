@@ -4,5 +4,5 @@ Reading order: `errors`, `batch` (what an engine hands over), `genesis` (the fou
 to what the law can judge), `evidence` (proofs of equivocation, from blocks and from the log), `records` (derived leaves as
 bytes), `state_digest` (the law's state map as one hash), `plan` (what one commit appends, computed without a store), `append`
 (the one place that writes a plan), `ledger` (both together, and the views that the faces read), `finality` (cosignatures),
-`mempool` and `admission` (the way in), `view` (records and entries for people).
+`turns` (whose entry is next), `mempool` and `admission` (the way in), `view` (records and entries for people).
 """

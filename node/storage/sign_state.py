@@ -9,6 +9,8 @@ Layouts, integers big-endian; the last 32 bytes of a file are the SHA-256 of all
 
     block    "foedus/block/1\n" | u32 epoch | u32 round | digest 32 | u32 length | block bytes | checksum 32
     cosign   "foedus/cosign/1\n" | u64 size | root 32 | u64 timestamp | signature 64 | checksum 32
+
+`loss-confirmed`, empty, is an operator's word beside them: see `confirm_loss`.
 """
 
 import hashlib

@@ -11,6 +11,7 @@ from node.storage.sign_state import (
     CosignSigned,
     SignState,
     block_file,
+    confirm_loss,
     encode_block,
     encode_cosign,
     parse_block,
@@ -119,3 +120,20 @@ def test_the_lock_keeps_another_process_out(tmp_path: Path) -> None:
         other.join(60)
     with SignState(tmp_path):
         pass
+
+
+def test_a_word_about_a_loss_is_heard_once_and_put_aside(tmp_path: Path) -> None:
+    with SignState(tmp_path) as state:
+        assert not state.take_loss_confirmed()
+        confirm_loss(tmp_path)
+        confirm_loss(tmp_path)  # said twice before it was heard: one word
+        assert state.take_loss_confirmed()
+        assert not state.take_loss_confirmed()
+        assert (tmp_path / "loss-confirmed.taken").exists()
+        confirm_loss(tmp_path)
+        assert state.take_loss_confirmed()
+
+
+def test_a_word_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    with pytest.raises(WriteFailed, match="nowhere/loss-confirmed"):
+        confirm_loss(tmp_path / "nowhere")
