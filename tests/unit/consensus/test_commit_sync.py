@@ -336,8 +336,7 @@ def test_a_ledger_that_does_not_keep_up_stops_the_fetching(
     laggard.applies = False
     laggard.answer_all()
     assert len(laggard.decided) == commit_sync.ORDERED_AHEAD_MAX
-    known = max(q.last for q in only(SendCommits, laggard.history))
-    assert known <= COMMITS_MAX
+    assert max(q.last for q in only(SendCommits, laggard.history)) <= COMMITS_MAX
     laggard.applies = True
     laggard.step(CommitsApplied(CommitIndex(10)))
     laggard.answer_all()
@@ -403,7 +402,11 @@ def test_commits_that_are_no_answer_cost_the_sender_its_turn(world: World, what:
                 commits[at] = renamed(commit, epoch=1, prev_digest=before)
             certified = Certified(commits[-1].index, commits[-1].digest)
         case "many":
-            commits = [commits[0]] * (COMMITS_ANSWERED_MAX + 1)
+            while len(commits) <= COMMITS_ANSWERED_MAX:
+                last = commits[-1]
+                index = CommitIndex(last.index + 1)
+                commits.append(renamed(last, index=index, prev_digest=last.digest))
+            certified = Certified(commits[-1].index, commits[-1].digest)
     if what != "no certificate":
         answer = commits_answer(question, commits, certified)
     effects = lie(laggard, question, answer)
