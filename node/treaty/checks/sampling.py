@@ -197,4 +197,5 @@ def routine_due(book: Book, facility: str) -> None:
         size=routine.number,
         numbers=(("checked", routine.checked), ("due", routine.due), ("plan", routine.plan)),
         inputs=routine.denied,
+        fresh=True,  # each draw is a duty of its own
     )
