@@ -21,6 +21,7 @@ from node.api.refusals import Unanswerable, answer_of, bad_field, not_found, res
 from node.api.views import LogViews
 from node.ledger.admission import Acknowledged, Answer, Held
 from node.ledger.ledger import LIST_LIMIT_MAX
+from node.ledger.policy_chain import links_of
 from node.ledger.trust import trust_policy
 from node.storage.keys import FACET_VALUE_BYTES_MAX
 
@@ -212,7 +213,12 @@ class LedgerService(rpc.LedgerServiceServicer):
         del request, context
         ledger = self._node.ledger
         return pb.GetGenesisResponse(
-            document=ledger.document, trust_policy=trust_policy(ledger.genesis)
+            document=ledger.document,
+            trust_policy=trust_policy(ledger.genesis),
+            policies=[
+                pb.PolicyLink(proof=link.proof, policy=link.policy)
+                for link in links_of(ledger, self._node.finality)
+            ],
         )
 
     # The node and the law

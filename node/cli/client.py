@@ -367,6 +367,9 @@ class LedgerClient:
             raise BadAnswer(self.state, f"it serves another ledger, {answer.chain_id.hex()}")
         return answer
 
+    async def genesis(self) -> pb.GetGenesisResponse:
+        return await self._ask(self.stub.GetGenesis, pb.GetGenesisRequest())
+
     async def veto_check(self) -> pb.GetVetoCheckResponse:
         return await self._ask(self.stub.GetVetoCheck, pb.GetVetoCheckRequest())
 

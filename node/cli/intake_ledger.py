@@ -10,7 +10,7 @@ from node.cli.author import Author
 from node.cli.client import LedgerClient, Nodes
 from node.cli.errors import BadAnswer, ClientError, CouldNot, OutboxBusy, Refused
 from node.cli.outbox import FileOutbox, Tip, parsed_entry
-from node.cli.receipts import verify_receipt
+from node.cli.receipts import UntrustedReceipt, verify_receipt
 from node.intake.chains import (
     ChainBusy,
     ChainTip,
@@ -19,8 +19,8 @@ from node.intake.chains import (
     LedgerTip,
     NodeUnavailable,
 )
+from node.ledger.policy_chain import BrokenChain, Link, Policies, follow
 from node.log.errors import MalformedInput
-from node.log.policy import parse_policy
 from node.signing.keys import AgencyKeys
 from node.signing.statements import entry_hash
 
@@ -83,7 +83,8 @@ class NodesAccess:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._nodes = nodes
-        self._policy = parse_policy(trust_policy)
+        self._trust_policy = trust_policy
+        self._policies = Policies.founding(trust_policy)
         self._next_after_s = next_after_s
         self._clock = clock
         # Since when each entry waits. As many as the gateway signs ahead; they go when final.
@@ -144,11 +145,24 @@ class NodesAccess:
         except ClientError as err:
             raise _translated(err) from err
 
+    async def _newer(self, client: LedgerClient) -> Policies:
+        """Raises ClientError."""
+        answer = await client.genesis()
+        links = [Link(proof=link.proof, policy=link.policy) for link in answer.policies]
+        try:
+            return follow(self._trust_policy, links)
+        except (BrokenChain, MalformedInput) as err:
+            raise BadAnswer(client.state, f"its trust policies do not hold: {err}") from err
+
     async def _proven(self, client: LedgerClient, entry: bytes) -> int:
         """The entry's index by a receipt over our own bytes, not by a node's word. Raises ClientError."""
         given = await client.receipt(entry_hash(entry))
         try:
-            verdict = verify_receipt(given.proof, self._policy, entry)
+            try:
+                verdict = verify_receipt(given.proof, self._policies, entry)
+            except UntrustedReceipt:  # the members may have changed meanwhile
+                self._policies = await self._newer(client)
+                verdict = verify_receipt(given.proof, self._policies, entry)
         except (CouldNot, MalformedInput) as err:
             raise BadAnswer(client.state, f"it says final, but: {err}") from err
         if not verdict.proven:

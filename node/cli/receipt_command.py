@@ -2,10 +2,12 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from google.protobuf.message import DecodeError
 
+from foedus.v1 import client_pb2 as pb
 from node.cli.asking import (
     DEFAULT_HOME,
     GenesisOption,
@@ -17,16 +19,20 @@ from node.cli.asking import (
     open_nodes,
     reader_of,
 )
-from node.cli.client import Nodes, Receipt
-from node.cli.errors import CouldNot
-from node.cli.founding import read_bounded
+from node.cli.client import LedgerClient, Nodes, Receipt
+from node.cli.errors import BadAnswer, CouldNot
+from node.cli.founding import Founded, read_bounded
 from node.cli.log_command import leaf_key
 from node.cli.outbox import write_durably
+from node.cli.policies import followed, policies_of
 from node.cli.receipts import RECEIPT_BYTES_MAX, Verdict, receipt_file, verify_receipt
+from node.ledger.policy_chain import Policies
 from node.log.policy import POLICY_BYTES_MAX, TrustPolicy, parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import JsonOption, Report, reporting
 from node.signing.statements import entry_hash
+
+POLICIES_BYTES_MAX: Final = 64 * 1024 * 1024  # of 195 members one link has about 80 KB
 
 
 def get_command(
@@ -69,13 +75,13 @@ def get_command(
         wanted = leaf_key(key)
         founded = ledger_of(home, genesis)
         nodes = open_nodes(founded, home, node, reader_of(reader_keys, passphrase_file))
-        given = asyncio.run(_get(nodes, wanted, cose=cose is not None))
+        given, trust = asyncio.run(_get(nodes, founded, wanted, cose=cose is not None))
         if not given.leaf:
             raise CouldNot(
                 f"leaf {given.index} is restricted: name a reader's keys by --reader-keys"
             )
         receipt = receipt_file(given.proof, given.leaf)
-        verdict = verify_receipt(receipt, parse_policy(founded.trust_policy))
+        verdict = verify_receipt(receipt, trust)
         if not answers_the_question(verdict, wanted):
             raise CouldNot(f"the node answered for another leaf, {verdict.index}: ask another node")
         path = out or Path(f"{given.index}.tlog-proof")
@@ -86,9 +92,12 @@ def get_command(
         _show(report, path, verdict)
 
 
-async def _get(nodes: Nodes, key: int | bytes, *, cose: bool) -> Receipt:
+async def _get(
+    nodes: Nodes, founded: Founded, key: int | bytes, *, cose: bool
+) -> tuple[Receipt, Policies]:
     async with nodes:
-        return await nodes.first(lambda client: client.receipt(key, cose=cose))
+        given = await nodes.first(lambda client: client.receipt(key, cose=cose))
+        return given, await policies_of(nodes, founded)
 
 
 def answers_the_question(verdict: Verdict, key: int | bytes) -> bool:
@@ -106,6 +115,13 @@ def verify_command(
         Path | None,
         typer.Option(
             help="Trust policy, c2sp.org/tlog-policy; else the one that follows from the genesis.",
+            show_default=False,
+        ),
+    ] = None,
+    policies: Annotated[
+        Path | None,
+        typer.Option(
+            help="Policies of later epochs, as `foedus receipt policies` writes them: each is proven by the one before.",
             show_default=False,
         ),
     ] = None,
@@ -130,11 +146,65 @@ def verify_command(
     """
     with reporting(json_output) as report:
         if policy is not None:
-            trust: TrustPolicy = parse_policy(read_bounded(policy, POLICY_BYTES_MAX))
+            trust: TrustPolicy | Policies = parse_policy(read_bounded(policy, POLICY_BYTES_MAX))
+        elif policies is not None:
+            trust = _followed(policies, ledger_of(home, genesis))
         else:
             trust = parse_policy(ledger_of(home, genesis).trust_policy)
         leaf = read_bounded(entry, ENTRY_BYTES_MAX) if entry is not None else None
         _show(report, file, verify_receipt(read_bounded(file, RECEIPT_BYTES_MAX), trust, leaf))
+
+
+def policies_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    genesis: GenesisOption = None,
+    node: NodeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Get the trust policies of all epochs since the founding, to verify receipts offline after members or keys have changed.
+
+    Each is proven by the one before, the first by the genesis: who hands them out need not be trusted.
+
+    Exit status: 0 written, 2 no node answered, or what it gave does not hold.
+
+    For example:
+
+      foedus receipt policies policies.pb --home us
+
+      foedus receipt verify 17.tlog-proof --policies policies.pb --genesis genesis.cbor
+    """
+    with reporting(json_output) as report:
+        founded = ledger_of(home, genesis)
+        nodes = open_nodes(founded, home, node, None)
+        answer = asyncio.run(_policies(nodes, founded))
+        data = pb.GetGenesisResponse(policies=answer.policies).SerializeToString()
+        write_durably(file, data, mode=0o644)
+        document = {"file": str(file), "epochs": len(answer.policies) + 1}
+        report.show(
+            document, f"{file}: policies of {document['epochs']} epochs, proven from the genesis"
+        )
+
+
+async def _policies(nodes: Nodes, founded: Founded) -> pb.GetGenesisResponse:
+    async with nodes:
+
+        async def asked(client: LedgerClient) -> pb.GetGenesisResponse:
+            answer = await client.genesis()
+            followed(founded, client.state, answer)
+            return answer
+
+        return await nodes.first(asked)
+
+
+def _followed(path: Path, founded: Founded) -> Policies:
+    """Raises CouldNot."""
+    try:
+        answer = pb.GetGenesisResponse.FromString(read_bounded(path, POLICIES_BYTES_MAX))
+        return followed(founded, str(path), answer)
+    except (DecodeError, BadAnswer) as err:
+        raise CouldNot(f"{path}: {err}") from err
 
 
 def policy_command(
@@ -180,4 +250,5 @@ def receipt_app() -> typer.Typer:
     app.command("get")(get_command)
     app.command("verify")(verify_command)
     app.command("policy")(policy_command)
+    app.command("policies")(policies_command)
     return app

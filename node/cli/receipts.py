@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from node.cli.errors import CouldNot
 from node.ledger.errors import MalformedRecord
+from node.ledger.policy_chain import Policies
 from node.ledger.view import leaf_view
 from node.log.errors import MalformedProof
 from node.log.policy import Evaluation, TrustPolicy, evaluate
@@ -60,7 +61,9 @@ def receipt_file(proof: bytes, leaf: bytes) -> bytes:
     return bytes(replace(parse_proof(proof), extra=leaf or None))
 
 
-def verify_receipt(receipt: bytes, policy: TrustPolicy, leaf: bytes | None = None) -> Verdict:
+def verify_receipt(
+    receipt: bytes, policy: TrustPolicy | Policies, leaf: bytes | None = None
+) -> Verdict:
     """Judge a receipt; `leaf` stands over the one inside.
 
     Raises:
@@ -72,7 +75,8 @@ def verify_receipt(receipt: bytes, policy: TrustPolicy, leaf: bytes | None = Non
     claimed = proof.extra if leaf is None else leaf
     if not claimed:
         raise CouldNot("the receipt carries no entry: hand it in with --entry")
-    judged = evaluate(policy, proof.note, verify_ed25519)
+    trusted = policy.of_note(proof.note) if isinstance(policy, Policies) else policy
+    judged = evaluate(trusted, proof.note, verify_ed25519)
     if not judged.satisfied:
         raise UntrustedReceipt(f"the receipt's checkpoint is not to be trusted: {judged.why}")
     root = _root(proof, claimed)

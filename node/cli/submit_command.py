@@ -32,6 +32,7 @@ from node.cli.client import ChainTip, Nodes, Submission, state_word
 from node.cli.errors import CouldNot, Dropped, OutboxBehind, Refused
 from node.cli.founding import OUTBOX, Founded, read_bounded
 from node.cli.outbox import FileOutbox, Tip, parsed_entry, write_durably
+from node.cli.policies import policies_of
 from node.cli.receipts import verify_receipt
 from node.cli.statements import (
     DRAFT_BYTES_MAX,
@@ -46,7 +47,6 @@ from node.cli.statements import (
     refs_of,
 )
 from node.ledger.view import message_view
-from node.log.policy import parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import JsonOption, Report, reporting
 from node.signing.statements import entry_hash
@@ -454,7 +454,7 @@ async def _prove_final(
 ) -> dict[str, Any]:
     """Final by a receipt over our own bytes, not by a node's word. Raises CouldNot if it proves something else, or nothing."""
     given = await nodes.first(lambda client: client.receipt(outcome.entry_hash))
-    verdict = verify_receipt(given.proof, parse_policy(founded.trust_policy), entry)
+    verdict = verify_receipt(given.proof, await policies_of(nodes, founded), entry)
     if not verdict.proven:
         raise CouldNot(f"a node says final, but its receipt does not prove it: {verdict.why}")
     return {

@@ -658,8 +658,14 @@ class Finality:
         self._lines[size] = held
         self._final = self._certificate(size)
 
+    def last_note(self, epoch: int) -> Note | None:
+        """The checkpoint that an epoch ended with, signed by our log key of then; None: we had none, or it is not certified."""
+        return self._note_of(self.final_of(epoch), None)
+
     def _note(self, lines_max: int | None) -> Note | None:
-        final = self.final
+        return self._note_of(self.final, lines_max)
+
+    def _note_of(self, final: FinalCheckpoint | None, lines_max: int | None) -> Note | None:
         if final is None:
             return None
         members = self._term(final.checkpoint.size).members

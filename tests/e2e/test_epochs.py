@@ -121,6 +121,7 @@ async def test_a_sixth_joins_one_leaves_one_changes_keys_one_returns(tmp_path: P
         members = ("US", "CN", "BR", "DE", "KE")
         await world.final(world.operator.energy(3), *members, through="KE")
         await cluster.until(lambda: cluster.one_root(*members), "one root", CHANGE_S)
+        await asyncio.to_thread(_receipts, cluster, tmp_path)
         statuses = await cluster.statuses(*members)
         assert not any(status.alarms for status in statuses.values())
         assert set(cluster.stop_all().values()) == {0}
@@ -165,6 +166,18 @@ async def _change_keys_and_leave(world: World) -> None:
     )
     async with cluster.client("US") as node:
         await node.Submit(pb.SubmitRequest(entry=world.filed("GB", notice)), timeout=10)
+
+
+def _receipts(cluster: Cluster, folder: Path) -> None:
+    """A receipt of the newest epoch is good by the genesis and the policies that follow from it, and not by the genesis alone."""
+    us = cluster.homes["US"].folder
+    receipt, policies = folder / "5.tlog-proof", folder / "policies.pb"
+    assert cli("receipt", "get", 5, "--home", us, "--out", receipt)["proven"]
+    assert cli("receipt", "policies", policies, "--home", us)["epochs"] == 4
+    offline = ("receipt", "verify", receipt, "--genesis", us / "genesis.cbor")
+    assert cli(*offline, "--policies", policies)["proven"]
+    with pytest.raises(AssertionError, match="not to be trusted"):
+        cli(*offline)
 
 
 async def _audited(cluster: Cluster) -> None:

@@ -1194,23 +1194,53 @@ class GetGenesisResponse(_message.Message):
 
     DOCUMENT_FIELD_NUMBER: _builtins.int
     TRUST_POLICY_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     document: _builtins.bytes
     """its SHA-256 is the chain id"""
     trust_policy: _builtins.bytes
     """c2sp.org/tlog-policy text"""
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyLink]:
+        """of later epochs, each proven by the one before"""
+
     def __init__(
         self,
         *,
         document: _builtins.bytes | None = ...,
         trust_policy: _builtins.bytes | None = ...,
+        policies: _abc.Iterable[Global___PolicyLink] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "trust_policy", b"trust_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "policies", b"policies", "trust_policy", b"trust_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "trust_policy", b"trust_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "policies", b"policies", "trust_policy", b"trust_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetGenesisResponse: _TypeAlias = GetGenesisResponse  # noqa: Y015
+
+@_typing.final
+class PolicyLink(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    proof: _builtins.bytes
+    """c2sp.org/tlog-proof of the epoch record, under the last checkpoint of the epoch before"""
+    policy: _builtins.bytes
+    """the c2sp.org/tlog-policy text that the record hashes"""
+    def __init__(
+        self,
+        *,
+        proof: _builtins.bytes | None = ...,
+        policy: _builtins.bytes | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "proof", b"proof"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyLink: _TypeAlias = PolicyLink  # noqa: Y015
 
 @_typing.final
 class VoteCast(_message.Message):

@@ -2,11 +2,18 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from node.audit.audit import audit_sources
 from node.audit.findings import Depth
+from node.ledger.policy_chain import BrokenChain, follow, links_of
+from node.ledger.trust import trust_policy
+from node.log.policy import evaluate
+from node.signing.verify import verify_ed25519
 from tests.e2e.cluster import free_ports
 from tests.unit.engine.nodes import Seated, founded, seated_node
 from tests.unit.ledger.founding import Author, Founding
@@ -33,6 +40,34 @@ def is_final(node: Seated, entry_hash: bytes) -> bool:
 async def epoch_reached(nodes: list[Seated], number: int) -> None:
     for node in nodes:
         await until(lambda: node.epoch >= number, f"epoch {number}", DEADLINE_S)  # noqa: B023
+
+
+def _policies(founding: Founding, node: Seated) -> None:
+    """From the genesis' trust policy to the newest one, by what a node hands out; nothing else is believed."""
+    ledger, finality = node.running.ledger, node.running.finality
+    genesis_policy = trust_policy(founding.genesis)
+    links = links_of(ledger, finality)
+    policies = follow(genesis_policy, links)
+    newest = finality.full_note()
+    assert newest is not None
+    note = bytes(newest)
+    assert evaluate(policies.of_note(note), note, verify_ed25519).satisfied
+    assert not evaluate(policies.held[0][1], note, verify_ed25519).satisfied
+    assert [size for size, _ in policies.held] == [epoch.after_size for epoch in ledger.epochs]
+    first, second = links
+    at = first.proof.index(b"hashes") if b"hashes" in first.proof else 40
+    flipped = first.proof[:at] + bytes((first.proof[at] ^ 1,)) + first.proof[at + 1 :]
+    for bad in (
+        [second],
+        [second, first],
+        [replace(first, policy=second.policy), second],
+        [replace(first, policy=genesis_policy)],
+        [replace(first, proof=flipped)],
+        [first, first],
+        [first, replace(second, policy=second.policy + b"# more\n")],
+    ):
+        with pytest.raises(BrokenChain, match="policy of epoch"):
+            follow(genesis_policy, bad)
 
 
 async def test_members_join_change_keys_and_come_back(tmp_path: Path) -> None:
@@ -95,6 +130,7 @@ async def test_members_join_change_keys_and_come_back(tmp_path: Path) -> None:
                 for epoch in ledger.epochs[:-1]:
                     assert epoch.last_size is not None
                     assert node.running.finality.is_certified(epoch.last_size)
+        _policies(founding, nodes[0])
     # Every copy, from the founding on, is right by the genesis alone.
     homes = [tmp_path / str(own) for own in range(4)] + [tmp_path / JOINS]
     report = await asyncio.to_thread(

@@ -1,0 +1,111 @@
+"""From the trust policy of the genesis to those of later epochs, offline (FORMATS 1.7, RULINGS R44).
+
+Each link is two texts: a tlog-proof of an epoch record, under the checkpoint of the epoch's last commit, which the old members
+cosigned; and the policy text whose SHA-256 stands in that record. Whoever holds the genesis needs nothing else, and whoever hands
+the links out can at most leave the newest out.
+
+    policy of the genesis ──believes──► proof of the record of epoch 1 ──hashes──► policy of epoch 1 ──believes──► ...
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from node.ledger.errors import LedgerError, MalformedRecord
+from node.ledger.finality import Finality
+from node.ledger.ledger import Ledger
+from node.ledger.records import parse_epoch_record
+from node.log.checkpoint import parse_checkpoint
+from node.log.errors import MalformedInput
+from node.log.note import parse_note
+from node.log.policy import TrustPolicy, evaluate, parse_policy
+from node.log.proof import ProofFile, parse_proof
+from node.signing.verify import verify_ed25519
+
+LINKS_MAX: Final = 10_000
+
+
+class BrokenChain(LedgerError, ValueError):
+    """A link that the policy before it does not lead to: says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """From one epoch's policy to the next one's."""
+
+    proof: bytes  # c2sp.org/tlog-proof of the epoch record, the record inside
+    policy: bytes  # c2sp.org/tlog-policy text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """Proven policies. `held[i]` is for checkpoints of more than its size, up to the next one's."""
+
+    held: tuple[tuple[int, TrustPolicy], ...]
+
+    @classmethod
+    def founding(cls, trust_policy: bytes) -> "Policies":
+        """That of a genesis alone. Raises MalformedPolicy."""
+        return cls(held=((0, parse_policy(trust_policy)),))
+
+    def at(self, size: int) -> TrustPolicy:
+        """By which a checkpoint of this size is judged."""
+        return next(policy for after, policy in reversed(self.held) if size > after or not after)
+
+    def of_note(self, note: bytes) -> TrustPolicy:
+        """By which this note is judged. Raises MalformedInput: it is none."""
+        return self.at(parse_checkpoint(parse_note(note).text).size)
+
+
+def links_of(ledger: Ledger, finality: Finality) -> list[Link]:
+    """As many links as this node can prove, from the first on. Raises StoreDamaged."""
+    found: list[Link] = []
+    for epoch in ledger.epochs[1:]:
+        note = finality.last_note(epoch.number - 1)
+        at = epoch.record_leaf
+        if note is None or at is None:
+            break
+        proof = ProofFile(
+            index=at,
+            hashes=tuple(ledger.inclusion_proof(at, epoch.after_size)),
+            note=bytes(note),
+            extra=ledger.entry(at).leaf,
+        )
+        found.append(Link(proof=bytes(proof), policy=epoch.trust_policy(ledger.genesis.origin)))
+    return found
+
+
+def follow(trust_policy: bytes, links: Sequence[Link]) -> Policies:
+    """All policies that these links lead to from the genesis'. Raises BrokenChain, MalformedPolicy for the first one."""
+    policies = Policies.founding(trust_policy)
+    if len(links) > LINKS_MAX:
+        raise BrokenChain(f"{len(links)} links of policies: at most {LINKS_MAX}")
+    for number, link in enumerate(links, start=1):
+        try:
+            size, policy = _followed(policies.held[-1][1], link, number)
+        except (MalformedInput, MalformedRecord) as err:
+            raise BrokenChain(f"policy of epoch {number}: {err}") from err
+        if size <= policies.held[-1][0]:
+            raise BrokenChain(
+                f"policy of epoch {number}: begins at size {size}, not above the last"
+            )
+        policies = Policies(held=(*policies.held, (size, policy)))
+    return policies
+
+
+def _followed(believed: TrustPolicy, link: Link, number: int) -> tuple[int, TrustPolicy]:
+    proof = parse_proof(link.proof)
+    judged = evaluate(believed, proof.note, verify_ed25519)
+    if not judged.satisfied:
+        raise MalformedRecord(f"its checkpoint is not believed: {judged.why}")
+    leaf, size = proof.extra or b"", judged.checkpoint.size
+    if proof.root_of(leaf) != judged.checkpoint.root:
+        raise MalformedRecord("its record is not in the log of that checkpoint")
+    record = parse_epoch_record(leaf)
+    # The last commit's record is the leaf after it and the last of all: else old members could speak for later sizes.
+    if record.epoch != number or proof.index != size - 2:
+        raise MalformedRecord(f"its record is of epoch {record.epoch} at {proof.index} of {size}")
+    if sha256(link.policy).digest() != record.trust_policy:
+        raise MalformedRecord("its text is not the one that the record hashes")
+    return size, parse_policy(link.policy)
