@@ -68,6 +68,8 @@ class Link:
         self._heard = heard
         self._door = door
         self._transport = transport
+        self.unpinned = False  # dial by what the server shows: all pins fail (R48)
+        self._is_shown = False  # the connection that stands was made so
         self._channel: Any = None
         self._slots = REQUESTS_MAX
         self._poked = asyncio.Event()
@@ -131,9 +133,25 @@ class Link:
             self._slots += 1
         return answer
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it is read, and its certificate is one of the register."""
+        return self.connected and not self._is_shown
+
+    async def _peer_to_dial(self) -> Peer:
+        """The register's; after a long absence also whoever answers there: what is read is proven block by block (R48)."""
+        peer, self._is_shown = self._peer, False
+        shown = await self._transport.shown_certificate(peer.endpoint) if self.unpinned else None
+        if shown is None or shown in peer.certificate.certificates:
+            return peer
+        self._is_shown = True
+        event(_log, "peer dialled by the certificate it shows", peer=peer.certificate.state)
+        # Alone: among two roots of one subject the wrong one may be taken for its issuer.
+        return replace(peer, certificate=replace(peer.certificate, certificate_pem=shown, also=()))
+
     async def _connection(self) -> str:
         """Dial, and read to the end of the stream. Returns why it ended."""
-        peer = self._peer
+        peer = await self._peer_to_dial()
         self._channel = self._transport.channel(
             peer.endpoint,
             self._identity,

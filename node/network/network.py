@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from consensus.types import CommitIndex, Ref, Round, ValidatorIndex
 from node.network import wire
@@ -27,6 +27,8 @@ from node.network.wire import Chain, MalformedMessage
 from node.signing.transport import TransportIdentity
 from node.telemetry import Metrics
 
+PINS_LOOK_S: Final = 1.0
+PINS_FAIL_S: Final = 20.0  # so long no member could be reached by the register's certificates
 T = TypeVar("T")
 
 
@@ -127,6 +129,7 @@ class Network:
         async with asyncio.TaskGroup() as tasks:
             for link in self._links.values():
                 tasks.create_task(link.run(), name=f"link {link.member}")
+            tasks.create_task(self._watch_pins(), name="pins")
             if self._has_own_listener:
                 tasks.create_task(self.listener.count_handshakes(), name="handshakes")
             await self._fault
@@ -221,6 +224,17 @@ class Network:
     def _on_reader(self, member: int) -> None:
         if (link := self._links.get(member)) is not None:
             link.poke()
+
+    async def _watch_pins(self) -> None:
+        """Where no member can be reached by the register's certificates, they are too old: see `Link.unpinned` (R48)."""
+        failing_since = self._door.monotonic()
+        while True:
+            await asyncio.sleep(PINS_LOOK_S)
+            now = self._door.monotonic()
+            if any(link.is_pinned for link in self._links.values()):
+                failing_since = now
+            for link in self._links.values():
+                link.unpinned = now - failing_since >= PINS_FAIL_S
 
     def _fail(self, err: BaseException) -> None:
         if self._fault is not None and not self._fault.done():

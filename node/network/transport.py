@@ -1,16 +1,20 @@
 """What carries calls between members: one listener, one channel for each member dialled.
 
-The two methods are those of `grpc.aio`, so the room above speaks gRPC's own words; what is behind them is handed in with the
+Two methods are those of `grpc.aio`, so the room above speaks gRPC's own words; what is behind them is handed in with the
 other parts of a node. gRPC over TLS is what ships (RULINGS R47).
 """
 
+import asyncio
+import ssl
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 
 from node.network.certificates import PeerCertificate, channel_credentials, channel_options
 from node.signing.transport import TransportIdentity
+
+SHOWN_S: Final = 5.0
 
 Options = Sequence[tuple[str, Any]]
 
@@ -28,6 +32,10 @@ class Transport(Protocol):
         """As `grpc.aio.secure_channel`, between these two certificates: dialled at the first call."""
         ...
 
+    async def shown_certificate(self, endpoint: str) -> bytes | None:
+        """The certificate, PEM, that whoever listens there shows; nothing is proven by it. None: there is none to be had."""
+        ...
+
 
 class GrpcTransport:
     """gRPC, with TLS."""
@@ -43,3 +51,12 @@ class GrpcTransport:
             channel_credentials(own, peer),
             options=[*channel_options(peer), *options],
         )
+
+    async def shown_certificate(self, endpoint: str) -> bytes | None:
+        host, _, port = endpoint.rpartition(":")
+        address = (host.strip("[]"), int(port))
+        try:
+            pem = await asyncio.to_thread(ssl.get_server_certificate, address, timeout=SHOWN_S)
+        except OSError:
+            return None
+        return pem.encode()

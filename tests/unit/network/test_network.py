@@ -8,15 +8,22 @@ import pytest
 
 from consensus.types import CommitIndex, Digest, Ref, Round, ValidatorIndex
 from node.network import link, wire
-from node.network.link import Unanswered
+from node.network.certificates import PeerCertificate
+from node.network.link import Peer, Unanswered
+from node.network.network import Network
 from node.network.outbox import BYTES_MAX
+from node.signing.transport import generate_transport
+from node.telemetry import Metrics
 from tests.unit.network.members import (
     CHAIN,
     COMMIT_CERTIFICATE,
+    IDENTITIES,
+    STATES,
     FakeNode,
     caller,
     four_ports,
     hostile_server,
+    peers,
     running,
     until,
 )
@@ -164,3 +171,36 @@ async def test_who_dials_us_is_dialled_at_once(monkeypatch: pytest.MonkeyPatch) 
         async with running(1, ports) as bor:
             await until(lambda: bor.network.is_connected(0), "bor dialled")
             await until(lambda: ast.network.is_connected(1), "ast dialled back")
+
+
+async def test_whose_pins_all_fail_dials_by_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that was away while the others changed their certificates reads them all the same; they know its own (R48)."""
+    monkeypatch.setattr("node.network.network.PINS_LOOK_S", 0.05)
+    monkeypatch.setattr("node.network.network.PINS_FAIL_S", 0.5)
+    ports = four_ports()
+    old = PeerCertificate(
+        member=0, state=STATES[0], certificate_pem=generate_transport(STATES[0]).certificate_pem
+    )
+    register = peers(ports)
+    register[0] = Peer(certificate=old, endpoint=register[0].endpoint)
+    returning = FakeNode()
+    network = Network(
+        own=1,
+        peers=register,
+        identity=IDENTITIES[1],
+        address=f"127.0.0.1:{ports[1]}",
+        chain=CHAIN,
+        hosted=returning,
+        heard=returning,
+        metrics=Metrics(),
+    )
+    async with running(0, ports, FakeNode(own_blocks={1: b"one"})):
+        await network.start()
+        task = asyncio.ensure_future(network.run())
+        try:
+            await until(lambda: network.is_connected(0), "read by the certificate it shows")
+            await until(lambda: returning.bundles == [(0, (b"one",))], "its blocks come")
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+            await network.stop()
