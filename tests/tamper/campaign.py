@@ -303,8 +303,9 @@ class Campaign:
         """One row altered, deleted or added, by the database's own software."""
         families = [family for family in keys.COLUMN_FAMILIES if family != "mempool"]
         with Store.open(database(self._home)) as store:
-            family = self._draw.choice(families)
-            rows = list(store.rows(family))
+            held = {family: list(store.rows(family)) for family in families}
+            family = self._draw.choice([family for family in families if held[family]])
+            rows = held[family]
             key, value = self._draw.choice(rows)
             batch = rocksdict.WriteBatch(raw_mode=True)
             kind = self._draw.choice(("alter", "delete", "swap"))
