@@ -9,8 +9,10 @@ from unittest.mock import patch
 import pytest
 
 from node.treaty.derived import Decision, Drawn, Outage, RunStep
-from tests.property.treaty.machines import FAMILIES, Family, Trainings, run
+from tests.property.treaty.family import Family
+from tests.property.treaty.machines import FAMILIES, run
 from tests.property.treaty.mutants import MUTANTS, hunt
+from tests.property.treaty.operators_at_work import Trainings
 
 HISTORIES = 12
 STEPS = 50

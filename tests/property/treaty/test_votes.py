@@ -2,7 +2,7 @@
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.codes import Code
-from tests.property.treaty.machines import Trainings
+from tests.property.treaty.operators_at_work import Trainings
 
 
 def test_contradicting_a_refused_vote_costs_the_vote_all_the_same() -> None:
