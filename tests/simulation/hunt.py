@@ -56,9 +56,13 @@ class Tally:
         rate = self.ran / self.seconds if self.seconds else 0.0
         return (
             f"{self.kind}: {self.held} seeds held, {len(self.failed)} failed in {self.seconds:.0f} s ({rate:.2f} seeds/s),"
-            f" {self.virtual_ms / MS_PER_HOUR:.2f} virtual hours, {self.commits} commits, {self.lives} crashes and restarts,"
-            f" longest recovery {self.worst[0]:.1f} {self.unit} (seed {self.worst[1]:#x})"
+            f" {self.virtual_ms / MS_PER_HOUR:.2f} virtual hours, {self.commits} commits, {self.lives} crashes and restarts"
+            f"{self._slowest()}"
         )
+
+    def _slowest(self) -> str:
+        seconds, seed = self.worst
+        return f", longest recovery {seconds:.1f} {self.unit} (seed {seed:#x})" if seed >= 0 else ""
 
 
 def main(arguments: list[str] | None = None) -> int:

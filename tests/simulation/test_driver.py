@@ -16,13 +16,13 @@ from consensus.types import Parameters
 from tests.simulation.driver.cluster import Cluster
 from tests.simulation.driver.disk import Point
 from tests.simulation.driver.loop import US
-from tests.simulation.driver.regime import STRATEGIES, Change, Client, Regime, draw
+from tests.simulation.driver.regime import STRATEGIES, Change, Client, Crash, Regime, draw
 from tests.simulation.driver.wires import Weather
 from tests.simulation.hunt import main
 from tests.simulation.kept import kept
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIXED = 3
+FIXED = 2
 FRESH = 1
 LARGEST = 5  # in the suite; the search goes to 25
 
@@ -70,6 +70,23 @@ def test_whole_nodes_share_one_history(seed: int) -> None:
     outcome = Cluster(draw(seed)).run()
     assert outcome.commits > 0
     assert outcome.entries > 0
+
+
+SCRIPTED = {
+    # Its clients have acknowledgements for entries that no block holds yet.
+    "home loses power": replace(
+        calm(), crashes=(Crash(at_ms=1_030, seat=0, how="power", down_ms=300),)
+    ),
+    "forged lines": replace(calm(100), liars=((2, "forger"),)),
+    "garbled blocks": replace(calm(100), liars=((2, "garbler"),)),
+    "connections end": replace(calm(100), resets=tuple((at, 0, 1) for at in (500, 900, 1_300))),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_scripted_faults(name: str) -> None:
+    outcome = Cluster(SCRIPTED[name]).run()
+    assert outcome.acknowledged == outcome.entries > 10
 
 
 def test_a_liar_that_stays_through_two_epochs_stops_nobody() -> None:

@@ -106,7 +106,6 @@ class Machine:
     lives: int = 0
     armed: Point | None = None  # the next time the disk comes there, the power goes
     down_ms: int = 0  # for how long then
-    keep_down: bool = False
 
     @property
     def up(self) -> bool:
@@ -160,12 +159,8 @@ class Machine:
         self.armed = None
         self.watch.noted(self.seat, f"at the point: {point.value}")
         self.kill(power=True)
-        self.world.call_in(self.down_ms * 1_000, self._come_back)
+        self.world.call_in(self.down_ms * 1_000, self.boot)
         raise PowerCut
-
-    def _come_back(self) -> None:
-        if not self.keep_down:
-            self.boot()
 
     def _on_fault(self, context: dict[str, Any]) -> None:
         error = context.get("exception") or AssertionError(context.get("message"))
