@@ -122,8 +122,8 @@ _METHODS: Final = (
     _row(
         "M24",
         "following chips",
-        "chip_type, chip_batch, custody, inventory; C03, C04, C29",
-        lacks="C18, C19, C05",
+        "chip_type, chip_batch, custody, inventory, snapshot; C03, C04, C19, C29",
+        lacks="C05, C18",
     ),
     _row("M25", "whistleblowers", "tip, blinded and sealed"),
     _row(
@@ -148,7 +148,7 @@ _METHODS: Final = (
         lacks="C18, C25",
     ),
     _row("M31", "chip location", "locate", lacks="C12, C13"),
-    _row("M32", "reports by chips", "chipmeter", lacks="C10, C11"),
+    _row("M32", "reports by chips", "chipmeter; C10", lacks="C11"),
     _row("M33a", "remote sensing", "tip with thermal figures", lacks="C23"),
     _row("M33b", "customs data", "trade of kind customs", lacks="C06"),
     _row(
@@ -193,7 +193,9 @@ _OVERSIGHT: Final = (
     ),
     Measure(name="M43", asks="the supply chain as a lever", see=("M29", "M34", "X12")),
     _row(
-        "M44", "training on copyrighted material", "data manifests and claims", lacks="C26 in full"
+        "M44",
+        "training on copyrighted material",
+        "data manifests, claims, proofs of absence; C26",
     ),
     _row("M45", "developers are liable", "note of type incident; `foedus law dossier`"),
     _row("M46", "large training is costly, so chips can be followed", "trade of kind price"),
@@ -212,8 +214,7 @@ _OVERSIGHT: Final = (
     _row(
         "M51",
         "a jump at any moment",
-        "TIGHTEN_NOW by scale, at once, 30 days",
-        lacks="opening by itself from a publication",
+        "TIGHTEN_NOW by scale, at once, 30 days; by itself from a publication that states sign",
     ),
     _row("M52", "decentralised training", "C15 over lineage, owners, code and data", lacks="C16"),
     _row(
