@@ -103,7 +103,7 @@ async def test_a_sixth_joins_one_leaves_one_changes_keys_one_returns(tmp_path: P
     founded = found_cluster(tmp_path, policy={"epoch_min_s": 2, "withdrawal_s": 2}, may_join=["DE"])
     with founded as cluster:
         cluster.start_all()
-        await cluster.wait_ready()
+        await cluster.wait_ready(seconds=CHANGE_S)
         home = add_home(cluster, tmp_path / "DE", "DE")
         world = World(cluster)
         await world.final(world.operator.facility("dc1", countersigned_by=world.agency("US")))
