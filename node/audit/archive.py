@@ -64,6 +64,7 @@ REF_BYTES: Final = 4 + 2 + 32
 RANGES_HELD: Final = 3
 TILES_HELD: Final = 64
 LENGTH_BYTES: Final = 4
+LOST_ENTRIES_MAX: Final = 1_000_000  # so many may be missing before a claimed size is not believed
 
 
 def first_of_range(commit: int) -> int:
@@ -204,6 +205,11 @@ class ArchiveSource:
         except (Lost, MalformedInput):  # `read_certificates` says so
             if self.manifest is not None and isinstance(self.manifest.fields["size"], int):
                 self.size = self.manifest.fields["size"]
+        bundles = sum(1 for path in (self.path / "tile" / "entries").rglob("*") if path.is_file())
+        if not 0 <= self.size <= TILE_WIDTH * bundles + LOST_ENTRIES_MAX:
+            why = f"claims {self.size} entries, and {bundles} bundles of {TILE_WIDTH} are there"
+            self.damage.append(Lost(why, CHECKPOINT))
+            self.size = TILE_WIDTH * bundles
         if self.manifest is not None and isinstance(self.manifest.fields["commits"], int):
             self.last_commit = self.manifest.fields["commits"]
             return

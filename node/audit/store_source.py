@@ -121,6 +121,9 @@ class StoreSource:
             self.damage.append(lost_by(err))
             return
         final_size = int.from_bytes(final, "big") if final is not None and len(final) == 8 else 0
+        if final is not None and (len(final) != 8 or final_size not in sizes):
+            why = f"the row final is {final[:8].hex()}: no size that lines are held for"
+            self.damage.append(Lost(why))
         found: list[Certificate] = []
         for size in sizes:
             if size <= max(final_size, 1) or final is None:

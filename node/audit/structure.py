@@ -26,6 +26,9 @@ Tick = Callable[[int], None]
 """Told how many entries were done since the last call."""
 
 STEP: Final = TILE_WIDTH
+LOST_MAX: Final = (
+    20_000  # hashes that cannot be read, before the rest is called lost without a look at each
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class Structure:
     lost: dict[int, Lost] = field(default_factory=dict)  # entries that cannot be read
     wrong_hashes: list[tuple[int, int]] = field(default_factory=list)  # (level, index)
     lost_hashes: dict[tuple[int, int], Lost] = field(default_factory=dict)
+    given_up_at: int | None = None  # from this entry on nothing was looked at
     broken_at: int | None = None  # from this entry on neither entry nor hash is known
 
     def root_at(self, size: int) -> bytes:
@@ -85,6 +89,9 @@ def examine(
             found.roots[end], found.stored_roots[end] = by_entries.root(), by_hashes.root()
         tick(end - first)
         first = end
+        if len(found.lost_hashes) > LOST_MAX:  # a size that was only claimed has no end
+            found.given_up_at = end if end < source.size else None
+            break
     return found
 
 
@@ -225,6 +232,11 @@ def report(
         findings.add(
             Depth.STRUCTURE,
             f"from entry {found.broken_at} on there is no root: that entry and its hash are lost",
+        )
+    if found.given_up_at is not None:
+        findings.add(
+            Depth.STRUCTURE,
+            f"more than {LOST_MAX} hashes before entry {found.given_up_at} cannot be read: the rest was not looked at",
         )
     for level, index in found.wrong_hashes:
         findings.add(

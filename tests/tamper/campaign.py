@@ -65,7 +65,7 @@ class Outcome:
 
 
 PLACES: Final = re.compile(
-    r"entr(?:y|ies) [0-9]|block [0-9]|commit [0-9]|checkpoint|index|level|rows?|tip|genesis|store"
+    r"entr(?:y|ies)|block [0-9]|commit [0-9]|checkpoint|index|level|rows?|tip|genesis|store"
     r"|manifest|tree|size|root|sign state"
 )
 

@@ -273,3 +273,12 @@ def test_an_export_of_another_ledger_is_refused(world: World, export: Path, tmp_
     (other / "genesis.cbor").write_bytes(found(4, 0).document)
     with pytest.raises(CannotAudit, match="is of ledger"):
         audit_sources([str(world.exports["CN"]), str(other)])
+
+
+def test_an_archive_that_only_claims_its_size(export: Path) -> None:
+    path = export / "checkpoint"
+    text = path.read_bytes().split(b"\n")
+    text[1] = b"%d" % (1 << 60)
+    path.write_bytes(b"\n".join(text))
+    report = audit(export)
+    assert any("bundles of 256 are there" in finding.what for finding in report.findings)

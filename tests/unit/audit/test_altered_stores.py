@@ -471,3 +471,17 @@ def test_blocks_decode(world: World) -> None:
     """The tests above alter what decodes: a weave of garbage would be found by anything."""
     for block in world.weave.blocks:
         assert decode_block(encode_block(block)) == block
+
+
+def test_a_size_that_is_only_claimed_ends(home: Path) -> None:
+    """The tip says 2^60 entries: named as lost, without a look at each."""
+    tip = get(home, "meta", keys.META_TIP)
+    put(home, "meta", keys.META_TIP, tip[:8] + (1 << 60).to_bytes(8, "big") + tip[16:])
+    report = audit(home)
+    assert any("was not looked at" in finding.what for finding in report.findings)
+
+
+def test_a_final_row_that_is_none(home: Path) -> None:
+    put(home, "meta", keys.META_FINAL, b"1")
+    report = audit(home)
+    assert any("the row final" in finding.what for finding in report.findings)
