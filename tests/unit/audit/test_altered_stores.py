@@ -308,7 +308,7 @@ def _waiting(world: World, home: Path) -> None:
         (_uncommitted_block, Depth.SIGNATURES, "not signed by its author"),
         (_no_block, Depth.ORDER, "is missing"),
         (_another_block, Depth.ORDER, "altered: its header has the digest"),
-        (_authors, Depth.STORE, "rows in the authors' index"),
+        (_authors, Depth.STORE, "rows in their authors' index"),
         (_record_time, Depth.ORDER, "time_ms is recorded as"),
         (_record_without_a_block, Depth.ORDER, "0 added, 1 left out"),
         (_record_of_another_leader, Depth.ORDER, "leader is recorded as"),
