@@ -59,14 +59,6 @@ DRIVER: Final = (
         "error",
     ),
     _Node(
-        "requests that fail in silence",
-        "engine/asking.py",
-        "        try:\n            await self._inbox.put(answer, size)\n",
-        "        try:\n"
-        "            if not isinstance(answer, RequestFailed):\n"
-        "                await self._inbox.put(answer, size)\n",
-    ),
-    _Node(
         "commits applied newest first",
         "engine/applying.py",
         "self._queue.append((decided, size))",

@@ -44,7 +44,7 @@ class Garbler:
             case 0 if data:
                 at = rng.randrange(len(data))
                 return (data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :],)
-            case 1 if len(data) > SIGNATURE_BYTES:  # the last of its last block
+            case 1 | 4 | 5 if len(data) > SIGNATURE_BYTES:  # the last of its last block
                 at = len(data) - rng.randint(1, SIGNATURE_BYTES)
                 return (data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :],)
             case 2:
