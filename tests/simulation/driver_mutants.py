@@ -127,10 +127,4 @@ DRIVER: Final = (
         "            await self._pause(pause + self._spread_s)\n",
         "            await asyncio.Event().wait()\n",
     ),
-    _Node(
-        "a frame that the reader of before is sent, not the one of now",
-        "network/service.py",
-        "        self.readers[member] = box\n",
-        "        self.readers.setdefault(member, box if old is None else old)\n",
-    ),
 )
