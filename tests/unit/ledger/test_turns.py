@@ -71,6 +71,8 @@ def test_nobody_is_passed_over_twice(steps: list[tuple[int, int, bool, bool]]) -
         if is_gone and number:
             turns.discard(digest(number - 1))
             state_of.pop(number - 1, None)
+            held = set(state_of.values())
+            since = {who: others for who, others in since.items() if who in held}
         if is_taken and (found := turns.next()) is not None:
             turns.take()
             who = state_of.pop(int.from_bytes(found, "big"))
