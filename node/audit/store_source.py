@@ -93,6 +93,7 @@ class StoreSource:
             document = store.meta(keys.META_GENESIS)
         except StoreDamaged as err:
             opening, document = opening or str(err), None
+        from_file = document is None
         if document is None and folders.genesis is not None and folders.genesis.is_file():
             document = folders.genesis.read_bytes()
         if document is None:
@@ -101,7 +102,10 @@ class StoreSource:
                 f"{folders.database}: holds no genesis document{f': {opening}' if opening else ''}: name one by --genesis"
             )
         label = name or folders.state or (folders.data or folders.database).name
-        return cls(label, folders, store, document, opening)
+        made = cls(label, folders, store, document, opening)
+        if opening is None and from_file:
+            made.damage.append(Lost("the row genesis is missing in the store"))
+        return made
 
     def _take_up(self) -> None:
         try:

@@ -485,3 +485,8 @@ def test_a_final_row_that_is_none(home: Path) -> None:
     put(home, "meta", keys.META_FINAL, b"1")
     report = audit(home)
     assert any("the row final" in finding.what for finding in report.findings)
+
+
+def test_a_genesis_row_that_is_gone(home: Path) -> None:
+    delete(home, "meta", keys.META_GENESIS)
+    assert any("row genesis is missing" in finding.what for finding in audit(home).findings)
