@@ -127,7 +127,9 @@ class Epochs:
             event(_log, "epoch left", epoch=old.epoch.number)
 
     async def _close(self, engine: DagEngine) -> None:
-        run = self._runs.pop(engine.epoch.number)
+        run = self._runs.pop(engine.epoch.number, None)
+        if run is None:
+            return  # on its way already: epochs follow closely where a node walks through those it missed
         run.cancel()
         await asyncio.wait((run,))
         await engine.stop()

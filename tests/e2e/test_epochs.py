@@ -20,7 +20,7 @@ from tests.e2e.cluster import PYTHON_PATH, ROOT, Cluster, Home, add_home, found_
 from tests.e2e.statements import Outbox
 
 pytestmark = pytest.mark.e2e
-CHANGE_S = 60.0
+CHANGE_S = 90.0
 
 
 def cli(*words: object) -> dict[str, Any]:
@@ -115,7 +115,7 @@ async def test_a_sixth_joins_one_leaves_one_changes_keys_one_returns(tmp_path: P
         await world.epoch(2, "US", "CN", "BR", "DE")
         await world.final(world.operator.energy(2), "US", "CN", "BR", "DE")
         cluster.start("KE")
-        await cluster.wait_ready("KE")
+        await cluster.wait_ready("KE", seconds=CHANGE_S)
         assert epoch_of(cluster.homes["KE"]) == 0
         await world.epoch(2, "KE")
         members = ("US", "CN", "BR", "DE", "KE")
@@ -138,7 +138,7 @@ async def _join(world: World, home: Home) -> None:
     await world.final(accede)
     await world.final(world.filed("DE", Path(written["seat"])))
     world.cluster.start("DE")
-    await world.cluster.wait_ready("DE")
+    await world.cluster.wait_ready("DE", seconds=CHANGE_S)
 
 
 async def _change_keys_and_leave(world: World) -> None:
@@ -157,7 +157,7 @@ async def _change_keys_and_leave(world: World) -> None:
     )
     cluster.stop("BR")
     cluster.start("BR")
-    await cluster.wait_ready("BR")
+    await cluster.wait_ready("BR", seconds=CHANGE_S)
     await world.final(world.filed("BR", Path(written["drafts"]["seat"])), through="BR")
     notice = brazil.folder / "notice.json"
     notice.write_text(
