@@ -153,7 +153,7 @@ def node_status(node: ServedNode, *, may_read: bool) -> pb.GetStatusResponse:
         origin=genesis.origin,
         drill=genesis.drill,
         publication=genesis.publication,
-        members=len(genesis.members),
+        members=len(ledger.epoch.members),
         quorum=finality.quorum,
         round=node.own_round(),
         commit_index=ledger.last_commit,

@@ -201,21 +201,29 @@ class WitnessFace:
     # This ledger's own origin
 
     def _own_log_keys(self) -> list[VerifierKey]:
-        members = self._node.ledger.genesis.members
-        return [log_vkey(self._own_origin, member.log_key) for member in members]
+        """Of every epoch: an older checkpoint is known by the keys of its time."""
+        found = {
+            member.log_key: log_vkey(self._own_origin, member.log_key)
+            for epoch in self._node.ledger.epochs
+            for member in epoch.members
+        }
+        return list(found.values())
 
     def _own_size(self) -> int:
         own = self._node.finality.newest_own()
         return 0 if own is None else own.size
 
     def _own_line(self, size: int) -> tuple[bytes, bytes] | None:
-        own, members = self._node.finality.newest_own(), self._node.ledger.genesis.members
-        if own is None:
+        epoch = next(
+            (each for each in reversed(self._node.ledger.epochs) if each.after_size < size), None
+        )
+        own = None if epoch is None else epoch.index_of(self._node.state)
+        if epoch is None or own is None:
             return None
         for line in self._node.finality.lines(size):
-            if line.member == own.member:
-                states = [member.state for member in members]
-                keys = [member.cosigner_key for member in members]
+            if line.member == own:
+                states = [member.state for member in epoch.members]
+                keys = [member.cosigner_key for member in epoch.members]
                 (shown,) = cosignature_lines(self._own_origin, states, keys, [line])
                 return line.root, str(shown).encode()
         return None

@@ -17,7 +17,7 @@ from node.log.checkpoint import Checkpoint
 from node.log.cosignature import open_checkpoint
 from node.log.note import Note, VerifierKey
 from node.settings import BadSettings, Settings, WitnessSettings
-from node.signing.checkpoints import log_vkey, sign_log_line, witness_vkey
+from node.signing.checkpoints import cosigner_vkey, log_vkey, sign_log_line, witness_vkey
 from node.signing.keys import Role, SigningKey, generate_node_keys
 from node.signing.verify import verify_ed25519
 from node.storage.files import OsFiles
@@ -165,12 +165,22 @@ async def test_its_own_ledger_gets_no_signature_by_request(
     await serving.commit(author.facility("dc1", founding.agencies[0]))
     await serving.finalise()
     ledger = serving.running.ledger
-    own = serving.running.finality.newest_own()
-    assert own is None, "the fixture's node cosigns nothing by itself"
-    checkpoint = Checkpoint(origin=ledger.genesis.origin, size=ledger.size, root=ledger.root)
-    note = Note(text=checkpoint.text(), lines=(sign_log_line(founding.nodes[1].log, checkpoint),))
-    answer = await add(http, b"old 0\n\n" + bytes(note))
-    assert (answer.status_code, answer.content) == (409, b"0\n")
+    origin, own = ledger.genesis.origin, founding.nodes[0]
+    assert serving.running.finality.newest_own() is None, "the fixture's node signs nothing itself"
+
+    def request(checkpoint: Checkpoint) -> bytes:
+        lines = (sign_log_line(founding.nodes[1].log, checkpoint),)
+        return b"old 0\n\n" + bytes(Note(text=checkpoint.text(), lines=lines))
+
+    checkpoint = Checkpoint(origin=origin, size=ledger.size, root=ledger.root)
+    known = await add(http, request(checkpoint))
+    assert known.status_code == 200
+    note = checkpoint.text() + b"\n" + known.content
+    assert opened(note, cosigner_vkey(origin, own.state, own.cosigner.public)) == checkpoint
+    other = await add(http, request(replace(checkpoint, root=bytes(32))))
+    assert other.status_code == 422
+    unknown = await add(http, request(replace(checkpoint, size=ledger.size + 1)))
+    assert (unknown.status_code, unknown.content) == (409, b"0\n")
     shown = await http.get(f"/witness/{name_of(ledger.genesis.origin)}/checkpoint")
     assert shown.status_code == 200
     assert opened(shown.content, log_vkey(ledger.genesis.origin, founding.nodes[0].log.public))
