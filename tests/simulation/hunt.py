@@ -15,6 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -67,8 +68,23 @@ class Tally:
 
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
-    # What a node logs about liars would hide what is found here.
-    logging.getLogger(ROOT_LOGGER).setLevel(logging.CRITICAL)
+    with _quiet():
+        return _run(args)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What a node logs about liars would hide what is found here; whoever called this in its own process gets its logs back."""
+    logger = logging.getLogger(ROOT_LOGGER)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _run(args: argparse.Namespace) -> int:
     if args.seed is not None:
         return _one(args.seed, trace=args.trace) if args.driver else core_seeds.main(_core(args))
     if args.seconds is None and not args.driver:
