@@ -69,7 +69,7 @@ class Tally:
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     with _quiet():
-        return _run(args)
+        return _begin(args)
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _begin(args: argparse.Namespace) -> int:
     if args.seed is not None:
         return _one(args.seed, trace=args.trace) if args.driver else core_seeds.main(_core(args))
     if args.seconds is None and not args.driver:
