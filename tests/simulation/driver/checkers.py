@@ -85,6 +85,14 @@ class Conduct:
         if tip is None or int.from_bytes(tip[8:16], "big") < size:
             raise Violation(f"node {seat}: cosigns size {size}, which a power cut would take back")
 
+    def remembers(self, seat: int, size: int, root: bytes) -> None:
+        """An honest member that starts again found this line of its own on its disk: signed, perhaps never sent, sent now."""
+        self._same_root(seat, size, root)
+        if size < self.cosigned_sizes.get(seat, 0):
+            raise Violation(f"node {seat}: remembers size {size}, sent {self.cosigned_sizes[seat]}")
+        self.cosigned_sizes[seat] = size
+        self.cosigners.setdefault(size, set()).add(seat)
+
     def final(self, seat: int, size: int, root: bytes, members: list[int]) -> None:
         """An honest node calls this size final, by the lines of these members."""
         self._same_root(seat, size, root)

@@ -144,6 +144,7 @@ class Cluster:
         watch = Watch(
             applied=self._applied,
             cosigned=self._cosigned,
+            remembers=self._remembers,
             final=self._final,
             noted=self._noted,
             failed=self._failed,
@@ -503,6 +504,10 @@ class Cluster:
         self._note(seat, f"cosigns {line.size} {line.root.hex()}")
         if seat not in self.regime.byzantine:
             self._checked(partial(self.conduct.cosigned, seat, line.size, line.root))
+
+    def _remembers(self, seat: int, line: Cosigned) -> None:
+        if seat not in self.regime.byzantine:
+            self._checked(partial(self.conduct.remembers, seat, line.size, line.root))
 
     def _final(self, seat: int, final: FinalCheckpoint) -> None:
         checkpoint, members = final.checkpoint, [line.member for line in final.lines]

@@ -82,6 +82,9 @@ class Watch:
 
     applied: Callable[[int, int, Applied], None]  # seat, life, what
     cosigned: Callable[[int, Cosigned], None]  # a line left
+    remembers: Callable[
+        [int, Cosigned], None
+    ]  # a line that a crash kept from leaving, found on the disk
     final: Callable[[int, FinalCheckpoint], None]
     noted: Callable[[int, str], None]
     failed: Callable[[int, BaseException], None]  # a fault of the driver's
@@ -259,6 +262,9 @@ class Machine:
             engine.send(line)
 
         finality.on_line(sent)
+        before = finality.newest_own()
+        if before is not None:
+            self.watch.remembers(self.seat, before)
         life.ledger, life.finality, life.mempool, life.engine = ledger, finality, mempool, engine
         self.watch.noted(self.seat, f"opened: size {ledger.size}, commit {ledger.last_commit}")
         await engine.start()
