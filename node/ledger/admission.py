@@ -203,8 +203,9 @@ class Admission:
             return pending
         if entry.parsed.seq >= self._ledger.author_tip(entry.parsed.author)[0]:
             return None  # its author has logged nothing so far along: spares a look into the index
-        index = self._ledger.find(entry.entry_hash)
-        return None if index is None else _Logged(entry.entry_hash)
+        # Also where its commit is written and not durable yet: no answer leaves before the disk has both.
+        facts = self._facts.get(entry.entry_hash)
+        return None if facts is None else _Logged(entry.entry_hash)
 
     async def _signature_verdicts(
         self, entries: Sequence[ReadEntry]

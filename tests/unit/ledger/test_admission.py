@@ -22,7 +22,7 @@ from node.signing.acknowledgement import verify_acknowledgement
 from node.signing.keys import SigningKey, generate_agency_keys
 from node.signing.statements import entry_hash, sign_payload
 from node.signing.verify import SignatureCheck
-from node.storage.store import PendingRow
+from node.storage.store import PendingRow, Store
 from tests.unit.ledger.founding import GENESIS_MS, Author, Founding, found
 from tests.unit.ledger.running import Running, start
 
@@ -66,6 +66,35 @@ async def test_a_promise_never_rests_on_a_slow_clock(node: Running, author: Auth
     answer = await node.admission.submit(author.energy(1))
     assert isinstance(answer, Acknowledged)
     assert answer.inclusion_by_ms == GENESIS_MS + 60_000
+
+
+async def test_an_entry_whose_commit_is_on_its_way_to_the_disk_is_no_duplicate(
+    node: Running, author: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came into the log by another node; its author hands it to this one while the commit is written and not yet durable."""
+    await node.commit(author.facility("dc1", node.founding.agencies[0]))
+    entry = author.energy(1)
+    flushed, waiting = asyncio.Event(), asyncio.Event()
+    flush = Store.durable
+    calls = 0
+
+    async def slow_at_first(store: Store) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            waiting.set()
+            await flushed.wait()
+        await flush(store)
+
+    monkeypatch.setattr(Store, "durable", slow_at_first)
+    commit = asyncio.create_task(node.commit(entry))
+    await waiting.wait()
+    assert node.ledger.find(entry_hash(entry)) is None, "readers see it when it is durable"
+    answer = await node.admission.submit(entry)
+    assert isinstance(answer, Acknowledged)
+    flushed.set()
+    await commit
+    assert node.ledger.find(entry_hash(entry)) is not None
 
 
 def signed_as(
