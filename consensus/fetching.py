@@ -33,7 +33,8 @@ _AT_ONCE: Final = Millis(0)
 class _Want:
     holder: ValidatorIndex  # who claims to have it
     deep: bool  # its ancestors are likely to be missing too
-    attempts: int = 0
+    attempts: int = 0  # questions, of one peer each
+    asked: int = 0  # mask of the peers asked since all were
     next_at: Millis = _AT_ONCE
     by_another: bool = False  # a block of another author needs it: whatever comes is let in
 
@@ -100,9 +101,13 @@ class Fetcher:
             return []
         if want.attempts == 0 and want.holder in peers:
             return [want.holder] if want.holder in free else []
-        # Two at a time, another pair at each attempt: all have been asked after n/2 attempts, whoever withholds.
-        start = (want.holder + 2 * want.attempts) % len(free)
-        return list(dict.fromkeys((free[start], free[(start + 1) % len(free)])))
+        # Two at a time, from the holder on, and nobody twice before all were asked: whoever withholds, loses or is busy just now
+        # costs one turn. A peer that is busy is waited for, for it may be the only one that has the block.
+        left = [peer for peer in peers if not want.asked >> peer & 1]
+        if not left:
+            want.asked, left = 0, list(peers)
+        left.sort(key=lambda peer: (peer < want.holder, peer))
+        return [peer for peer in left if peer in free][:2]
 
     def _fetch(self, peer: ValidatorIndex, refs: list[Ref], floor: Round, now: Millis) -> SendFetch:
         lowest = min(ref.round for ref in refs)
@@ -112,6 +117,7 @@ class Fetcher:
             pause = self._parameters.request_timeout_ms << min(want.attempts, 8)
             want.next_at = Millis(now + min(pause, self._parameters.fetch_backoff_cap_ms))
             want.attempts += 1
+            want.asked |= 1 << peer
         return self._requests.ask(
             lambda number: SendFetch(
                 peer=peer,

@@ -1,5 +1,7 @@
 """Whom to ask for what is missing, and when to ask again (SPEC 4; PACEMAKER P1 and P6)."""
 
+from collections import Counter
+
 import pytest
 
 from consensus.dag import Dag
@@ -89,9 +91,43 @@ def test_first_who_sent_the_child_then_two_others_at_a_time() -> None:
             assert isinstance(question, SendFetch)
             desk.fetcher.failed(question)
         now = desk.asked(100_000 * attempt, WANTED)
-        assert len(now) == 2
+        assert len(now) == 2 or asked | now == set(PEERS)
         asked |= now
     assert asked == set(PEERS)  # whoever withholds it
+
+
+@pytest.mark.parametrize("count", range(3, 10))
+def test_nobody_is_asked_twice_before_all_were(count: int) -> None:
+    """Of four peers the same two were asked for ever, and the holder's answer had been lost once (simulation, 0xce0264aea4b4)."""
+    peers = tuple(ValidatorIndex(peer) for peer in range(1, count + 1))
+    desk = Desk()
+    desk.lack(WANTED, holder=2)
+    asked: Counter[int] = Counter()
+    for attempt in range(4 * count):
+        for question in desk.requests.expired(Millis(START + 100_000 * attempt)):
+            assert isinstance(question, SendFetch)
+            desk.fetcher.failed(question)
+        asked.update(desk.asked(100_000 * attempt, WANTED, peers=peers))
+        assert max(asked.values()) - min(asked[peer] for peer in peers) <= 1
+    assert min(asked[peer] for peer in peers) >= 3
+
+
+def test_a_busy_peer_keeps_its_turn() -> None:
+    """A liar's invented parents keep peers busy: the one that has the block must not be passed over for that."""
+    desk = Desk()
+    desk.lack(WANTED, holder=4)
+    assert desk.asked(0, WANTED, peers=PEERS[:4]) == {4}
+    other = ref(898, 3)
+    desk.lack(other, holder=1)
+    desk.asked(1, other, peers=PEERS[:4])  # peer 1 is busy with this
+    for question in desk.requests.expired(Millis(START + 100_000)):
+        assert isinstance(question, SendFetch)
+        desk.fetcher.failed(question)
+    seen: set[int] = set()
+    for attempt in range(1, 4):
+        seen |= desk.asked(100_000 * attempt, WANTED, peers=PEERS[:4])
+        desk.requests.expired(Millis(START + 100_000 * attempt + 99_000))
+    assert seen == set(PEERS[:4])
 
 
 def test_a_holder_that_is_gone_is_not_waited_for() -> None:
