@@ -14,11 +14,12 @@ from the same copies; nothing in a file is secret, and nothing but signatures in
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from node.audit.findings import TWO_BLOCKS, TWO_ROOTS, WITHHELD, AuditReport, Finding
+from node.ledger.genesis import chain_id
 
 FORMAT: Final = "foedus/evidence/1"
 KINDS: Final = (TWO_ROOTS, TWO_BLOCKS, WITHHELD)
@@ -34,19 +35,23 @@ def evidence_documents(report: AuditReport, genesis: bytes) -> list[dict[str, An
             continue
         fields = _fields(finding)
         name = json.dumps(fields, sort_keys=True)
-        document = found.setdefault(
-            name,
-            {
-                "format": FORMAT,
-                "chain_id": report.chain_id,
-                "genesis": base64.b64encode(genesis).decode(),
-                "accused": [],
-                "what": finding.what,
-                **fields,
-            },
-        )
+        document = found.setdefault(name, evidence_document(genesis, (), finding.what, fields))
         document["accused"] += [s for s in finding.accused if s not in document["accused"]]
     return list(found.values())
+
+
+def evidence_document(
+    genesis: bytes, accused: Sequence[str], what: str, fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One document; `fields` are its kind and what that kind holds."""
+    return {
+        "format": FORMAT,
+        "chain_id": chain_id(genesis).hex(),
+        "genesis": base64.b64encode(genesis).decode(),
+        "accused": list(accused),
+        "what": what,
+        **fields,
+    }
 
 
 def _fields(finding: Finding) -> dict[str, Any]:

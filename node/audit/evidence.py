@@ -39,12 +39,17 @@ def write_evidence(report: AuditReport, path: Path | None) -> Path:
         with path.open("x", encoding="utf-8") as file:
             file.write(data)
         return path
+    return write_numbered(Path(), f"foedus-evidence-{report.chain_id[:8]}", data)
+
+
+def write_numbered(folder: Path, stem: str, data: str) -> Path:
+    """A new file `stem`-1.json or the first number that is free. Raises OSError, FileExistsError among them."""
     for number in range(1, NUMBER_MAX):
-        name = Path(f"foedus-evidence-{report.chain_id[:8]}-{number}.json")
+        path = folder / f"{stem}-{number}.json"
         try:
-            with name.open("x", encoding="utf-8") as file:
+            with path.open("x", encoding="utf-8") as file:
                 file.write(data)
         except FileExistsError:
             continue
-        return name
-    raise FileExistsError(f"{NUMBER_MAX} evidence files stand here already: name one by --evidence")
+        return path
+    raise FileExistsError(f"{NUMBER_MAX} files {stem}-….json stand in {folder}: name another place")

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from node.audit.archive_command import genesis_bytes
+from node.audit.evidence import write_numbered
 from node.audit.monitor import Look, Monitor
 from node.audit.source import CannotAudit
 from node.audit.two_roots import TwoRoots
@@ -23,7 +24,6 @@ from node.storage.files import OsFiles
 
 EVERY_S: Final = 60
 STALE_S: Final = 900
-FILES_MAX: Final = 10_000
 
 
 def monitor_command(
@@ -137,17 +137,9 @@ def _remember(memory: Path, note: bytes) -> None:
 
 
 def _write(found: TwoRoots, folder: Path, ledger: str) -> str:
-    """A new file, never one that is there. Raises OSError."""
-    data = json.dumps(found.evidence, indent=1) + "\n"
-    for number in range(1, FILES_MAX):
-        path = folder / f"two-roots-{ledger[:8]}-{number}.json"
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(data)
-        except FileExistsError:
-            continue
-        return str(path)
-    raise FileExistsError(f"{FILES_MAX} evidence files stand in {folder} already")
+    """Raises OSError."""
+    data = json.dumps(found.evidence, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return str(write_numbered(folder, f"two-roots-{ledger[:8]}", data))
 
 
 @contextmanager

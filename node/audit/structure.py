@@ -99,7 +99,7 @@ def prover(source: Source) -> Callable[[int, int], list[bytes]]:
     """Consistency proofs of a source's stored tree; whether they hold, the caller checks. Raises Lost."""
 
     def prove(old_size: int, new_size: int) -> list[bytes]:
-        return merkle.consistency_proof(old_size, new_size, _reader(source))
+        return merkle.consistency_proof(old_size, new_size, reader_of(source))
 
     return prove
 
@@ -108,12 +108,14 @@ def prover_of_inclusion(source: Source) -> Callable[[int, int], list[bytes]]:
     """The same for inclusion proofs: (index, size)."""
 
     def prove(index: int, size: int) -> list[bytes]:
-        return merkle.inclusion_proof(index, size, _reader(source))
+        return merkle.inclusion_proof(index, size, reader_of(source))
 
     return prove
 
 
-def _reader(source: Source) -> merkle.ReadHash:
+def reader_of(source: Source) -> merkle.ReadHash:
+    """Hashes of any level, out of those that this source stores. Calls raise Lost."""
+
     def read(level: int, index: int) -> bytes:
         stored = level if source.every_level else level - level % TILE_HEIGHT
         count = 1 << level - stored

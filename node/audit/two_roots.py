@@ -1,27 +1,21 @@
-"""The evidence that states cosigned two checkpoints of which one log has at most one, as a file that `foedus-verify` confirms.
-
-    {"format": "foedus/evidence/1", "kind": "two-roots", "genesis": base64, "accused": [states],
-     "first": the smaller note, "second": the other, "prefix_root": hex, "prefix_proof": [hex]}
+"""The evidence that states cosigned two checkpoints of which one log has at most one (`blame`, kind two-roots), from two notes.
 
 With two sizes, `prefix_root` is the second log's root at the first size and `prefix_proof` the consistency proof from it: who
 holds the larger log makes both. Nobody is accused who signed one of the two alone.
 """
 
-import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from node.audit.blame import evidence_document
+from node.audit.findings import TWO_ROOTS
 from node.audit.source import Lost, Source
+from node.audit.structure import reader_of
 from node.log.checkpoint import Checkpoint
 from node.log.equivocation import PrefixProof, find_conflict
-from node.log.merkle import ReadHash, consistency_proof, node_hash, range_root, verify_consistency
+from node.log.merkle import consistency_proof, range_root, verify_consistency
 from node.log.policy import TrustPolicy
-from node.log.tiles import TILE_HEIGHT
 from node.signing.verify import verify_ed25519
-
-FORMAT: Final = "foedus/evidence/1"
-KIND: Final = "two-roots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,25 +31,12 @@ class TwoRoots:
         return f"two logs are signed by the same states: {', '.join(self.accused)}"
 
 
-def read_hash_of(source: Source) -> ReadHash:
-    """Hashes of any level, out of those that tiles hold. Raises Lost."""
-
-    def read_hash(level: int, index: int) -> bytes:
-        above = 0 if source.every_level else level % TILE_HEIGHT
-        hashes = list(source.hashes(level - above, index << above, 1 << above))
-        while len(hashes) > 1:
-            hashes = [node_hash(*hashes[at : at + 2]) for at in range(0, len(hashes), 2)]
-        return hashes[0]
-
-    return read_hash
-
-
 def prefix_of(source: Source, size: int, whole: Checkpoint) -> PrefixProof:
     """The root at `size` <= whole.size of the log that `source` holds, proven to be of `whole`'s.
 
     Raises Lost: its hashes do not lead to `whole`.
     """
-    read_hash = read_hash_of(source)
+    read_hash = reader_of(source)
     root = range_root(0, size, read_hash)
     proof = tuple(consistency_proof(size, whole.size, read_hash))
     if not verify_consistency(size, whole.size, root, whole.root, proof):
@@ -79,19 +60,18 @@ def two_roots(
     conflict = find_conflict(policy, small, large, verify_ed25519, prefix=prefix)
     if conflict is None:
         return None
-    evidence: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": KIND,
-        "genesis": base64.b64encode(document).decode(),
-        "accused": list(conflict.guilty),
+    fields: dict[str, Any] = {
+        "kind": TWO_ROOTS,
         "first": small.decode(),
         "second": large.decode(),
     }
     if prefix is not None and conflict.first.size != conflict.second.size:
-        evidence["prefix_root"] = prefix.root.hex()
-        evidence["prefix_proof"] = _hex(prefix.proof)
-    return TwoRoots(accused=conflict.guilty, evidence=evidence)
-
-
-def _hex(hashes: Sequence[bytes]) -> list[str]:
-    return [each.hex() for each in hashes]
+        fields["prefix_root"] = prefix.root.hex()
+        fields["prefix_proof"] = [each.hex() for each in prefix.proof]
+    what = (
+        f"two roots that no one log has, of sizes {conflict.first.size} and {conflict.second.size}"
+    )
+    return TwoRoots(
+        accused=conflict.guilty,
+        evidence=evidence_document(document, conflict.guilty, what, fields),
+    )
