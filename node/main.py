@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Protocol
@@ -564,7 +565,7 @@ def build_engine(parts: Parts) -> Engine:
             keys=prepared.keys,
             later_keys=prepared.later_keys,
             listen_peer=prepared.settings.listen.peer,
-            pace=pace_of(prepared.settings.pace.profile, len(prepared.genesis.members)),
+            pace=partial(pace_of, prepared.settings.pace.profile),
             store=parts.store,
             sign_state=parts.sign_state,
             pool=parts.pool,

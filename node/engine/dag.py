@@ -121,7 +121,7 @@ class EngineParts:
     keys: NodeKeys
     later_keys: tuple[NodeKeys, ...] = ()  # of seats that this state declared since (SPEC 14)
     listen_peer: str
-    pace: Parameters
+    pace: Callable[[int], Parameters]  # by how many validators there are
     store: Store
     sign_state: SignState
     pool: VerifyPool
@@ -274,7 +274,7 @@ class DagEngine:
         self._core = Core(
             committee=self._committee,
             own=self._own,
-            parameters=self._parts.pace,
+            parameters=self._parts.pace(self._committee.size),
             recovered=recovered,
         )
         self._parts.mempool.on_change(self._tell_pending)

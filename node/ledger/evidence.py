@@ -31,20 +31,33 @@ def _evidence(proof: EquivocationProof, state: str) -> Evidence:
 def evidence_in(record: Mapping[str, Any], states: Sequence[str]) -> Evidence:
     """What an `equivocation` record claims; its signatures are not verified. Raises MalformedRecord.
 
-    Whether its other fields say the same as its proof shows when the law writes the record again.
+    `states`: who the validators of its epoch are. Whether its other fields say the same as its proof shows when the law writes
+    the record again.
     """
-    data = record.get("proof")
-    if not isinstance(data, bytes):
-        raise MalformedRecord("an equivocation record lacks its proof")
-    try:
-        proof = decode_proof(data)
-    except MalformedBlock as err:
-        raise MalformedRecord(f"equivocation: {err}") from err
+    proof = _proof_in(record)
     if proof.author >= len(states):
         raise MalformedRecord(
             f"equivocation: proof.author={proof.author}: there are {len(states)} validators"
         )
     return _evidence(proof, states[proof.author])
+
+
+def evidence_recorded(record: Mapping[str, Any]) -> Evidence:
+    """The same for whoever believes the log: whose proof it is, the record says itself. Raises MalformedRecord."""
+    state = record.get("state")
+    if not isinstance(state, str):
+        raise MalformedRecord("an equivocation record lacks its state")
+    return _evidence(_proof_in(record), state)
+
+
+def _proof_in(record: Mapping[str, Any]) -> EquivocationProof:
+    data = record.get("proof")
+    if not isinstance(data, bytes):
+        raise MalformedRecord("an equivocation record lacks its proof")
+    try:
+        return decode_proof(data)
+    except MalformedBlock as err:
+        raise MalformedRecord(f"equivocation: {err}") from err
 
 
 def proof_checks(

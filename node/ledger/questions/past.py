@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.errors import LedgerError, MalformedRecord
-from node.ledger.evidence import evidence_in
+from node.ledger.evidence import evidence_recorded
 from node.ledger.genesis import Genesis
 from node.ledger.plan import MS_PER_S, CommitMachine, FactsSource
 from node.ledger.questions.sight import Leaves, Sight
@@ -87,7 +87,6 @@ class Past:
         )
         self._buckets.write(founding.state_rows)
         self._facts.size = founding.tree.size
-        self._states = [member.state for member in genesis.members]
         self._ahead = self._commits(founding.tree.size)
         self._next: LoggedCommit | None = None
 
@@ -148,7 +147,7 @@ class Past:
         while at < self._end:
             for leaf in self._read(at, min(LEAVES_STEP, self._end - at)):
                 at += 1
-                closing = gathered.take(leaf, self._states)
+                closing = gathered.take(leaf)
                 if closing is not None:
                     yield _logged(closing, gathered, at)
                     gathered = _Gathered()
@@ -163,7 +162,7 @@ class _Gathered:
         self.stood_since: int | None = None
         self.ends_epoch = False
 
-    def take(self, leaf: bytes, states: list[str]) -> Mapping[str, Any] | None:
+    def take(self, leaf: bytes) -> Mapping[str, Any] | None:
         """The commit record, if this leaf is one."""
         if not is_record(leaf):
             self.entries.append(leaf)
@@ -173,7 +172,7 @@ class _Gathered:
             case "commit":
                 return record
             case kind if kind == EQUIVOCATION_TYPE:
-                self.evidence.append(evidence_in(record, states))
+                self.evidence.append(evidence_recorded(record))
             case kind if kind == OUTAGE_TYPE:
                 self.stood_since = record["since"]
             case kind if kind == EPOCH_TYPE:

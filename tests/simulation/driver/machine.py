@@ -243,7 +243,7 @@ class Machine:
                 keys=keys,
                 later_keys=self.later_keys,
                 listen_peer=self.address or self.founding.genesis.members[self.seat].peer_endpoint,
-                pace=self.pace,
+                pace=lambda _: self.pace,
                 store=store,
                 sign_state=sign_state,
                 pool=pool,

@@ -10,7 +10,7 @@ import pytest
 from consensus.codec import decode_proof, encode_proof
 from consensus.types import ValidatorIndex
 from node.ledger.errors import MalformedRecord
-from node.ledger.evidence import evidence_in, evidence_of, proof_checks
+from node.ledger.evidence import evidence_in, evidence_of, evidence_recorded, proof_checks
 from node.signing.verify import VerifyPool
 from tests.unit.engine.nodes import block_of, committee, proof_against
 from tests.unit.ledger.founding import Founding, found
@@ -43,6 +43,17 @@ def test_the_first_proof_against_each_stands_for_all(founding: Founding) -> None
     assert [decode_proof(one.proof) for one in found_] == [other, late]
     assert evidence_of(headers[::-1], STATES)[1].proof == encode_proof(early)
     assert evidence_of([block_of(founding, 0).block.header], STATES) == ()
+
+
+def test_who_believes_the_log_needs_no_list_of_validators(founding: Founding) -> None:
+    """In a later epoch the founders' list names another state for the same index, or none."""
+    proof = encode_proof(proof_against(founding, 3))
+    record = {"state": "DE", "proof": proof}
+    assert evidence_recorded(record).state == "DE"
+    assert evidence_in(record, STATES).state == "KE"
+    for wrong in ({"proof": proof}, {"state": 3, "proof": proof}, {"state": "DE", "proof": b"x"}):
+        with pytest.raises(MalformedRecord):
+            evidence_recorded(wrong)
 
 
 async def test_evidence_comes_after_the_clock_and_before_the_entries(
