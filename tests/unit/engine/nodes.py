@@ -160,6 +160,7 @@ class Seated:
     engine: Epochs
     running: Running
     metrics: Metrics
+    paced: list[int]  # for how many validators a pace was asked, epoch by epoch
 
     @property
     def epoch(self) -> int:
@@ -178,6 +179,12 @@ async def seated_node(
     """The node of a founder, or of a state that joins by the first of `later_keys`, through as many epochs as come."""
     running = await start(founding, folder, own=own, later_keys=later_keys)
     metrics = Metrics()
+    paced: list[int] = []
+
+    def pace(validators: int) -> Parameters:
+        paced.append(validators)
+        return FAST
+
     engine = Epochs(
         EngineParts(
             genesis=founding.genesis,
@@ -185,7 +192,7 @@ async def seated_node(
             keys=later_keys[0] if own is None else founding.nodes[own],
             later_keys=later_keys,
             listen_peer=endpoint,
-            pace=lambda _: FAST,
+            pace=pace,
             store=running.store,
             sign_state=running.sign_state,
             pool=running.pool,
@@ -199,7 +206,7 @@ async def seated_node(
     await engine.start()
     task = asyncio.get_running_loop().create_task(_run(engine, running))
     try:
-        yield Seated(engine, running, metrics)
+        yield Seated(engine, running, metrics, paced)
     finally:
         task.cancel()
         await asyncio.wait((task,))

@@ -120,6 +120,7 @@ async def test_members_join_change_keys_and_come_back(tmp_path: Path) -> None:
             await epoch_reached([kenya], 2)
             await until(lambda: kenya.engine.own_round() > 0, "it proposes again", DEADLINE_S)
             await all_final([*nodes, kenya], operator.energy(2))
+            assert kenya.paced == [4, 5, 5], "each epoch's own number of validators"
             for node in nodes:
                 ledger, other = node.running.ledger, kenya.running.ledger
                 size = min(ledger.size, other.size)
