@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from consensus.types import EquivocationProof
+
 EXCERPT_BYTES: Final = 32
 # What a `proof` shows, under "kind": evidence files are made of these (see `blame`).
 TWO_ROOTS: Final = "two-roots"
@@ -272,6 +274,24 @@ class Findings:
             self._misdeeds.append(
                 Finding(depth=depth, source=self.source, what=what, accused=(accused,), proof=proof)
             )
+
+    def two_blocks(self, depth: Depth, state: str, proof: EquivocationProof) -> None:
+        """Signatures over two blocks of one round, both verified: from the blocks, or from a proof of them. Told once."""
+        what = f"{state} signed two blocks for round {proof.round}"
+        epoch = str(proof.epoch)
+        if any(told.what == what and told.proof.get("epoch") == epoch for told in self._misdeeds):
+            return
+        shown = {
+            "kind": TWO_BLOCKS,
+            "epoch": epoch,
+            "round": str(proof.round),
+            "author": str(proof.author),
+            "digest1": proof.digest1.hex(),
+            "signature1": proof.signature1.hex(),
+            "digest2": proof.digest2.hex(),
+            "signature2": proof.signature2.hex(),
+        }
+        self.misdeed(depth, what, state, shown)
 
     def all(self) -> list[Finding]:
         """Those about entries first, by index; then the others in the order of finding."""

@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+from consensus.codec import decode_proof
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
 from node.ledger.batch import CommittedBatch, Evidence
@@ -272,6 +273,7 @@ def _check_batch(replay: Replay, batch: CommittedBatch, findings: Findings) -> N
                 proof={"proof": evidence.proof.hex()},
             )
             raise BrokenLog
+        findings.two_blocks(Depth.LAW, evidence.state, decode_proof(evidence.proof))
 
 
 def _commits_of(

@@ -40,7 +40,7 @@ from consensus.types import (
     ValidatorIndex,
 )
 from consensus.validity import InvalidBlock, check_block
-from node.audit.findings import TWO_BLOCKS, Depth, Findings
+from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
 from node.ledger.batch import Evidence
 from node.ledger.epochs import Epoch
@@ -263,6 +263,9 @@ class OrderReplay:
         carried = [(block, proof) for block in blocks for proof in block.header.evidence]
         for block, proof in carried:
             if self._proves(proof):
+                # A copy may hold one of the two blocks, or none: the proof in a block is as good.
+                accused = self._members[proof.author].state
+                self._findings.two_blocks(Depth.ORDER, accused, proof)
                 continue
             name = self._name(block.ref)
             self._findings.add(
@@ -333,22 +336,18 @@ class OrderReplay:
     def _equivocation(self, first: Ref, second: Block) -> None:
         node = self._dag.node(first)
         assert node is not None, f"{first} stands in its slot"
-        author = self._name(first)
-        self._findings.misdeed(
-            Depth.ORDER,
-            f"{author} signed two blocks for round {first.round}",
-            author,
-            {
-                "kind": TWO_BLOCKS,
-                "epoch": str(self._committee.epoch),
-                "round": str(first.round),
-                "author": str(first.author),
-                "digest1": first.digest.hex(),
-                "signature1": node.signature.hex(),
-                "digest2": second.ref.digest.hex(),
-                "signature2": second.signature.hex(),
-            },
+        halves = sorted(((first.digest, node.signature), (second.ref.digest, second.signature)))
+        (digest1, signature1), (digest2, signature2) = halves
+        proof = EquivocationProof(
+            epoch=self._committee.epoch,
+            round=first.round,
+            author=first.author,
+            digest1=digest1,
+            signature1=signature1,
+            digest2=digest2,
+            signature2=signature2,
         )
+        self._findings.two_blocks(Depth.ORDER, self._name(first), proof)
 
     def _name(self, ref: Ref) -> str:
         known = ref.author < len(self._members)

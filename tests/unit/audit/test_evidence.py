@@ -63,6 +63,10 @@ def test_the_log_alone_gives_it_too(home: Path, tmp_path: Path) -> None:
     assert source.checked[Depth.LAW].done
     assert "by the log itself" in source.checked[Depth.LAW].how_far
     assert {finding.depth for finding in report.findings} <= {Depth.ORDER, Depth.STORE}
+    # No block of it is needed: who lied is named, with the two signatures.
+    (misdeed,) = report.misdeeds
+    assert (misdeed.accused, misdeed.depth) == (("GB",), Depth.LAW)
+    assert misdeed.proof["kind"] == "two-blocks"
 
 
 def test_a_record_that_no_key_signed_is_found_without_the_blocks(
