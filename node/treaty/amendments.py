@@ -23,8 +23,9 @@ from node.treaty.courses import (
 )
 from node.treaty.derived import PolicyStep
 from node.treaty.policy import INTEGER_MAX, Generator, Policy, Schedule, Window, moves_next
+from node.treaty.rows import NEVER
+from node.treaty.rows.motions import Amendment, Course, Share
 from node.treaty.rules import SHARES, k_of
-from node.treaty.state import NEVER, Amendment, Course, Share
 from node.treaty.tiers import Gates
 from node.treaty.veto import first_weakness
 

@@ -15,6 +15,7 @@ from node.treaty.derived import Decision, MotionOpened
 from node.treaty.entries import Entry
 from node.treaty.filing import require_past
 from node.treaty.kinds import Kind
+from node.treaty.rows.motions import Closed, Motion
 from node.treaty.rules import (
     PANEL_SEATS_MAX,
     Counts,
@@ -24,7 +25,6 @@ from node.treaty.rules import (
     result,
     trigger_of,
 )
-from node.treaty.state import Closed, Motion
 
 _CHOICES: Final = {pb.CHOICE_YES: "yes", pb.CHOICE_NO: "no", pb.CHOICE_ABSTAIN: "abstain"}
 PANEL: Final = "panel"  # what is drawn for a motion

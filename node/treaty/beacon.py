@@ -20,8 +20,8 @@ from typing import Final
 from node.treaty.book import RANK_DUTY, Book, Chance, Refused
 from node.treaty.codes import Code
 from node.treaty.derived import Beacon, Drawn, RoundOpened
+from node.treaty.rows.clock import Anchor, Draw, Reveal, Round
 from node.treaty.rules import k_of
-from node.treaty.state import Anchor, Draw, Reveal, Round
 
 LINKS_MAX: Final = (
     1_024  # rounds that an anchor lives without a reveal: what one reveal may cost to check

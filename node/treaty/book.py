@@ -14,8 +14,12 @@ from node.treaty.derived import RECORD_MAX, RECORD_MAX_LAW_1, Derived, capped
 from node.treaty.entries import EntryFacts, EntryIndex
 from node.treaty.genesis import GenesisFacts
 from node.treaty.policy import Policy, parse_policy
+from node.treaty.rows.clock import Counter
+from node.treaty.rows.runs import Plan
+from node.treaty.rows.sites import Lot, Stock
+from node.treaty.rows.verdicts import Case
 from node.treaty.rules import threshold_of
-from node.treaty.state import Case, Counter, Lot, Plan, State, Stock
+from node.treaty.state import State
 
 # Order of clock effects within one second (LAW K1).
 RANK_VETO_CHECK: Final = 0

@@ -8,7 +8,7 @@ from typing import Final
 
 from node.treaty.book import Book
 from node.treaty.releases import all_to_be_evaluated
-from node.treaty.state import Appointment
+from node.treaty.rows.parties import Appointment
 
 AT_GENESIS: Final = frozenset(
     {"cyber", "bio_chem", "self_improvement", "deception", "self_replication"}

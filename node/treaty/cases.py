@@ -12,7 +12,7 @@ from node.treaty.ballots import CASE_OPEN_TO_CLOSE, open_motion
 from node.treaty.book import RANK_SILENT, Book
 from node.treaty.derived import CaseStep, Finding
 from node.treaty.entry_into_force import in_force_since
-from node.treaty.state import Basis, Case, Latest, Provisional
+from node.treaty.rows.verdicts import Basis, Case, Latest, Provisional
 
 BREACH_SEVERITY: Final = 3
 UNDECIDED: Final = frozenset({"RAISED"}) | CASE_OPEN_TO_CLOSE

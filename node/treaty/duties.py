@@ -10,7 +10,7 @@ from typing import Final
 
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.cases import raise_finding
-from node.treaty.state import Access, Duty
+from node.treaty.rows.sites import Access, Duty
 
 MEETING: Final = "meeting"
 SECRETARIAT: Final = "SEC"

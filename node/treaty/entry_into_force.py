@@ -10,7 +10,7 @@ from typing import Final
 
 from node.treaty.book import RANK_LAPSE, Book
 from node.treaty.derived import EntryIntoForce
-from node.treaty.state import Counter
+from node.treaty.rows.clock import Counter
 
 EIF_MEMBERS: Final = 5
 EIF_NAMED: Final = ("CN", "US")

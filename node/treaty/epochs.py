@@ -21,7 +21,8 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.book import RANK_LAPSE, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.register import NODE, kid_of, put_key
-from node.treaty.state import Closing, Counter, Epoch, Seat
+from node.treaty.rows.clock import Counter
+from node.treaty.rows.parties import Closing, Epoch, Seat
 
 MEMBERS_MIN: Final = 4
 DUE: Final = "epoch_due"  # counter: the clock looks at the committee at this second

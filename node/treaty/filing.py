@@ -6,7 +6,8 @@ from node.treaty.book import Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.policy import DAY
-from node.treaty.state import Facility, Walks
+from node.treaty.rows.motions import Walks
+from node.treaty.rows.sites import Facility
 
 PERIOD_AHEAD_S: Final = 300  # a period may end this far beyond the commit's time (RULINGS R29)
 FILING_STATES: Final = frozenset({"MEMBER", "SUSPENDED", "WITHDRAWING"})  # "any state" of LAW K11

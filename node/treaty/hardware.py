@@ -12,7 +12,8 @@ from node.treaty.book import Book, Refused
 from node.treaty.chips import DIGITAL
 from node.treaty.codes import Code
 from node.treaty.policy import DAY, PARAMS
-from node.treaty.state import Counter, Spec
+from node.treaty.rows.clock import Counter
+from node.treaty.rows.sites import Spec
 
 YEAR_S: Final = 365 * DAY
 

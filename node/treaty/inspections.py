@@ -11,8 +11,8 @@ from node.treaty import beacon
 from node.treaty.book import Book, Chance, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
+from node.treaty.rows.sites import Team
 from node.treaty.rules import PANEL_SEATS_MAX, k_of
-from node.treaty.state import Team
 
 INSPECTOR_STATES_MIN: Final = 2
 TEAM: Final = "team"  # what is drawn for an inspection

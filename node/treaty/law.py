@@ -54,7 +54,9 @@ from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
 from node.treaty.first_law import was_unknown
 from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
 from node.treaty.rehearsal import Rehearsal
-from node.treaty.state import NEVER, Chain, Seat, WouldChange
+from node.treaty.rows import NEVER
+from node.treaty.rows.parties import Chain, Seat
+from node.treaty.tables import WouldChange
 from node.treaty.veto import veto_check
 
 _RULES: Final[dict[str, Callable[[Book, Entry, Any], Accepted]]] = {

@@ -12,7 +12,8 @@ from node.treaty import outage
 from node.treaty.ballots import open_motion
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.derived import RunStep
-from node.treaty.state import NEVER, Life, Named
+from node.treaty.rows import NEVER
+from node.treaty.rows.runs import Life, Named
 
 TIER_WITH_OVERSIGHT: Final = 2  # progress reports and oversight compute are duties from here on
 HALT_SEVERITY: Final = 4

@@ -11,7 +11,8 @@ are moved in the row; those that follow from a schedule (slots, progress) by `la
 
 from node.treaty.book import Book
 from node.treaty.derived import Outage
-from node.treaty.state import NEVER, Gap
+from node.treaty.rows import NEVER
+from node.treaty.rows.clock import Gap
 
 _COUNTS = "count:"
 

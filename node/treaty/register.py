@@ -18,7 +18,7 @@ from node.treaty.book import (
     Book,
 )
 from node.treaty.duties import owe_meeting
-from node.treaty.state import Appointment, Key, KeyOwner, Member, Party
+from node.treaty.rows.parties import Appointment, Key, KeyOwner, Member, Party
 from node.treaty.veto import veto_check
 
 KID_BYTES: Final = 8  # RULINGS R16

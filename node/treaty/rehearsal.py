@@ -11,7 +11,7 @@ What lies behind a change is not rehearsed: an AMEND with a daily course marks t
 from typing import Final, NoReturn
 
 from node.treaty.book import Book
-from node.treaty.state import WouldChange
+from node.treaty.tables import WouldChange
 
 # The book's own ways to change; rows are barred by the tables themselves.
 _CHANGES: Final = (

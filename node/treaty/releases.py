@@ -14,9 +14,10 @@ from typing import Final
 from node.treaty.book import Book
 from node.treaty.duties import fulfil, is_owed, owe
 from node.treaty.lives import enter
+from node.treaty.rows.motions import Rest
+from node.treaty.rows.runs import Deployment, Incidents, Release
 from node.treaty.rules import k_of
 from node.treaty.scores import evaluations_of
-from node.treaty.state import Deployment, Incidents, Release, Rest
 
 EVALUATOR_STATES_MIN: Final = 2
 INCIDENTS_KEPT: Final = 64

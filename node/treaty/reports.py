@@ -7,7 +7,7 @@ from node.treaty.book import RANK_DUTY, Book, Refused
 from node.treaty.cases import raise_finding
 from node.treaty.codes import Code
 from node.treaty.duties import fulfil, owe_census
-from node.treaty.state import Facility, Size
+from node.treaty.rows.sites import Facility, Size
 
 MH_LARGE: Final = 10_000_000  # 10,000 H100-equivalents
 MH_MEDIUM: Final = 1_000_000

@@ -17,8 +17,9 @@ from node.treaty.lives import (
     progress_deadline,
     watch_progress,
 )
+from node.treaty.rows import NEVER
+from node.treaty.rows.runs import Licence, Life, Plan
 from node.treaty.scores import over_cap_states
-from node.treaty.state import NEVER, Licence, Life, Plan
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
 LICENSED_TIER: Final = 1  # Tier 0 needs no licence, Tier 2 and 3 get none

@@ -25,8 +25,8 @@ from node.treaty.law import Law
 from node.treaty.memory_index import MemoryIndex
 from node.treaty.parsing import parse_entry
 from node.treaty.register import kid_of
+from node.treaty.rows.motions import Motion
 from node.treaty.rules import one_state_could_change
-from node.treaty.state import Motion
 from node.treaty.veto import veto_check
 
 CHAIN_ID: Final = hashlib.sha256(b"scenario").digest()

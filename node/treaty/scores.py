@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from node.treaty.book import Book
 from node.treaty.codec import Value
-from node.treaty.state import Evaluations
+from node.treaty.rows.runs import Evaluations
 
 
 class Evaluation(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Final
 
 from node.treaty.book import Book
 from node.treaty.entries import Entry
-from node.treaty.state import Serial
+from node.treaty.rows.sites import Serial
 
 MH_ANOMALY: Final = 16_000  # from 16 H100-equivalents severity 2 (CHECKS 4, C03)
 MH_SEVERE: Final = 80_000  # the hardware significant quantity: severity 3

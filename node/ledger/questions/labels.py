@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from node.ledger.questions.sight import Sight
 from node.ledger.questions.state_views import Rows
+from node.treaty.rows.sites import Facility
 from node.treaty.scores import evaluations_of
-from node.treaty.state import Facility
 
 LABELS: Final = "ABCD"
 

@@ -8,8 +8,9 @@ from node.ledger.questions.sight import Sight
 from node.treaty import duties, runs, tiers
 from node.treaty.chips import CHIP_TYPES
 from node.treaty.policy import PARAMS
+from node.treaty.rows import NEVER
+from node.treaty.rows.sites import Stock
 from node.treaty.rules import f_of, k_of, trigger_of
-from node.treaty.state import NEVER, Stock
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 

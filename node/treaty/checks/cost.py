@@ -12,7 +12,7 @@ from node.treaty.book import Book
 from node.treaty.cases import raise_finding
 from node.treaty.duties import MEETING, SECRETARIAT, owe
 from node.treaty.entries import Entry
-from node.treaty.state import Price
+from node.treaty.rows.sites import Price
 
 PEAK_BF16: Final = {"H100": 989_000, "H200": 989_000, "A100": 312_000, "B200": 2_250_000}
 UTILISATION_BP: Final = 4_000  # u_typ of CHECKS 1

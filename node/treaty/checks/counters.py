@@ -13,7 +13,7 @@ from typing import Final
 
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.cases import raise_finding
-from node.treaty.state import Facility, Tally
+from node.treaty.rows.sites import Facility, Tally
 
 TOLERANCE_BP: Final = 100
 SEVERE_PFLOP: Final = 10**8  # a tenth of the significant quantity of 10^9 PFLOP

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from node.treaty.book import Book
 from node.treaty.cases import raise_finding
-from node.treaty.state import Facility
+from node.treaty.rows.sites import Facility
 
 
 def serves(

@@ -20,8 +20,9 @@ from node.treaty.book import RANK_DUTY, Book, Chance
 from node.treaty.cases import raise_finding
 from node.treaty.chips import chip_of
 from node.treaty.duties import SECRETARIAT
+from node.treaty.rows.clock import Counter
+from node.treaty.rows.sites import Facility, Routine
 from node.treaty.sampling import sample_size
-from node.treaty.state import Counter, Facility, Routine
 from node.treaty.stocks import MH_SEVERE, severity_of
 
 SITES: Final = "sites"  # what is drawn

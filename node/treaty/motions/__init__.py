@@ -27,8 +27,8 @@ from node.treaty.motions import (
     train,
 )
 from node.treaty.motions.kind import MotionKind
+from node.treaty.rows.motions import Motion
 from node.treaty.rules import DEFAULT
-from node.treaty.state import Motion
 
 KINDS: Final[dict[str, MotionKind]] = {
     "TRAIN": train.KIND,

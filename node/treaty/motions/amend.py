@@ -27,8 +27,9 @@ from node.treaty.motions.kind import (
     subject_states,
 )
 from node.treaty.policy import DAY, PARAMS, Generator, Schedule, beyond_limits
+from node.treaty.rows import NEVER
+from node.treaty.rows.motions import Amendment, Motion, Walks
 from node.treaty.rules import SHARES
-from node.treaty.state import NEVER, Amendment, Motion, Walks
 
 ENTRENCHED: Final = frozenset({"accession", "append_only", "right_of_reply", "equal_access"})
 LOOSENING_STATES_MIN: Final = 3

@@ -22,7 +22,7 @@ from node.treaty.motions.kind import (
     one_subject,
     subject_states,
 )
-from node.treaty.state import Motion
+from node.treaty.rows.motions import Motion
 
 
 def _file(book: Book, entry: Entry, _body: pb.Appeal) -> Accepted:

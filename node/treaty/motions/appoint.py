@@ -16,7 +16,9 @@ from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import require_past, require_role
 from node.treaty.motions.kind import Force, MotionKind, always, require_states, subject_states
-from node.treaty.state import NEVER, Appointment, Motion, Removal, Standard
+from node.treaty.rows import NEVER
+from node.treaty.rows.motions import Motion, Removal, Standard
+from node.treaty.rows.parties import Appointment
 
 LOOSENING_STATES_MIN: Final = 3
 _APPOINTMENTS: Final = {

@@ -15,7 +15,7 @@ from node.treaty.entries import Entry
 from node.treaty.filing import require_past, require_role
 from node.treaty.motions.inspect_site import note_cited
 from node.treaty.motions.kind import MotionKind, never_acts, one_subject, subject_states
-from node.treaty.state import Motion
+from node.treaty.rows.motions import Motion
 
 
 def _file(book: Book, entry: Entry, _body: pb.Breach) -> Accepted:

@@ -26,8 +26,9 @@ from node.treaty.motions.kind import (
     subject_states,
 )
 from node.treaty.policy import DAY
+from node.treaty.rows.motions import Motion
+from node.treaty.rows.runs import Deployment, Life
 from node.treaty.scores import Evaluation, evaluations_of, over_cap_states
-from node.treaty.state import Deployment, Life, Motion
 
 EVALUATOR_STATES_MIN: Final = 2
 STEWARDS_MIN: Final = 5

@@ -26,7 +26,8 @@ from node.treaty.motions.kind import (
     rest,
     subject_states,
 )
-from node.treaty.state import Licence, Motion
+from node.treaty.rows.motions import Motion
+from node.treaty.rows.runs import Licence
 
 TIER_MAX: Final = 1
 NOT_GRANTED: Final = 0  # `until` of a licence that is being voted on

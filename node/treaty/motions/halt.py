@@ -29,8 +29,9 @@ from node.treaty.motions.kind import (
     signing_states,
     subject_states,
 )
+from node.treaty.rows import NEVER
+from node.treaty.rows.motions import Halting, Motion
 from node.treaty.rules import trigger_of
-from node.treaty.state import NEVER, Halting, Motion
 
 
 def _file(book: Book, entry: Entry, _body: pb.Halt) -> Accepted:

@@ -27,7 +27,8 @@ from node.treaty.motions.kind import (
     subject_states,
 )
 from node.treaty.policy import DAY
-from node.treaty.state import NEVER, Inspection, Motion
+from node.treaty.rows import NEVER
+from node.treaty.rows.motions import Inspection, Motion
 
 QUOTA_WINDOW_S: Final = 365 * DAY
 _EVIDENCE: Final = "note:evidence:"

@@ -9,8 +9,8 @@ from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry, EntryFacts
 from node.treaty.filing import is_filing_state, operator_of
+from node.treaty.rows.motions import Motion, Rest
 from node.treaty.rules import k_of, trigger_of
-from node.treaty.state import Motion, Rest
 
 PANEL_MOTIONS_MAX: Final = 8  # open at once per applicant state (LAW K52)
 

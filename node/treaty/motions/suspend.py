@@ -23,8 +23,9 @@ from node.treaty.motions.kind import (
     require_states,
     subject_states,
 )
+from node.treaty.rows.motions import Motion
+from node.treaty.rows.parties import Member, Suspension
 from node.treaty.rules import k_of
-from node.treaty.state import Member, Motion, Suspension
 from node.treaty.veto import first_weakness
 
 FILING_STATES_MIN: Final = 3

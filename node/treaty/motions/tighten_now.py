@@ -26,7 +26,8 @@ from node.treaty.motions.kind import (
     subject_states,
 )
 from node.treaty.policy import safer
-from node.treaty.state import NEVER, Motion, Tightening
+from node.treaty.rows import NEVER
+from node.treaty.rows.motions import Motion, Tightening
 
 SCALE_BP: Final = 10_000
 

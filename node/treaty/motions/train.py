@@ -25,7 +25,9 @@ from node.treaty.motions.kind import (
     require_few_panels,
     subject_states,
 )
-from node.treaty.state import NEVER, Life, Motion
+from node.treaty.rows import NEVER
+from node.treaty.rows.motions import Motion
+from node.treaty.rows.runs import Life
 
 TRAIN_RULES: Final = {1: "PANEL", 2: "SUP", 3: "HIGH"}
 INSPECTOR_STATES_MIN: Final = 2  # LAW K11, from Tier 2 on

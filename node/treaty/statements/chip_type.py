@@ -11,7 +11,7 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.filing import require_past, require_role
 from node.treaty.kinds import Kind
-from node.treaty.state import ChipType, Spec
+from node.treaty.rows.sites import ChipType, Spec
 
 MH_PER_H100: Final = 1_000
 PEAK_H100: Final = 989_000  # GFLOP/s at 16 bit

@@ -16,7 +16,7 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.filing import known_facility, require_device_at, require_past
 from node.treaty.kinds import Kind
-from node.treaty.state import Meters
+from node.treaty.rows.sites import Meters
 
 GROUPS_MAX: Final = 64  # groups that one device reads: its row holds them all
 

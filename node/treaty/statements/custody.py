@@ -18,7 +18,8 @@ from node.treaty.entries import Entry
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import require_inspectors
 from node.treaty.kinds import Kind
-from node.treaty.state import Basis, Lot, Notice
+from node.treaty.rows.sites import Lot, Notice
+from node.treaty.rows.verdicts import Basis
 from node.treaty.stocks import MH_SEVERE, move, sent_out, stock_key
 
 _NAMES: Final = {

@@ -21,7 +21,7 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.filing import countersigned, operator_of, require_allowance, require_past
 from node.treaty.kinds import Kind
-from node.treaty.state import Claim, Denial, Manifest
+from node.treaty.rows.runs import Claim, Denial, Manifest
 
 LICENCE_CLASSES: Final = frozenset(
     {"licensed", "own", "public_domain", "synthetic", "user", "unlicensed"}

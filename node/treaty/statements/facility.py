@@ -10,7 +10,7 @@ from node.treaty.entries import Entry
 from node.treaty.filing import countersigned, operator_of, require_past
 from node.treaty.kinds import Kind
 from node.treaty.reports import cover
-from node.treaty.state import Facility
+from node.treaty.rows.sites import Facility
 
 
 def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:

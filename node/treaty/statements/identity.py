@@ -12,8 +12,8 @@ from node.treaty.errors import MalformedContent
 from node.treaty.filing import is_filing_state, require_past
 from node.treaty.kinds import Kind
 from node.treaty.register import AUTHOR, PURPOSES, ROLES, VOTE, kid_of, rotate
+from node.treaty.rows.parties import Party, Sealing, Source
 from node.treaty.rules import k_of, trigger_of
-from node.treaty.state import Party, Sealing, Source
 from node.treaty.statements.trade import NAMES as TRADE_NAMES
 
 CERTIFICATE_BYTES_MAX: Final = 4_096

@@ -12,7 +12,7 @@ from node.treaty.errors import MalformedContent
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import require_inspectors, require_team
 from node.treaty.kinds import Kind
-from node.treaty.state import Seal
+from node.treaty.rows.sites import Seal
 
 DRAWN: Final = "drawn"
 

@@ -11,8 +11,8 @@ from node.treaty.entries import Entry
 from node.treaty.filing import is_filing_state, require_past
 from node.treaty.kinds import Kind
 from node.treaty.register import membership_changed, withdrawal_s
+from node.treaty.rows.parties import Member
 from node.treaty.rules import trigger_of
-from node.treaty.state import Member
 
 
 def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:

@@ -18,7 +18,7 @@ from node.treaty.filing import countersigned, require_past, require_role
 from node.treaty.inspections import require_inspectors
 from node.treaty.kinds import Kind
 from node.treaty.reports import cover
-from node.treaty.state import Serial, Stock
+from node.treaty.rows.sites import Serial, Stock
 from node.treaty.stocks import release, severity_of, site_of, stock_key
 
 

@@ -13,7 +13,7 @@ from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import known_facility, require_past, require_role
 from node.treaty.kinds import Kind
-from node.treaty.state import Located
+from node.treaty.rows.sites import Located
 
 
 def take_locate(book: Book, entry: Entry, body: pb.Locate) -> Accepted:

@@ -14,7 +14,7 @@ from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import known_facility, require_past, require_role
 from node.treaty.kinds import Kind
-from node.treaty.state import Facility
+from node.treaty.rows.sites import Facility
 
 
 def take_net(book: Book, entry: Entry, body: pb.Net) -> Accepted:

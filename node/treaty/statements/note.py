@@ -17,7 +17,7 @@ from node.treaty.evaluators import require_evaluator, require_independence
 from node.treaty.filing import is_filing_state, require_past, require_role
 from node.treaty.kinds import Kind
 from node.treaty.motions import publications
-from node.treaty.state import Conflict, Offer
+from node.treaty.rows.parties import Conflict, Offer
 
 _NAMES: Final = {
     pb.NOTE_TYPE_REPLY: "reply",

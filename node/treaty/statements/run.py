@@ -15,6 +15,8 @@ from node.treaty.errors import MalformedContent
 from node.treaty.filing import countersigned, operator_of, require_past
 from node.treaty.kinds import Kind
 from node.treaty.lives import TIER_WITH_OVERSIGHT, emit_step, halts_at, watch_progress
+from node.treaty.rows import NEVER
+from node.treaty.rows.runs import Licence, Life, Model, Plan
 from node.treaty.runs import (
     done_changed,
     done_of,
@@ -24,7 +26,6 @@ from node.treaty.runs import (
     over_budget,
     weigh,
 )
-from node.treaty.state import NEVER, Licence, Life, Model, Plan
 from node.treaty.tiers import gates_at
 
 # A plan reads all its ancestors once. Real lineages have a handful; without a limit one operator could

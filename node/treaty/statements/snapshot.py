@@ -13,7 +13,7 @@ from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import known_facility, require_device_at, require_past
 from node.treaty.kinds import Kind
-from node.treaty.state import Snapshots
+from node.treaty.rows.sites import Snapshots
 from node.treaty.statements.chipmeter import GROUPS_MAX
 
 

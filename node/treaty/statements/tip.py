@@ -25,9 +25,9 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.filing import known_facility, require_allowance, require_past, require_role
 from node.treaty.kinds import Kind
+from node.treaty.rows.verdicts import TipReport
 from node.treaty.rules import k_of, trigger_of
 from node.treaty.sealed import BOX_BYTES, SALT_BYTES, SEALED_SIZES, SHARES_MAX, commitment_of
-from node.treaty.state import TipReport
 
 _NAMES: Final = {
     pb.TIP_TYPE_REPORT: "report",

@@ -9,7 +9,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.law import Law, Outcome
-from node.treaty.state import WouldChange
+from node.treaty.tables import WouldChange
 from tests.property.treaty import test_law, test_motions
 from tests.unit.treaty.court import Court
 

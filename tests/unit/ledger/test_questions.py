@@ -12,7 +12,7 @@ from node.ledger.questions.answer import QUESTIONS, as_bytes, ask
 from node.ledger.questions.past import CannotReplay, Past
 from node.ledger.questions.state_views import days_to
 from node.ledger.records import decode_record, is_record
-from node.treaty.state import Meters
+from node.treaty.rows.sites import Meters
 from tests.unit.ledger.courtroom import START, Courtroom, answers, founding, held, page_of
 from tests.unit.ledger.running import start
 

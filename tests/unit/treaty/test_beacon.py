@@ -10,7 +10,7 @@ from node.treaty.beacon import LINKS_MAX, draw, link
 from node.treaty.codes import Code
 from node.treaty.derived import Beacon, Decision, Drawn, MotionOpened, RoundOpened
 from node.treaty.law import Law
-from node.treaty.state import Anchor
+from node.treaty.rows.clock import Anchor
 from tests.unit.treaty.court import STATES, Court, genesis_of
 
 REAL: dict[str, object] = {
