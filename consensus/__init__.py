@@ -14,12 +14,20 @@ Nothing here sees a clock, a disk, a socket or a key, and of the standard librar
     admission       a block's way in: limits, variants, acceptance
     parents         what a new block refers to
     own_slot        our newest block, what peers hold of ours, whether we may sign
+    amnesia         from which round on to sign again where the sign state was lost
     epoch           when an epoch ends, and what is done after that
     votes           what others say they committed
+    evidence        who signed two blocks for one round
+    dissemination   who has which block, what to push
+    resending       when to push the newest own block again, when to wake peers
+    effects         what one step leads to, in order
+    commit_sync     far behind: commits that a quorum certified, and their blocks
+    ordering        from the DAG to the ledger, and what follows from each commit
+    hearing         what peers' blocks show, whatever becomes of them
     requests        questions to peers not answered yet
     fetching        missing blocks, and what decided a commit where they are gone
     range_sync      coming back after an absence
-    dissemination   who has which block, what to push
+    asking          all questions to peers, and what their answers bring
     core            all of these as one state machine: Core.step(now, event) -> effects
     serving         answers to peers from a store; what a core starts from
     conformance     entry script: the shared conformance cases

@@ -222,16 +222,21 @@ CORE: Final = (
     Mutant(
         "signs before peers said what they hold of ours",
         "own_slot.py",
-        "enough = min(committee.validity, committee.size - 1)",
-        "enough = 0",
+        "        return min(committee.validity, committee.size - 1)",
+        "        return 0",
     ),
     Mutant(
         "signs though in doubt",
         "own_slot.py",
-        "if self.observing or not self.is_ready:",
-        "if not self.is_ready:",
+        "if self.observing or self._own >= self._dag.committee.size or not self.is_ready:",
+        "if self._own >= self._dag.committee.size or not self.is_ready:",
     ),
-    Mutant("signs while it catches up (P3)", "core.py", " and not self._sync.active", ""),
+    Mutant(
+        "signs while it catches up (P3)",
+        "core.py",
+        " and not self._asking.is_behind",
+        "",
+    ),
     # votes
     Mutant("a commit certified by a quorum less one", "votes.py", "[quorum - 1]", "[quorum - 2]"),
     Mutant(
@@ -280,9 +285,9 @@ CORE: Final = (
     ),
     Mutant(
         "what comes unasked goes in",
-        "core.py",
-        "[block for block in event.blocks if block.block.ref in wanted]",
-        "list(event.blocks)",
+        "asking.py",
+        "[block for block in answer.blocks if block.block.ref in wanted]",
+        "list(answer.blocks)",
     ),
     Mutant(
         "nobody asks what lies below a floor (P1)",
@@ -313,8 +318,8 @@ CORE: Final = (
     Mutant(
         "blocks stored after what needs them",
         "core.py",
-        "self._out.insert(0, StoreBlocks(tuple(blocks)))",
-        "self._out.append(StoreBlocks(tuple(blocks)))",
+        "self._out.first(StoreBlocks(tuple(blocks)))",
+        "self._out.add(StoreBlocks(tuple(blocks)))",
     ),
     Mutant(
         "a time before the last block's",
@@ -325,7 +330,7 @@ CORE: Final = (
     Mutant(
         "idle whatever waits to be ordered",
         "core.py",
-        "self._payload_pending or self._unordered or due",
+        "self._payload_pending or self._ordering.unordered or due",
         "self._payload_pending or due",
     ),
     Mutant(

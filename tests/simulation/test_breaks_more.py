@@ -229,7 +229,9 @@ class ByRound(Core):
 
     @property
     def _may_idle(self) -> bool:
-        above = any(ref.round > self.linearizer.last_leader_round for ref in self._unordered)
+        above = any(
+            ref.round > self.linearizer.last_leader_round for ref in self._ordering.unordered
+        )
         return not (self._payload_pending or above)
 
 

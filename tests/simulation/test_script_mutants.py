@@ -25,6 +25,12 @@ def test_each_seam_of_the_driver_has_a_mutant_that_is_still_one() -> None:
     }
 
 
+def test_each_mutant_of_consensus_finds_its_text_once() -> None:
+    for mutant in (*RULE, *CORE):
+        text = (ROOT / mutant.room / mutant.file).read_text(encoding="utf-8")
+        assert text.count(mutant.old) == 1, mutant.name
+
+
 def test_a_text_that_is_gone_is_told() -> None:
     """A mutant that changes nothing would escape, or be caught for nothing."""
     with pytest.raises(ValueError, match=r"waiting\.py has its text 0 times"):
