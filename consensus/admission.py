@@ -102,6 +102,8 @@ class Admission:
         Only those of them speak that may come in themselves: of one slot no more than there are validators, or which are needed.
         Else f colluders could have any number of variants admitted, each named by one that is not.
         """
+        if len(ascending) == 1:
+            return set()  # none but itself could need it
         needed: set[Ref] = set()
         speakers: dict[tuple[Round, ValidatorIndex], int] = {}
         # Children first; of one slot in the order in which `take` lets them in.
@@ -164,7 +166,7 @@ class Admission:
 
     def _admit(self, verified: VerifiedBlock, sender: ValidatorIndex | None) -> None:
         block = verified.block
-        lacking = [parent for parent in block.header.parents if not self._dag.has(parent)]
+        lacking = self._dag.lacking(block.header.parents)
         if not lacking:
             self._accept(verified, sender)
             return

@@ -17,10 +17,11 @@ The digest covers the header alone: a signature made again over the same header 
 can be proven without its payload. What a valid block must also obey, with the committee known, is `validity`.
 """
 
+import functools
 import hashlib
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from consensus.types import (
@@ -62,6 +63,8 @@ _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
 _RECORD_HEAD: Final = struct.Struct(">IQ32sIH32sI")
 _RECORD_TAIL: Final = struct.Struct(">Q32sH")
+# A Ref of the tuple that struct built, without a call into Python for each of up to n parents, of n blocks a round.
+_ref: Final[Callable[[tuple[int, int, bytes]], Ref]] = functools.partial(tuple.__new__, Ref)
 
 PARENTS_MAX: Final = (
     0xFFFF  # the width of the count; the committee's size is the real bound (validity)
@@ -265,12 +268,25 @@ def decode_block(data: bytes) -> Block:
 
 
 def peek_ref(data: bytes) -> Ref:
-    """The block's name from its header alone: tells a copy already held from a new block, before the payload is hashed.
+    """The block's name from its header's bytes: tells a copy already held from a new block, before anything is parsed.
 
-    Raises MalformedBlock if the header is.
+    Only lengths are looked at: that the header is well-formed is known of a name already held, of no other.
+
+    Raises:
+        MalformedBlock: cut short.
     """
-    header, end = _read_header(data)
-    return Ref(header.round, header.author, header_digest(data[:end]))
+    try:
+        _, _, round_, author, _, _ = _FIXED.unpack_from(data)
+        end = _FIXED.size
+        for item, fixed in ((_REF, 0), (_VOTE, _PAYLOAD.size), (_PROOF, 0)):
+            end += fixed
+            (count,) = _U16.unpack_from(data, end)
+            end += _U16.size + count * item.size
+    except struct.error:
+        raise MalformedBlock(f"header: cut short at {len(data)} bytes") from None
+    if end > len(data):
+        raise MalformedBlock(f"header: needs {end} bytes, cut short at {len(data)}")
+    return Ref(Round(round_), ValidatorIndex(author), header_digest(data[:end]))
 
 
 def read_header(block: bytes) -> Header:
@@ -302,8 +318,7 @@ def _unpack_header(data: bytes) -> tuple[Header, int]:
     (count,) = _U16.unpack_from(data, at)
     at += _U16.size
     end = at + count * _REF.size
-    # Ref._make takes the tuple that struct built: no second unpacking for each of up to n parents.
-    parents = tuple(map(Ref._make, _REF.iter_unpack(_exactly(data, at, end, "parents"))))
+    parents = _refs(_exactly(data, at, end, "parents"))
     root, payload_len = _PAYLOAD.unpack_from(data, end)
     at = end + _PAYLOAD.size
     count = _count(data, at, COMMIT_VOTES_MAX, "commit_votes")
@@ -333,6 +348,10 @@ def _unpack_header(data: bytes) -> tuple[Header, int]:
         evidence=evidence,
     )
     return header, end
+
+
+def _refs(data: bytes) -> tuple[Ref, ...]:
+    return tuple(map(_ref, _REF.iter_unpack(data)))
 
 
 def _count(data: bytes, at: int, most: int, name: str) -> int:
@@ -404,15 +423,13 @@ def decode_commit_record(data: bytes) -> CommitRecord:
             _RECORD_HEAD.unpack_from(data)
         )
         end = _RECORD_HEAD.size + count * _REF.size
-        blocks = tuple(
-            map(Ref._make, _REF.iter_unpack(_exactly(data, _RECORD_HEAD.size, end, "blocks")))
-        )
+        blocks = _refs(_exactly(data, _RECORD_HEAD.size, end, "blocks"))
         time_ms, committee_hash, count = _RECORD_TAIL.unpack_from(data, end)
     except struct.error:
         raise MalformedBlock(f"commit record: cut short at {len(data)} bytes") from None
     at = end + _RECORD_TAIL.size
     end = at + count * _REF.size
-    deciders = tuple(map(Ref._make, _REF.iter_unpack(_exactly(data, at, end, "deciders"))))
+    deciders = _refs(_exactly(data, at, end, "deciders"))
     closed_by = _closed_by(data, end)
     leader = Ref(Round(leader_round), ValidatorIndex(leader_author), Digest(leader_digest))
     digest = commit_digest(

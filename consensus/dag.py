@@ -10,6 +10,8 @@ Both are masks of *authors*, so that one who signs two blocks counts once on eac
 parents but not its payload: the floor is GC_DEPTH rounds back, and payloads are what takes room.
 """
 
+import functools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -66,6 +68,12 @@ class Dag:
     def has(self, ref: Ref) -> bool:
         """Accepted, or at or below the floor (genesis is always)."""
         return ref in self._nodes or ref.round <= self.floor
+
+    def lacking(self, refs: Sequence[Ref]) -> list[Ref]:
+        """Those of `refs` that are not here: neither accepted nor at or below the floor."""
+        if all(map(self._nodes.get, refs)):
+            return []
+        return [ref for ref in refs if not self.has(ref)]
 
     def node(self, ref: Ref) -> Node | None:
         """None for what is unknown, and for everything at or below the floor."""
@@ -139,35 +147,44 @@ class Dag:
         ref = block.ref
         assert ref not in self._nodes, f"accepted twice: {ref}"
         assert ref.round > self.floor, f"accepted below the floor {self.floor}: {ref}"
-        nodes, below = self._nodes, Round(ref.round - 1)
+        below = Round(ref.round - 1)
+        parents = self._interned(block)
+        # No loop of more than one subject: n blocks a round name n parents each, and comprehensions are what is quick.
+        nearest = [parent for parent in parents if parent[0] == below]
+        before = functools.reduce(operator.or_, [1 << parent[1] for parent in nearest], 0)
         leader = self.committee.leader(below)
-        parents: list[Ref] = []
-        vote: Ref | None = None
-        before = 0
-        for parent in block.header.parents:
-            node = nodes.get(parent)
-            assert node is not None or parent.round <= self.floor, f"{ref}: {parent} is missing"
-            # The key of our table instead of an equal tuple: a parent is named by up to n blocks.
-            parents.append(parent if node is None else node.ref)
-            if parent.round == below:
-                before |= 1 << parent.author
-                if parent.author == leader and vote is None:
-                    # The first, should an invalid block name two (SPEC 6.2's general form): never a vote for both.
-                    vote = parents[-1]
+        # The first, should an invalid block name two (SPEC 6.2's general form): never a vote for both.
+        vote = next(iter([parent for parent in nearest if parent[1] == leader]), None)
         node = Node(
             ref=ref,
-            parents=tuple(parents),
+            parents=parents,
             before=before,
-            older=tuple([parent for parent in parents if parent.round != below]),
+            older=()
+            if len(nearest) == len(parents)
+            else tuple([parent for parent in parents if parent[0] != below]),
             time_ms=block.header.time_ms,
             signature=block.signature,
             vote=vote,
             certifies=self._certified_by(below, parents, before),
         )
-        nodes[ref] = node
+        self._nodes[ref] = node
         self._blocks[ref] = block
         self._count(node)
         return node
+
+    def _interned(self, block: Block) -> tuple[Ref, ...]:
+        """Its parents as the keys of our table instead of equal tuples: each is named by up to n blocks."""
+        named = block.header.parents
+        found = list(map(self._nodes.get, named))
+        if all(found):
+            return tuple([node.ref for node in found if node is not None])
+        parents: list[Ref] = []
+        for parent, node in zip(named, found, strict=True):
+            assert node is not None or parent.round <= self.floor, (
+                f"{block.ref}: {parent} is missing"
+            )
+            parents.append(parent if node is None else node.ref)
+        return tuple(parents)
 
     def _certified_by(self, below: Round, parents: Sequence[Ref], before: int) -> Ref | None:
         """The leader's block for which a quorum of the parents' authors vote: never a count of blocks (SPEC 1)."""

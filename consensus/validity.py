@@ -9,7 +9,7 @@ import itertools
 from enum import Enum, unique
 
 from consensus.committee import Committee
-from consensus.types import GC_DEPTH, GENESIS_ROUND, PAYLOAD_BYTES_MAX, Block, Header
+from consensus.types import GC_DEPTH, GENESIS_ROUND, PAYLOAD_BYTES_MAX, Block, Header, Ref
 
 
 @unique
@@ -101,28 +101,40 @@ def _check_parents(header: Header, committee: Committee, gc_depth: int) -> None:
         )
     seen = before = 0  # authors, as a mask and as a count
     oldest = round_ - gc_depth
+    size = committee.size
+    after = -1  # the author before this one, own not counted
     for position, parent in enumerate(parents):
-        where = f"parents[{position}]={parent.round}/{parent.author}"
-        if parent.round >= round_:
-            raise InvalidBlock(Flaw.ANCESTOR_ROUND, f"{where}: must be below round {round_}")
-        if parent.author >= committee.size or (
-            parent.round == GENESIS_ROUND and parent != committee.genesis[parent.author]
-        ):
-            raise InvalidBlock(Flaw.ANCESTOR_UNKNOWN, f"{where}: no such block")
-        bit = 1 << parent.author
-        if seen & bit:
-            raise InvalidBlock(Flaw.DUPLICATE_ANCESTOR_AUTHOR, f"{where}: the author's second")
-        if position > 1 and parent.author < parents[position - 1].author:
-            raise InvalidBlock(
-                Flaw.ANCESTOR_ORDER, f"{where}: after author {parents[position - 1].author}"
+        # By place, not by name, and no text before there is a flaw: n blocks a round have n parents each.
+        parent_round, author, _ = parent
+        if parent_round >= round_:
+            raise _bad_parent(
+                Flaw.ANCESTOR_ROUND, position, parent, f"must be below round {round_}"
             )
-        # The own parent may be of any age: a validator that was long away rejoins with it.
-        if position and parent.round < oldest:
-            raise InvalidBlock(Flaw.ANCESTOR_TOO_OLD, f"{where}: below round {oldest}")
+        if author >= size or (
+            parent_round == GENESIS_ROUND and parent != committee.genesis[author]
+        ):
+            raise _bad_parent(Flaw.ANCESTOR_UNKNOWN, position, parent, "no such block")
+        bit = 1 << author
+        if seen & bit:
+            raise _bad_parent(
+                Flaw.DUPLICATE_ANCESTOR_AUTHOR, position, parent, "the author's second"
+            )
         seen |= bit
-        before += parent.round == round_ - 1
+        if parent_round == round_ - 1:
+            before += 1
+        if not position:
+            continue  # the own parent may be of any age: a validator that was long away rejoins with it
+        if author < after:
+            raise _bad_parent(Flaw.ANCESTOR_ORDER, position, parent, f"after author {after}")
+        after = author
+        if parent_round < oldest:
+            raise _bad_parent(Flaw.ANCESTOR_TOO_OLD, position, parent, f"below round {oldest}")
     if before < committee.quorum:
         raise InvalidBlock(
             Flaw.PARENTS_BELOW_QUORUM,
             f"{before} parents of round {round_ - 1}: at least {committee.quorum}",
         )
+
+
+def _bad_parent(flaw: Flaw, position: int, parent: Ref, why: str) -> InvalidBlock:
+    return InvalidBlock(flaw, f"parents[{position}]={parent.round}/{parent.author}: {why}")

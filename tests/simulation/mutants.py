@@ -261,8 +261,8 @@ CORE: Final = (
     Mutant(
         "a parent one round too old",
         "validity.py",
-        "if position and parent.round < oldest:",
-        "if position and parent.round < oldest - 1:",
+        "if parent_round < oldest:",
+        "if parent_round < oldest - 1:",
     ),
     Mutant(
         "an author's two parents",
