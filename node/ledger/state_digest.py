@@ -11,12 +11,16 @@ nodes once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
+from struct import Struct
 from typing import Final, Protocol
 
 BUCKETS: Final = 65_536
 HASH_BYTES: Final = 32
 EMPTY_BUCKET: Final = bytes(HASH_BYTES)
+PLACES_MAX: Final = 32_768  # keys whose bucket is remembered, some megabytes: more than the rows that usual reports change
+_u32: Final = Struct(">I").pack
 
 Row = tuple[int, bytes]
 """(bucket, key): where a value stands."""
@@ -41,7 +45,10 @@ class MemoryBuckets:
         self._buckets: dict[int, dict[bytes, bytes]] = {}
 
     def bucket(self, number: int) -> Sequence[tuple[bytes, bytes]]:
-        return sorted(self._buckets.get(number, {}).items())
+        pairs = self._buckets.get(number)
+        if not pairs:
+            return ()
+        return sorted(pairs.items()) if len(pairs) > 1 else tuple(pairs.items())
 
     def rows(self) -> dict[Row, bytes]:
         """Every pair."""
@@ -60,7 +67,9 @@ class MemoryBuckets:
                 pairs[key] = value
 
 
+@lru_cache(maxsize=PLACES_MAX)
 def bucket_of(key: bytes) -> int:
+    """Where a key stands. What a state says again and again changes the same rows, so places are remembered."""
     return int.from_bytes(sha256(key).digest()[:2], "big")
 
 
@@ -68,7 +77,7 @@ def bucket_hash(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Hash of one bucket's (key, value) pairs, ascending by key; 32 zero bytes if there are none."""
     parts: list[bytes] = []
     for key, value in pairs:
-        parts += (len(key).to_bytes(4, "big"), key, len(value).to_bytes(4, "big"), value)
+        parts += (_u32(len(key)), key, _u32(len(value)), value)
     return sha256(b"".join(parts)).digest() if parts else EMPTY_BUCKET
 
 
@@ -76,13 +85,15 @@ class StateDigest:
     """The tree over all bucket hashes: 131,072 hashes of 32 bytes, one path of 16 of them per changed bucket.
 
     Hashes are values in a list, and equal ones of untouched parts are one value: some 10 MB when every bucket is filled.
-    Slices of one byte array would take 4, and a quarter more time.
+    Slices of one byte array would take 4, and a quarter more time. The bucket hashes themselves, 5 MB more, are what a
+    bucket that is read again must have.
     """
 
     def __init__(self) -> None:
         """The digest of the empty map."""
         # A heap: node i has children 2i and 2i + 1, leaf of bucket b is BUCKETS + b, the root is node 1.
         self._nodes = [b""] * (2 * BUCKETS)
+        self._hashes = [EMPTY_BUCKET] * BUCKETS
         node = sha256(b"\x00" + EMPTY_BUCKET).digest()
         first = BUCKETS
         while first:
@@ -119,39 +130,47 @@ class StateDigest:
 
         Raises DamagedState if a bucket read does not match its hash.
         """
-        by_bucket: dict[int, dict[bytes, bytes | None]] = {}
-        for key in sorted(changes):
-            by_bucket.setdefault(bucket_of(key), {})[key] = changes[key]
+        by_bucket: dict[int, list[bytes]] = {}
+        for key in changes:
+            number = bucket_of(key)
+            keys = by_bucket.get(number)
+            if keys is None:
+                by_bucket[number] = [key]
+            else:
+                keys.append(key)
         rows: dict[Row, bytes | None] = {}
         hashes: dict[int, bytes] = {}
-        for number, changed in by_bucket.items():
+        for number, keys in by_bucket.items():
             before = buckets.bucket(number)
             self._check(number, before)
             pairs = dict(before)
-            for key, value in changed.items():
-                rows[number, key] = value
+            for key in keys:
+                value = rows[number, key] = changes[key]
                 if value is None:
                     pairs.pop(key, None)
                 else:
                     pairs[key] = value
             self.keys += len(pairs) - len(before)
-            hashes[number] = bucket_hash(sorted(pairs.items()))
+            after = sorted(pairs.items()) if len(pairs) > 1 else pairs.items()
+            hashes[number] = bucket_hash(after)
         self._set(hashes)
         return rows
 
     def _check(self, number: int, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        if sha256(b"\x00" + bucket_hash(pairs)).digest() != self._nodes[BUCKETS + number]:
+        if bucket_hash(pairs) != self._hashes[number]:
             raise DamagedState(
                 f"state bucket {number:#06x} does not have the hash that the last commit left"
             )
 
     def _set(self, hashes: Mapping[int, bytes]) -> None:
         nodes = self._nodes
-        touched = set()
         for number, digest in hashes.items():
+            self._hashes[number] = digest
             nodes[BUCKETS + number] = sha256(b"\x00" + digest).digest()
-            touched.add((BUCKETS + number) >> 1)
+        touched = {BUCKETS + number >> 1 for number in hashes}
         while touched:  # one level, in any order: its nodes rest on the level below alone
             for node in touched:
-                nodes[node] = sha256(b"\x01" + nodes[2 * node] + nodes[2 * node + 1]).digest()
-            touched = {node >> 1 for node in touched if node > 1}
+                left = node << 1
+                nodes[node] = sha256(b"\x01" + nodes[left] + nodes[left | 1]).digest()
+            touched = {node >> 1 for node in touched}
+            touched.discard(0)  # above the root

@@ -12,11 +12,16 @@ damaged disk: `decode` raises `DamagedRow`.
 """
 
 from functools import lru_cache
+from struct import Struct
 from typing import Final, TypeAlias
 
 Value: TypeAlias = "int | bytes | str | tuple[Value, ...] | None"
 
 _NONE: Final = b"\x00"
+_BYTES: Final = b"\x02"
+_TUPLE: Final = b"\x04"
+_EMPTY: Final = b"\x04\x00\x00\x00\x00"
+_u32: Final = Struct(">I").pack
 # Rows say the same thresholds, seconds and names again and again: that many spellings are remembered, some megabytes.
 SPELLED_MAX: Final = 16_384
 
@@ -34,14 +39,16 @@ def encode(value: Value) -> bytes:
 
 def _write(value: Value, parts: list[bytes]) -> None:
     if isinstance(value, tuple):
-        parts.append(b"\x04" + len(value).to_bytes(4, "big"))
+        parts.append(_TUPLE + _u32(len(value)))
         for item in value:
-            # Most items of a row are numbers and names; one call less for each is a third of the cost of a report.
+            # Most items of a row are numbers, names and empty lists; one call less for each is a third of the cost of a report.
             kind = type(item)
             if kind is int:
                 parts.append(_integer(item))
             elif kind is str:
                 parts.append(_text(item))
+            elif item == ():
+                parts.append(_EMPTY)
             else:
                 _write(item, parts)
     elif isinstance(value, int):
@@ -49,7 +56,7 @@ def _write(value: Value, parts: list[bytes]) -> None:
     elif isinstance(value, str):
         parts.append(_text(value))
     elif isinstance(value, bytes):
-        parts.append(b"\x02" + len(value).to_bytes(4, "big") + value)
+        parts.append(_BYTES + _u32(len(value)) + value)
     else:
         parts.append(_NONE)
 

@@ -68,8 +68,10 @@ def report_slot(book: Book, name: str, row: Facility, start: int, end: int) -> F
             f"[{start}, {end}) is no slot of {name}: {row.covered_at} + i * {row.slot}",
         )
     if number >= row.due_slot and number not in row.reported:
-        # A slot ends at most 300 s ahead, so few lie between due_slot and now.
-        row = _settled(row._replace(reported=tuple(sorted((*row.reported, number)))))
+        if number == row.due_slot and not row.reported:  # in turn, as nearly always
+            row = row._replace(due_slot=number + 1, missed=0)
+        else:  # A slot ends at most 300 s ahead, so few lie between due_slot and now.
+            row = _settled(row._replace(reported=tuple(sorted((*row.reported, number)))))
         book.state.facilities.put(name, row)
     return row
 

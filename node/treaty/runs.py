@@ -20,17 +20,19 @@ from node.treaty.lives import (
 from node.treaty.rows import NEVER
 from node.treaty.rows.runs import Licence, Life, Plan
 from node.treaty.scores import over_cap_states
+from node.treaty.tables import changer
 from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
 
 LICENSED_TIER: Final = 1  # Tier 0 needs no licence, Tier 2 and 3 get none
 BUDGET_TOLERANCE_BP: Final = 200  # C14: 2 % above the plan
+_with_used: Final = changer(Life, "used")
 
 
 def add_usage(book: Book, run: str, pflop: int, starts_at: int, entry_hash: bytes) -> None:
     """A facility reported work for this run; `starts_at` is the start of the reported period."""
     plan, life = book.state.plans[run], book.state.lives[run]
     before = done_of(life)
-    life = life._replace(used=life.used + pflop)
+    life = _with_used(life, life.used + pflop)
     book.state.lives.put(run, life)
     if life.ended_at != NEVER and starts_at > life.ended_at:  # K39
         numbers = (("period_start", starts_at), ("ended_at", life.ended_at))
@@ -39,24 +41,36 @@ def add_usage(book: Book, run: str, pflop: int, starts_at: int, entry_hash: byte
 
 
 def done_changed(book: Book, run: str, plan: Plan, before: int, entry_hash: bytes) -> None:
+    """A report said what a run has done: its budget, its tier, and the sum over runs that belong together."""
     life = book.state.lives[run]
     done = done_of(life)
     if done != before:
         book.add_done(run, done - before)
+    exceeds = done * 10_000 > plan.pflop_plan * (10_000 + BUDGET_TOLERANCE_BP)
+    if exceeds or life.status == "HALTED":
+        _beyond_leave(book, run, plan, before, entry_hash, exceeds=exceeds)
+        life = book.state.lives[run]
+    # From its start on a run's thresholds are frozen, and until its work outgrows the plan it weighs what it weighed
+    # (what evaluations say is weighed when they come): so it is with nearly every report.
+    if not life.limits or _own(plan, life) != life.own:
+        weigh(book, run)
+    look_for_splitting(book, run)
+
+
+def _beyond_leave(
+    book: Book, run: str, plan: Plan, before: int, entry_hash: bytes, *, exceeds: bool
+) -> None:
+    """C14: more than the plan, or work of a halted run."""
+    life = book.state.lives[run]
+    done = done_of(life)
     numbers = (("done_pflop", done), ("plan_pflop", plan.pflop_plan))
-    if done * 10_000 > plan.pflop_plan * (10_000 + BUDGET_TOLERANCE_BP):
+    if exceeds:
         over_budget(book, run, plan, life, 3, numbers, (entry_hash,))
     if life.status == "HALTED":
         if life.halted_done < 0:  # K39: the first report after a halt may still bring its past
             book.state.lives.put(run, life._replace(halted_done=done))
         elif done > before:
             over_budget(book, run, plan, life, 4, numbers, (entry_hash,))
-    life = book.state.lives[run]
-    # From its start on a run's thresholds are frozen, and until its work outgrows the plan it weighs what it weighed
-    # (what evaluations say is weighed when they come): so it is with nearly every report.
-    if not life.limits or _own(plan, life) != life.own:
-        weigh(book, run)
-    look_for_splitting(book, run)
 
 
 def over_budget(
@@ -97,7 +111,8 @@ def progress_due(book: Book, run: str) -> None:
 
 def done_of(life: Life) -> int:
     """PFLOP done so far: what the operator said or what its sites reported, whichever is more."""
-    return max(life.reported, life.used)
+    reported, used = life.reported, life.used
+    return max(reported, used)  # a call of max takes longer than the rest
 
 
 def _own(plan: Plan, life: Life) -> int:
@@ -261,20 +276,23 @@ def look_for_splitting(book: Book, run: str) -> None:
     counted = _counted(book, lineage, frontier)
     if _reach(book, counted, frontier):
         _splitting(book, f"lineage:{min(lineage.runs)}", 4, counted, frontier)
-    for group in book.groups_of[run]:
-        counted = _counted(book, book.groups[group], frontier)
+    for key in book.groups_of[run]:
+        group = book.groups[key]
+        if group.done < frontier:
+            continue  # not even with the runs that do not count: nearly always
+        counted = _counted(book, group, frontier)
         if not _reach(book, counted, frontier):
             continue
-        if group.startswith("owner:"):
+        if key.startswith("owner:"):
             severity = 3 if _second_key_reaches(book, counted, frontier) else 2
-            _splitting(book, group, severity, counted, frontier)
+            _splitting(book, key, severity, counted, frontier)
         elif not _one_owner(book, counted):  # else the owner's own group says it
-            _splitting(book, group, 2, counted, frontier)
+            _splitting(book, key, 2, counted, frontier)
 
 
 def _counted(book: Book, group: Group, frontier: int) -> list[str]:
-    if len(group.runs) < 2 or group.done < frontier:
-        return []  # not even with the runs that do not count: nearly always
+    if group.done < frontier or len(group.runs) < 2:
+        return []
     since = book.now - book.value("lineage_window")
     lives = book.state.lives
     return sorted(

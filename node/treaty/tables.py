@@ -1,11 +1,22 @@
 """A table of the state: rows by text key, which remembers the keys that changed, or refuses to be changed."""
 
-from collections.abc import ItemsView, Iterator, ValuesView
-from typing import Generic, TypeVar
+from collections.abc import Callable, ItemsView, Iterator, ValuesView
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from node.treaty.codec import Value
 
-Row = TypeVar("Row", bound=tuple[Value, ...])
+Row = TypeVar("Row", bound=NamedTuple)
+
+
+def changer(row_type: type[Row], field: str) -> Callable[[Row, Value], Row]:
+    """`_replace` of one field, at half its cost: for rows that each report changes."""
+    at = row_type._fields.index(field)
+    after = at + 1
+
+    def changed(row: Row, value: Value) -> Row:
+        return row_type._make((*row[:at], value, *row[after:]))
+
+    return changed
 
 
 class WouldChange(Exception):
@@ -20,18 +31,21 @@ class Bar(dict[tuple[str, str], None]):
 class Table(Generic[Row]):
     """Rows of one type by text key, which remembers the keys that changed."""
 
-    __slots__ = ("_changed", "_rows", "name", "row_type")
+    __slots__ = ("_changed", "_rows", "get", "name", "row_type")
 
     def __init__(
-        self, name: str, row_type: type[Row], changed: dict[tuple[str, str], None]
+        self,
+        name: str,
+        row_type: type[Row],
+        changed: dict[tuple[str, str], None],
+        rows: dict[str, Row] | None = None,
     ) -> None:
         self.name = name
         self.row_type = row_type
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, Row] = {} if rows is None else rows
         self._changed = changed
-
-    def get(self, key: str) -> Row | None:
-        return self._rows.get(key)
+        # The row, or None. Every rule looks rows up: the dict's own method saves a call each time.
+        self.get: Final[Callable[[str], Row | None]] = self._rows.get
 
     def __getitem__(self, key: str) -> Row:
         return self._rows[key]
@@ -61,9 +75,7 @@ class Table(Generic[Row]):
 
     def barred(self, bar: dict[tuple[str, str], None]) -> "Table[Row]":
         """The same rows, not to be changed."""
-        table = Table(self.name, self.row_type, bar)
-        table._rows = self._rows
-        return table
+        return Table(self.name, self.row_type, bar, self._rows)
 
     def load(self, key: str, row: Row) -> None:
         """Put back a stored row: not a change."""

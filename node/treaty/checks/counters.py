@@ -43,12 +43,16 @@ def _add(
     if rest or book.now > judged_at(row, number):
         return
     tally = book.state.tallies.get(facility)
-    slots = {slot[0]: slot[1:] for slot in (tally.slots if tally else ())}
-    sums = slots.get(number, (0, 0, 0, 0))
-    slots[number] = tuple(map(sum, zip(sums, gained, strict=True)))
-    rows = tuple(sorted((slot, *amounts) for slot, amounts in slots.items()))
+    slots = tally.slots if tally else ()
+    if not slots or slots[-1][0] < number:  # the first word on the newest slot
+        rows = (*slots, (number, *gained))
+    else:
+        sums = {slot[0]: slot[1:] for slot in slots}
+        known = sums.get(number, (0, 0, 0, 0))
+        sums[number] = tuple(map(sum, zip(known, gained, strict=True)))
+        rows = tuple(sorted((slot, *amounts) for slot, amounts in sums.items()))
     book.state.tallies.put(facility, Tally(rows))
-    schedule(book, facility, row)
+    _schedule(book, facility, row, rows[0][0])
 
 
 def judged_at(row: Facility, number: int) -> int:
@@ -60,8 +64,11 @@ def schedule(book: Book, facility: str, row: Facility) -> None:
     """Have the clock look when the oldest open slot is to be judged."""
     tally = book.state.tallies.get(facility)
     if tally is not None:
-        from_s = judged_at(row, tally.slots[0][0]) + 1
-        book.schedule(from_s, RANK_DUTY, "tally", facility)
+        _schedule(book, facility, row, tally.slots[0][0])
+
+
+def _schedule(book: Book, facility: str, row: Facility, oldest: int) -> None:
+    book.schedule(judged_at(row, oldest) + 1, RANK_DUTY, "tally", facility)
 
 
 def tally_due(book: Book, facility: str) -> None:

@@ -11,9 +11,10 @@ from node.treaty.chips import Chip, approved_chip
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
-from node.treaty.filing import operator_of, require_past
+from node.treaty.filing import require_past, require_role
 from node.treaty.kinds import Kind
 from node.treaty.reports import cover, report_slot
+from node.treaty.rows.sites import Facility
 from node.treaty.runs import add_usage
 
 # C07: the share of the best peak rate that no training exceeds, in bp (CHECKS 1: u_max at 8 bit).
@@ -28,15 +29,15 @@ def take_usage(book: Book, entry: Entry, body: pb.Usage) -> Accepted:
     if row is None:
         raise Refused(Code.UNKNOWN_REF, f"no facility {name}")
     runs = [(book.qualified(parsed.author, share.run), share.pflop) for share in body.runs]
-    for run, _ in runs:
-        if run not in book.state.plans:
+    plans = [book.state.plans.get(run) for run, _ in runs]
+    for (run, _), plan in zip(runs, plans, strict=True):
+        if plan is None:
             raise Refused(Code.UNKNOWN_REF, f"no run {run}")
-    operator_of(book, entry)
+    require_role(book, entry, "operator")
     if row.operator != parsed.author:
         raise Refused(Code.STANDING, f"{name} is {row.operator}'s")
-    for run, _ in runs:
-        plan = book.state.plans[run]
-        if plan.operator != parsed.author and name not in plan.sites:
+    for (run, _), plan in zip(runs, plans, strict=True):
+        if plan is not None and plan.operator != parsed.author and name not in plan.sites:
             raise Refused(Code.STANDING, f"{run} is not {parsed.author}'s and does not list {name}")
     chip = approved_chip(book, parsed.author, body.chip_type)
     assert parsed.period is not None, "parse_entry let a usage without a period through"
@@ -45,31 +46,33 @@ def take_usage(book: Book, entry: Entry, body: pb.Usage) -> Accepted:
     if row.slot and end > row.covered_at:
         row = report_slot(book, name, row, start, end)
     row = cover(book, name, row, max(row.capacity_mh, body.chips_on * chip.mh))
-    _check_possible(book, entry, body, row.state, chip, end - start)
+    _check_possible(book, entry, body, name, row, chip)
     for run, pflop in runs:
         add_usage(book, run, pflop, start, entry.entry_hash)
     counters.by_operator(book, name, row, (start, end), body.pflop_total, body.chips_on)
-    served = [
-        (book.qualified(parsed.author, one.model), one.mode, one.pflop) for one in body.served
-    ]
-    deployment.serves(book, entry.entry_hash, name, row, served)
+    if body.served:
+        served = [
+            (book.qualified(parsed.author, one.model), one.mode, one.pflop) for one in body.served
+        ]
+        deployment.serves(book, entry.entry_hash, name, row, served)
     return Accepted(f"usage:{name}")
 
 
 def _check_possible(
-    book: Book, entry: Entry, body: pb.Usage, state: str, chip: Chip, seconds: int
+    book: Book, entry: Entry, body: pb.Usage, name: str, row: Facility, chip: Chip
 ) -> None:
     """C07: no more work and no more seconds than the chips can give, and the classes add up (K23).
 
     A report that breaks this stays on the log and is evidence: a Finding, not a rejection.
     PFLOP * 10^6 = GFLOP, and bp * 10^4: hence the factor 10^10. What the last count showed goes before what is said.
     """
-    stock = book.state.stocks.get(
-        f"{book.qualified(entry.parsed.author, body.facility)}:{chip.name}"
-    )
+    assert entry.parsed.period is not None, "parse_entry let a usage without a period through"
+    start, end = entry.parsed.period
+    seconds = end - start
+    stock = book.state.stocks.get(f"{name}:{chip.name}")
     chips = body.chips_on if stock is None else stock.chips
     possible = chips * chip.peak_any * seconds * UTILISATION_MAX_BP
-    by_class = sum(item.amount for item in body.by_class)
+    by_class = sum([item.amount for item in body.by_class])
     if (
         body.pflop_total * 10**10 <= possible
         and body.chip_seconds <= chips * seconds
@@ -79,7 +82,7 @@ def _check_possible(
     raise_finding(
         book,
         "C07",
-        state,
+        row.state,
         entry.name,
         severity=2,
         size=0,
