@@ -34,9 +34,10 @@ from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
 from node.api.server import ClientServer
 from node.api.witness import WitnessBook, WitnessKeys, read_witness_keys
-from node.engine.dag import EngineParts, PeerLink, pace_of
 from node.engine.epochs import Epochs
 from node.engine.figures import EngineFigures
+from node.engine.pace import pace_of
+from node.engine.parts import EngineParts, PeerLink
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
 from node.ledger.errors import LedgerError, MalformedGenesis

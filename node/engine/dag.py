@@ -7,29 +7,20 @@
 One task owns the core: it takes an event, steps, and carries the effects out in order before it takes the next. What may take
 long is elsewhere: signatures in threads, the law in the applier's task, answers to peers straight from the store.
 
-Durability (promise 2): `PersistOwnBlock` first flushes the store, so that all that the block refers to is on the disk; then the
-sign state is written and synced; only then is the block put in the store, from where peers are served. After a crash the block is
-read back from the sign state if the store does not have it. If either write fails, the process ends and the block never left.
+What is durable before what: `keeping`. If a write fails, the process ends.
 """
 
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final, assert_never
 
-from consensus import serving
-from consensus.codec import MalformedBlock, decode_block, make_header
-from consensus.committee import Committee
+from consensus.codec import make_header
 from consensus.core import Core
 from consensus.types import (
     FLAG_EPOCH_CLOSE,
     GENESIS_ROUND,
-    LOCAL_PACE,
     Accuse,
     Alarm,
     Block,
@@ -38,20 +29,17 @@ from consensus.types import (
     CommitDecided,
     CommitIndex,
     CommitsApplied,
-    Digest,
     Effect,
     EpochClosing,
     Millis,
     NextDue,
     OwnBlockVoid,
-    Parameters,
     PayloadPending,
     PeerConnected,
     PeerDisconnected,
     PersistOwnBlock,
     Propose,
     Recovered,
-    Ref,
     Reject,
     Round,
     SendBelow,
@@ -74,78 +62,35 @@ from node.engine.accusations import Accusations
 from node.engine.applying import Applier
 from node.engine.asking import Asker
 from node.engine.catching_up import CommitReader, CommitServer
-from node.engine.clock import SlewedClock
 from node.engine.figures import EngineFigures
 from node.engine.gossip import Gossip
 from node.engine.hosting import Host
 from node.engine.inbox import Inbox
+from node.engine.keeping import BlockKeeping
 from node.engine.loss import LossWatch
 from node.engine.outcomes import DecisionLog, Outcomes
+from node.engine.parts import EngineParts, PeerLink
 from node.engine.payload import OwnPayload
 from node.engine.prefetching import Prefetcher
 from node.engine.receiving import Receiver
-from node.engine.recent import RecentBlocks
-from node.engine.seating import Keyring, good_certificates, peers_of
+from node.engine.register import Register
+from node.engine.seating import Keyring
 from node.engine.watching import Watch
 from node.ledger.epochs import Epoch, epoch_of_size
-from node.ledger.finality import Cosigned, Finality
-from node.ledger.genesis import Genesis
-from node.ledger.ledger import Applied, Ledger
-from node.ledger.mempool import Mempool
+from node.ledger.finality import Cosigned
+from node.ledger.ledger import Applied
 from node.network import wire
-from node.network.link import Peer
 from node.network.listener import Listener
 from node.network.network import Network
-from node.network.transport import GrpcTransport, Transport
 from node.signing.blocks import BlockVerifier, of_own_store, sign_block
 from node.signing.keys import NodeKeys
 from node.signing.verify import VerifyPool
-from node.storage.epoch_blocks import EpochBlocks
-from node.storage.errors import StoreDamaged
-from node.storage.sign_state import BlockSigned, SignState
-from node.storage.store import Store
-from node.telemetry import Metrics, event
+from node.telemetry import event
 
 REJECT_POINTS: Final = 10.0
 FRAMES_REMEMBERED: Final = 8
 PUSH_VALIDATORS_MAX: Final = 30  # Push costs n times the traffic (SPEC 5)
 _log = logging.getLogger("foedus.engine")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineParts:
-    """What the engine works with; it opens and closes none of it."""
-
-    genesis: Genesis
-    chain_id: bytes
-    keys: NodeKeys
-    later_keys: tuple[NodeKeys, ...] = ()  # of seats that this state declared since (SPEC 14)
-    listen_peer: str
-    pace: Callable[[int], Parameters]  # by how many validators there are
-    store: Store
-    sign_state: SignState
-    pool: VerifyPool
-    ledger: Ledger
-    mempool: Mempool
-    finality: Finality
-    metrics: Metrics
-    decisions: Path | None = None  # file of the decision log; None: none is written
-    clock: SlewedClock = field(default_factory=SlewedClock)
-    transport: Transport = field(default_factory=GrpcTransport)
-    monotonic: Callable[[], float] = time.monotonic  # seconds, of the network's pauses and budgets
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerLink:
-    """How one other member's node stands towards this one."""
-
-    member: int
-    state: str
-    endpoint: str
-    reads_us: bool
-    is_read: bool
-    last_round: int
-    last_cosigned_size: int
 
 
 class DagEngine:
@@ -161,41 +106,35 @@ class DagEngine:
         self._keyring = Keyring(keys=(parts.keys, *parts.later_keys))
         self._own, self._keys = self._seat()
         self._committee = epoch.committee
-        self._blocks = EpochBlocks(
-            parts.store,
-            epoch.number,
-            after_commit=epoch.after_commit,
-            last_commit=epoch.last_commit,
-        )
+        self._keeping = BlockKeeping(parts.store, parts.sign_state, epoch, self._own)
+        self._register = Register(epoch, self._keyring, parts.ledger)
         self._is_closing = False
-        self._good: dict[str, tuple[bytes, ...]] = {}
-        self._guests: list[str] = []
-        self._gone: dict[str, bytes] = {}  # the last certificate of each, should it be good no more
         self._clock = parts.clock
         self._inbox = Inbox()
         self._loss = LossWatch(parts.sign_state, self._inbox)
-        self._recent = RecentBlocks()
         self._prefetcher = Prefetcher(parts.ledger, parts.pool)
         # A pool of its own: blocks must not wait behind thousands of entries.
         self._block_pool = VerifyPool(threads=1)
         keys = [member.block_key for member in epoch.members]
         verifier = BlockVerifier(self._committee, keys, self._block_pool)
-        self._receiver = Receiver(verifier, self._recent, self._prefetcher.add, self._on_refused)
+        self._receiver = Receiver(
+            verifier, self._keeping.recent, self._prefetcher.add, self._on_refused
+        )
         self._payload = OwnPayload(self._own, parts.mempool)
         self._commits = CommitReader(epoch, parts.genesis.origin, parts.finality)
         states = [member.state for member in epoch.members]
         self._applier = Applier(parts.ledger, self._committee, states, self._on_applied)
         self._network = Network(
             own=self._own,
-            peers=self._peers(),
+            peers=self._register.peers(),
             identity=self._keyring.identity_of(parts.ledger).transport,
             address=parts.listen_peer,
             chain=wire.Chain(parts.chain_id, epoch.number),
             hosted=Host(
-                self._blocks,
+                self._keeping.blocks,
                 self._committee,
                 self._own,
-                CommitServer(self._blocks, parts.store, parts.finality, epoch),
+                CommitServer(self._keeping.blocks, parts.store, parts.finality, epoch),
                 lambda: self._gossip,
                 on_reader=self._on_reader,
                 on_reader_left=self._on_reader_left,
@@ -210,9 +149,7 @@ class DagEngine:
         self._asker: Asker | None = None
         self._core: Core | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._frames: OrderedDict[tuple[Ref, ...], bytes] = OrderedDict()
         self._rounds = [Round(GENESIS_ROUND)] * self._committee.size  # newest block of each author
-        self._signed_round = Round(GENESIS_ROUND)
         self._is_pending = False
         self._is_catching_up = False
         self._next_due: int | None = None
@@ -223,7 +160,7 @@ class DagEngine:
             committee=self._committee,
             states=states,
             metrics=parts.metrics,
-            block_of=self._block_of,
+            block_of=self._keeping.block_of,
             log=None if decisions is None else DecisionLog(decisions, states),
         )
         self._watch = Watch(
@@ -249,21 +186,9 @@ class DagEngine:
         keys = None if own is None else self._keyring.of(self.epoch.members[own])
         return (None, None) if own is None or keys is None else (ValidatorIndex(own), keys)
 
-    def _peers(self) -> list[Peer]:
-        """Members, and behind them guests, of whom none goes as long as the epoch has this engine."""
-        good = self.good_certificates()
-        seated = {member.state for member in self.epoch.members}
-        self._guests += sorted(set(good) - seated - {self._keyring.state} - set(self._guests))
-        gone = {state: (pem,) for state, pem in self._gone.items() if state not in good}
-        peers = peers_of(self.epoch, {**gone, **good}, self._guests)
-        self._gone = {peer.certificate.state: peer.certificate.certificate_pem for peer in peers}
-        return peers
-
     def good_certificates(self) -> dict[str, tuple[bytes, ...]]:
         """By which every state's node is known now (R48)."""
-        ledger = self._parts.ledger
-        overlap_s = ledger.law.policy_value("key_overlap_s", ledger.time_ms // 1000)
-        return good_certificates(ledger, overlap_s)
+        return self._register.good()
 
     # The engine as the node sees it
 
@@ -304,7 +229,7 @@ class DagEngine:
         self._gossip.send(line)
 
     def own_round(self) -> int:
-        return self._signed_round
+        return self._keeping.signed_round
 
     def peers(self) -> Sequence[PeerLink]:
         return [
@@ -368,7 +293,7 @@ class DagEngine:
 
     def _tell_guests(self, data: bytes) -> None:
         """An own block, to those who only look on: what it names they fetch."""
-        guests = range(self._committee.size, self._committee.size + len(self._guests))
+        guests = range(self._committee.size, self._committee.size + len(self._register.guests))
         if guests:
             frame = wire.bundle_frame((data,))
             for guest in guests:
@@ -418,13 +343,7 @@ class DagEngine:
 
     def renew_register(self) -> None:
         """Certificates came or went, or somebody joined who may look on."""
-        good = self.good_certificates()
-        if good == self._good:
-            return
-        self._good = good
-        identity = self._keyring.identity_of(self._parts.ledger).transport
-        self._network.renew([peer.certificate for peer in self._peers()], identity)
-        self._network.listener.show(identity, [pem for pems in good.values() for pem in pems])
+        self._register.renew(self._network)
 
     @property
     def validates(self) -> bool:
@@ -482,7 +401,7 @@ class DagEngine:
                 case SendBlocks():
                     self._send_blocks(effect)
                 case StoreBlocks():
-                    self._store_blocks(effect.blocks)
+                    self._keeping.put(effect.blocks)
                 case PersistOwnBlock():
                     await self._persist(effect.block)
                 case Propose():
@@ -523,8 +442,9 @@ class DagEngine:
                     assert_never(effect)
 
     def _propose(self, wanted: Propose) -> None:
-        assert wanted.round > self._signed_round, (
-            f"round {wanted.round} is not above {self._signed_round}: each round is signed once"
+        signed = self._keeping.signed_round
+        assert wanted.round > signed, (
+            f"round {wanted.round} is not above {signed}: each round is signed once"
         )
         assert self._own is not None, "an observer proposes nothing"
         assert self._keys is not None, "a seat without its keys is none"
@@ -542,45 +462,15 @@ class DagEngine:
         self._tell_pending()
 
     async def _persist(self, block: Block) -> None:
-        """See the module's text. Raises WriteFailed: then the block never leaves."""
-        data = self._recent.data_of(block)
-        if block.ref.round > self._signed_round:
-            signed = BlockSigned(
-                epoch=self.epoch.number,
-                round=block.ref.round,
-                digest=block.ref.digest,
-                block=data,
-            )
-            await self._parts.store.durable(partial(self._parts.sign_state.save_block, signed))
-            self._signed_round = block.ref.round
-        else:
-            await self._parts.store.durable()
-        self._blocks.put_blocks([(block.ref, data)])
-        self._tell_guests(data)
-        self._recent.add(of_own_store(block), data)
+        """Raises WriteFailed: then the block never leaves."""
+        self._tell_guests(await self._keeping.persist(block))
         self._payload.made(block)
         if self.over.is_set():
             self._payload.void_all()  # asked for before the epoch ended, and signed after
         self._saw((of_own_store(block),))
 
-    def _store_blocks(self, blocks: Sequence[Block]) -> None:
-        data_of = self._recent.data_of
-        self._blocks.put_blocks([(block.ref, data_of(block)) for block in blocks])
-
     def _send_blocks(self, effect: SendBlocks) -> None:
-        frame = self._frames.get(effect.blocks)
-        if frame is None:
-            frame = wire.bundle_frame(map(self._bytes_of, effect.blocks))
-            self._frames[effect.blocks] = frame
-            if len(self._frames) > FRAMES_REMEMBERED:
-                self._frames.popitem(last=False)
-        self._network.send(effect.peer, frame)
-
-    def _bytes_of(self, ref: Ref) -> bytes:
-        data = self._recent.data(ref) or self._blocks.block(ref)
-        if data is None:
-            raise StoreDamaged(f"{self._parts.store.path}: block {ref} was stored and is gone")
-        return data
+        self._network.send(effect.peer, self._keeping.frame(effect.blocks))
 
     def _set_timer(self, at_ms: Millis) -> None:
         if self._timer is not None:
@@ -605,75 +495,11 @@ class DagEngine:
 
     def _recover(self) -> Recovered:
         """What store and sign state hold; the mempool is told what own blocks have of it. Raises StoreDamaged."""
-        parts = self._parts
-        signed = parts.sign_state.block(self.epoch.number)
-        own = None if signed is None else self._own_block(signed)
-        if own is not None and signed is not None:
-            # Before any peer is served (promise 3): one that lost its sign state counts on our newest block.
-            self._blocks.put_blocks([(own.block.ref, signed.block)])
-        try:
-            recovered = serving.recover(
-                self._blocks,
-                own,
-                evidence=self._accusations.restore(),
-                after_commit=self.epoch.after_commit,
-            )
-        except MalformedBlock as err:
-            raise StoreDamaged(f"{parts.store.path}: {err}") from err
-        stored = [verified.block for verified in recovered.blocks]
-        blocks = stored if own is None or own.block in stored else [*stored, own.block]
-        self._payload.restored(blocks, recovered.records)
+        recovered = self._keeping.recover(self._accusations.restore())
+        blocks = list(recovered.blocks)
+        if recovered.own is not None and recovered.own not in blocks:
+            blocks.append(recovered.own)
+        self._payload.restored([verified.block for verified in blocks], recovered.records)
         self._outcomes.restored(recovered.records[-1] if recovered.records else None)
-        self._saw(recovered.blocks)
-        if own is not None:
-            self._signed_round = own.block.ref.round
-            self._saw((own,))
-        event(
-            _log,
-            "engine recovered",
-            blocks=len(recovered.blocks),
-            commit=parts.store.last_commit_index(),
-            signed_round=self._signed_round,
-        )
+        self._saw(blocks)
         return recovered
-
-    def _own_block(self, signed: BlockSigned) -> VerifiedBlock:
-        path = self._parts.store.path.parent / "block"
-        try:
-            block = decode_block(signed.block)
-        except MalformedBlock as err:
-            raise StoreDamaged(f"{path}: {err}") from err
-        header = block.header
-        if (header.chain_id, header.epoch, header.author) != (
-            self._committee.chain_id,
-            self.epoch.number,
-            self._own,
-        ):
-            raise StoreDamaged(
-                f"{path}: a block of another ledger, epoch or member: this folder belongs to another node"
-            )
-        return of_own_store(block)
-
-    def _block_of(self, ref: Ref) -> Block | None:
-        data = self._recent.data(ref) or self._blocks.block(ref)
-        return None if data is None else decode_block(data)
-
-
-def pace_of(profile: str, validators: int) -> Parameters:
-    """The pace of `pace.profile`: between states Push, above PUSH_VALIDATORS_MAX Lazy-Push (3 and 8 delta, SPEC 5)."""
-    if profile == "drill":
-        return LOCAL_PACE
-    assert profile == "wan", f"pace.profile={profile!r}: settings know wan and drill"
-    push = Parameters()
-    if validators <= PUSH_VALIDATORS_MAX:
-        return push
-    return replace(push, timeout_deltas=8, history_delay_ms=3 * push.delta_ms)
-
-
-def committee_of(genesis: Genesis, chain_id: bytes) -> Committee:
-    """The validators of the founding epoch: the members, in the order of the genesis (RULINGS R3)."""
-    return Committee.found(
-        chain_id=Digest(chain_id),
-        block_keys=[member.block_key for member in genesis.members],
-        genesis_time_ms=Millis(genesis.time_ms),
-    )

@@ -13,8 +13,9 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from node.engine.dag import DagEngine, EngineParts, PeerLink
+from node.engine.dag import DagEngine
 from node.engine.figures import EngineFigures
+from node.engine.parts import EngineParts, PeerLink
 from node.engine.past import PastEpoch
 from node.ledger.finality import Cosigned
 from node.network.doorkeeper import Handshakes

@@ -6,9 +6,9 @@ cosignatures of its last checkpoint. With these he reaches its last commit by hi
 
 from consensus.types import ValidatorIndex
 from node.engine.catching_up import CommitServer
-from node.engine.dag import EngineParts
 from node.engine.gossip import Gossip
 from node.engine.hosting import Host
+from node.engine.parts import EngineParts
 from node.engine.seating import peers_of
 from node.ledger.epochs import Epoch
 from node.network import wire

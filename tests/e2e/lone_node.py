@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from node.engine.dag import PeerLink
 from node.engine.figures import EngineFigures
+from node.engine.parts import PeerLink
 from node.ledger.batch import CommittedBatch
 from node.ledger.finality import Cosigned
 from node.main import Parts, main

@@ -31,7 +31,7 @@ class LyingEngine(DagEngine):
         if self._second is None and self._keys is not None and block.ref.round >= LIE_ROUND:
             header = replace(block.header, time_ms=Millis(block.header.time_ms + 1))
             twin = sign_block(self._keys.block, header, block.payload).block
-            self._blocks.put_blocks([(twin.ref, encode_block(twin))])
+            self._keeping.blocks.put_blocks([(twin.ref, encode_block(twin))])
             self._first, self._second = block.ref, twin
 
     def _send_blocks(self, effect: SendBlocks) -> None:
@@ -39,7 +39,7 @@ class LyingEngine(DagEngine):
             super()._send_blocks(effect)
             return
         shown = [self._second.ref if ref == self._first else ref for ref in effect.blocks]
-        self._network.send(effect.peer, wire.bundle_frame(map(self._bytes_of, shown)))
+        self._network.send(effect.peer, wire.bundle_frame(map(self._keeping.bytes_of, shown)))
 
 
 def build_lying_engine(parts: Parts) -> Epochs:

@@ -9,7 +9,7 @@ import pytest
 
 from consensus.types import Millis
 from foedus.v1 import client_pb2 as pb
-from node.engine.dag import committee_of
+from node.ledger.epochs import founding_epoch
 from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import parse_genesis
 from node.ledger.records import decode_record
@@ -104,7 +104,7 @@ async def test_a_real_equivocation_is_a_finding_everywhere(
     assert (evidence.state, len(evidence.proof)) == (LIAR, 202)
     keys = [member.block_key for member in genesis.members]
     with VerifyPool(threads=1) as pool:
-        committee = committee_of(genesis, cluster.chain_id)
+        committee = founding_epoch(genesis, cluster.document).committee
         assert committee.genesis_time_ms == Millis(genesis.time_ms)
         assert all(pool.verify_now(proof_checks(evidence.proof, committee, keys)))
 

@@ -36,19 +36,20 @@ DRIVER: Final = (
     # the engine
     _Node(
         "an own block that leaves without its sign state",
-        "engine/dag.py",
-        "durable(partial(self._parts.sign_state.save_block, signed))",
+        "engine/keeping.py",
+        "durable(partial(self._sign_state.save_block, signed))",
         "durable()",
     ),
     _Node(
         "an own block that does not wait for its sign state",
-        "engine/dag.py",
-        "await self._parts.store.durable(partial(self._parts.sign_state.save_block, signed))",
-        "asyncio.ensure_future(self._parts.store.durable(partial(self._parts.sign_state.save_block, signed)))",
+        "engine/keeping.py",
+        "await self._store.durable(partial(self._sign_state.save_block, signed))",
+        "__import__('asyncio').ensure_future("
+        "self._store.durable(partial(self._sign_state.save_block, signed)))",
     ),
     _Node(
         "a start without the own block that was signed last",
-        "engine/dag.py",
+        "engine/keeping.py",
         "own = None if signed is None else self._own_block(signed)",
         "own = None",
     ),

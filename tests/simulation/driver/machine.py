@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 
 from consensus.types import Parameters
 from node.engine.clock import SlewedClock
-from node.engine.dag import EngineParts
 from node.engine.epochs import Epochs
+from node.engine.parts import EngineParts
 from node.ledger.admission import Admission, chain_place
 from node.ledger.errors import LedgerError
 from node.ledger.finality import Cosigned, FinalCheckpoint, Finality

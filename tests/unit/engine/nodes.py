@@ -22,8 +22,10 @@ from consensus.types import (
     ValidatorIndex,
     VerifiedBlock,
 )
-from node.engine.dag import DagEngine, EngineParts, committee_of
+from node.engine.dag import DagEngine
 from node.engine.epochs import Epochs
+from node.engine.parts import EngineParts
+from node.ledger.epochs import founding_epoch
 from node.ledger.genesis import encode_genesis
 from node.signing.blocks import sign_block
 from node.signing.keys import NodeKeys, SigningKey
@@ -226,7 +228,7 @@ async def _run(engine: DagEngine | Epochs, running: Running) -> None:
 
 
 def committee(founding: Founding) -> Committee:
-    return committee_of(founding.genesis, founding.chain_id)
+    return founding_epoch(founding.genesis, founding.document).committee
 
 
 def block_of(

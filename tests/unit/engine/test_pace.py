@@ -3,7 +3,7 @@
 import pytest
 
 from consensus.types import LOCAL_PACE
-from node.engine.dag import PUSH_VALIDATORS_MAX, pace_of
+from node.engine.pace import PUSH_VALIDATORS_MAX, pace_of
 
 
 def test_a_drill_has_the_local_pace_at_any_size() -> None:
