@@ -5,7 +5,7 @@ their first byte is a map head, never 0xd2. What a stranger could guess carries 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from hashlib import sha256
 from typing import Any, Final
 
@@ -57,6 +57,11 @@ TYPE_OF: Final[dict[type[Any], str]] = {
     EntryIntoForce: "entry_into_force",
 }
 _FIELDS: Final = {kind: tuple(item.name for item in fields(kind)) for kind in TYPE_OF}
+LATER_FIELDS: Final = {
+    kind: tuple(item.name for item in fields(kind) if item.default is not MISSING)
+    for kind in TYPE_OF
+}
+"""Of each type the fields that law 2 brought."""
 GENESIS_TYPE: Final = "genesis"
 COMMIT_TYPE: Final = "commit"
 EQUIVOCATION_TYPE: Final = TYPE_OF[Equivocation]
@@ -81,6 +86,9 @@ def encode_derived(derived: Derived, record_nonce: bytes) -> bytes:
     value: dict[str, Any] = {"type": TYPE_OF[type(derived)], "nonce": record_nonce}
     for name in _FIELDS[type(derived)]:
         value[name] = getattr(derived, name)
+    for name in LATER_FIELDS[type(derived)]:
+        if value[name] is None:  # law 1 had no such field
+            del value[name]
     if isinstance(derived, Finding) and len(derived.inputs) > INPUTS_MAX:
         del value["inputs"]
         value["inputs_count"] = len(derived.inputs)

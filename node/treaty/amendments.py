@@ -255,6 +255,7 @@ def enter_force(book: Book, motion: str) -> None:
     if row.param.startswith(RULE_PREFIX):
         num, den = row.shape[0]
         assert isinstance(den, int), f"a share's denominator {den!r}"
+        book.policy_moved()
         book.state.shares.put(row.param.removeprefix(RULE_PREFIX), Share(num, den))
         show(book, motion, row.param, "IN_FORCE")
         book.ask_veto_check()
@@ -307,6 +308,7 @@ def reconsider(book: Book) -> None:
 
 def changed(book: Book, param: str) -> None:
     """A parameter's schedule or its TIGHTEN_NOW changed: `book.policy` follows, and runs not yet started."""
+    book.policy_moved()
     refresh(book, param)
     if param in COVERING:
         watch_thresholds(book)

@@ -4,7 +4,7 @@ At filing everything is fixed (LAW K3): who may vote, the rule, the threshold, t
 the subject states, derived from refs and never typed in. The last valid vote before the close counts.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty import beacon
@@ -15,7 +15,7 @@ from node.treaty.derived import Decision, MotionOpened
 from node.treaty.entries import Entry
 from node.treaty.filing import require_past
 from node.treaty.kinds import Kind
-from node.treaty.rows.motions import Closed, Motion
+from node.treaty.rows.motions import Closed, Ground, Motion
 from node.treaty.rules import (
     PANEL_SEATS_MAX,
     Counts,
@@ -91,6 +91,7 @@ def open_motion(
     book.state.motions.put(motion_id, motion)
     book.schedule(motion.closes_at, RANK_MOTION, "close", motion_id, order)
     book.to_judge[motion_id] = None
+    ground = _note_ground(book, motion_id, rule, seats)
     book.emit(
         MotionOpened(
             motion=motion_id,
@@ -104,10 +105,23 @@ def open_motion(
             default=default,
             closes_at=motion.closes_at,
             at=book.now,
+            share=(ground.num, ground.den) if ground else None,
+            k=k if ground else None,
         )
     )
     if rule == "PANEL" and not panel:
         beacon.ask(book, PANEL, motion_id)
+
+
+def _note_ground(book: Book, motion_id: str, rule: str, voters: int) -> Ground | None:
+    """Keep what fixes a motion's threshold, for its Decision; votes already cast stay. None under law 1."""
+    if book.is_first_law:
+        return None
+    before = book.state.grounds.get(motion_id)
+    num, den = book.share(rule, voters)
+    ground = Ground(book.policy_version, num, den, before.ballots if before else ())
+    book.state.grounds.put(motion_id, ground)
+    return ground
 
 
 def seat_panel(book: Book, chance: Chance) -> None:
@@ -136,6 +150,7 @@ def _to_plenary(book: Book, motion_id: str, motion: Motion) -> None:
         early_from=book.now,
     )
     book.state.motions.put(motion_id, motion)
+    _note_ground(book, motion_id, "SUP", len(motion.eligible))
     book.to_judge[motion_id] = None
 
 
@@ -175,8 +190,16 @@ def cast_vote(book: Book, entry: Entry, body: pb.Vote) -> Accepted:
     votes = dict(motion.votes)
     votes[state] = _CHOICES[body.choice]
     book.state.motions.put(body.motion, motion._replace(votes=tuple(sorted(votes.items()))))
+    _note_ballot(book, body.motion, state, entry.entry_hash)
     book.to_judge[body.motion] = None
     return Accepted(f"vote:{body.motion}")
+
+
+def _note_ballot(book: Book, motion_id: str, state: str, entry_hash: bytes) -> None:
+    ground = book.state.grounds.get(motion_id)
+    if ground is not None:
+        ballots = dict(ground.ballots) | {state: entry_hash}
+        book.state.grounds.put(motion_id, ground._replace(ballots=tuple(sorted(ballots.items()))))
 
 
 def _has_mandate(book: Book, state: str, ref: bytes) -> bool:
@@ -280,11 +303,27 @@ def close_motion(
             until=until,
             one_state_could_change=int(changeable),
             reason=barrier,
+            **_ground_of(book, motion_id, motion),
         )
     )
     beacon.forget(book, PANEL, motion_id)
     book.state.motions.drop(motion_id)
     book.state.closed.put(motion_id, Closed(motion.kind, outcome, book.now))
+
+
+def _ground_of(book: Book, motion_id: str, motion: Motion) -> dict[str, Any]:
+    """What a Decision tells of its rule and its votes, from law 2 on; the row is needed no more."""
+    ground = book.state.grounds.get(motion_id)
+    if ground is None:
+        return {}
+    book.state.grounds.drop(motion_id)
+    ballots = dict(ground.ballots)  # of a barred state too, whose vote counts no more
+    return {
+        "share": (ground.num, ground.den),
+        "k": motion.k,
+        "policy_filed": ground.policy,
+        "ballots": tuple(ballots[state] for state, _ in motion.votes),
+    }
 
 
 VOTE: Final = Kind(

@@ -276,5 +276,6 @@ def show(book: Book, chance: Chance, population: Sequence[str], drawn: tuple[str
             population=tuple(population),
             drawn=drawn,
             at=book.now,
+            beacon=None if book.is_first_law else (chance.value or b""),
         )
     )

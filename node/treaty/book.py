@@ -18,7 +18,7 @@ from node.treaty.rows.clock import Counter
 from node.treaty.rows.runs import Plan
 from node.treaty.rows.sites import Lot, Stock
 from node.treaty.rows.verdicts import Case
-from node.treaty.rules import threshold_of
+from node.treaty.rules import effective_share, threshold_of
 from node.treaty.state import State
 
 # Order of clock effects within one second (LAW K1).
@@ -27,6 +27,7 @@ RANK_MOTION: Final = 1
 RANK_LAPSE: Final = 2
 RANK_SILENT: Final = 3
 RANK_DUTY: Final = 4
+POLICY_VERSION: Final = "policy_version"  # counter
 VETO_CHECK_DUE: Final = "veto_check_due"  # counter: a veto check is pending since then
 
 
@@ -111,6 +112,11 @@ class Book:
         share = self.state.shares.get(rule)
         return threshold_of(rule, voters, k, (share.num, share.den) if share else None)
 
+    def share(self, rule: str, voters: int) -> tuple[int, int]:
+        """The share of so many voters that a rule asks now: the treaty's own, or as a motion amended it."""
+        row = self.state.shares.get(rule)
+        return effective_share(rule, voters, (row.num, row.den) if row else None)
+
     def shares(self) -> dict[str, tuple[int, int]]:
         """The amended rows of the rule table."""
         return {rule: (row.num, row.den) for rule, row in self.state.shares.items()}
@@ -122,7 +128,25 @@ class Book:
 
     def emit(self, value: Derived) -> None:
         """Yield a derived value; a number beyond what records hold says "at least so much" (record 0153)."""
-        self.derived.append(capped(value, RECORD_MAX_LAW_1 if self.is_first_law else RECORD_MAX))
+        self.derived.append(self.stamped(value))
+
+    def stamped(self, value: Derived) -> Derived:
+        """As `emit` yields it: from law 2 on with law and policy version."""
+        if self.is_first_law:
+            return capped(value, RECORD_MAX_LAW_1)
+        law, policy = self.genesis.law_version, self.policy_version
+        return capped(value, RECORD_MAX, law=law, policy=policy)
+
+    @property
+    def policy_version(self) -> int:
+        """1 at the founding, and one more each time a motion's change begins or ends to act."""
+        row = self.state.counters.get(POLICY_VERSION)
+        return row.value if row is not None else 1
+
+    def policy_moved(self) -> None:
+        """A motion's change of a parameter or of the rule table begins or ends to act."""
+        if not self.is_first_law:
+            self.state.counters.put(POLICY_VERSION, Counter(self.policy_version + 1))
 
     def schedule(self, at_s: int, rank: int, what: str, name: str, order: int = 0) -> None:
         """Have the clock look at `what` of `name` at `at_s`.
@@ -156,6 +180,20 @@ class Book:
         value = row.value + 1 if row else 1
         self.state.counters.put(name, Counter(value))
         return value
+
+    def draws_for(self, param: str) -> bool:
+        """Whether lots are drawn for what this parameter governs.
+
+        Scenarios give a beacon to all draws from the start and name who is drawn themselves, unless their policy names
+        the parameter.
+        """
+        return not self.is_first_law and (
+            self.genesis.beacon is None or param in self.founding_policy.schedules
+        )
+
+    def is_listed(self, state: str) -> bool:
+        """Whether a state may be bound: on the genesis list, or admitted to it by three quarters (MODEL 7)."""
+        return state in self.genesis.states or f"state/{state}" in self.state.appointments
 
     def qualified(self, author: str, name: str) -> str:
         """The id that `author` means by `name` (LAW K53)."""
@@ -213,18 +251,31 @@ class Book:
                 for member in small.runs:
                     self.component[member] = large
                 merged = large
-        keys = [f"owner:{owner}" for owner in self.ultimate_owners(plan.operator)]
+        self.groups_of[run] = []
+        self.join_groups(run, plan, done)
+
+    def join_groups(self, run: str, plan: Plan, done: int) -> None:
+        """Enter a run into C15's groups that it is not in yet: of its owners, its code, its data."""
+        keys = [f"owner:{owner}" for owner in self.owners_of_run(run, plan)]
         if plan.code_hash:
             keys.append(f"code:{plan.code_hash.hex()}")
         if plan.doc_root:
             keys.append(f"data:{plan.doc_root.hex()}")
+        known = set(self.groups_of[run])
         self.groups_of[run] = keys
         for key in keys:
+            if key in known:
+                continue
             group = self.groups.get(key)
             if group is None:
                 group = self.groups[key] = Group()
             group.runs.append(run)
             group.done += done
+
+    def owners_of_run(self, run: str, plan: Plan) -> list[str]:
+        """The ultimate owners that its operator has, or has had since the plan, sorted."""
+        row = self.state.owning.get(run)
+        return list(row.owners) if row is not None else self.ultimate_owners(plan.operator)
 
     def add_done(self, run: str, gained: int) -> None:
         """A run's work grew: so did its groups'."""
@@ -232,13 +283,18 @@ class Book:
         for key in self.groups_of[run]:
             self.groups[key].done += gained
 
-    def owner_closure(self, party: str) -> set[str]:
-        """The party and all its direct and indirect owners."""
+    def owner_closure(self, party: str, *, since: int | None = None) -> set[str]:
+        """The party and all its direct and indirect owners, with `since` also those it has had from that second on."""
         seen = {party}
         ahead = [party]
         while ahead:
-            row = self.state.parties.get(ahead.pop())
-            for owner in row.owners if row else ():
+            name = ahead.pop()
+            row = self.state.parties.get(name)
+            past = self.state.owned.get(name) if since is not None else None
+            owners = list(row.owners) if row else []
+            if past is not None and since is not None:
+                owners += [owner for owner, until in past.past if until > since]
+            for owner in owners:
                 if owner not in seen:
                     seen.add(owner)
                     ahead.append(owner)

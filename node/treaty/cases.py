@@ -6,12 +6,14 @@ which stands unless two thirds of the others set it aside. Severity 4 halts the 
 (`lives`).
 """
 
-from typing import Final
+from typing import Any, Final
 
+from node.treaty import explanations
 from node.treaty.ballots import CASE_OPEN_TO_CLOSE, open_motion
 from node.treaty.book import RANK_SILENT, Book
 from node.treaty.derived import CaseStep, Finding
 from node.treaty.entry_into_force import in_force_since
+from node.treaty.grounds import GROUNDS
 from node.treaty.rows.verdicts import Basis, Case, Latest, Provisional
 
 BREACH_SEVERITY: Final = 3
@@ -31,9 +33,11 @@ def raise_finding(
     inputs: tuple[bytes, ...] = (),
     actor: str = "",
     fresh: bool = False,
+    level: int | None = None,
 ) -> str:
     """A check found something. New, risen, or already known: then nothing happens. Returns its id.
 
+    `level` is the level of protection, where it is not the check's own (C28).
     `size` grows with the act: once a case is decided, only a larger act is a new finding (#2). With
     `fresh` it is new in any case; so is the same finding about another `actor`.
     """
@@ -49,7 +53,7 @@ def raise_finding(
         elif decided:
             return ""  # the same act as the one decided
         else:
-            _grow(book, latest.finding, case, severity, size, numbers, inputs)
+            _grow(book, latest.finding, case, severity, size, numbers, inputs, level)
             return latest.finding
     book.state.latest.put(key, Latest(name, number))
     case = Case(
@@ -64,7 +68,7 @@ def raise_finding(
         reply_due=book.now + book.value("reply"),
         motion="",
     )
-    _record(book, name, case, numbers, inputs)
+    _record(book, name, case, numbers, inputs, level)
     _start(book, name, case)
     return name
 
@@ -77,6 +81,7 @@ def _grow(
     size: int,
     numbers: tuple[tuple[str, int], ...],
     inputs: tuple[bytes, ...],
+    level: int | None,
 ) -> None:
     grown = case._replace(size=max(size, case.size))
     if severity <= case.severity:
@@ -84,8 +89,9 @@ def _grow(
             book.put_case(name, grown)
         return
     grown = grown._replace(severity=severity)
-    _record(book, name, grown, numbers, inputs)
+    _record(book, name, grown, numbers, inputs, level)
     if case.severity < BREACH_SEVERITY <= severity:  # the case starts anew (K19)
+        explanations.grown(book, name)
         grown = grown._replace(status="RAISED", reply_due=book.now + book.value("reply"))
         _start(book, name, grown)
     else:
@@ -98,6 +104,7 @@ def _record(
     case: Case,
     numbers: tuple[tuple[str, int], ...],
     inputs: tuple[bytes, ...],
+    level: int | None,
 ) -> None:
     inputs = tuple(sorted(set(inputs)))
     for entry_hash in inputs:
@@ -112,8 +119,23 @@ def _record(
             numbers=numbers,
             inputs=inputs,
             at=book.now,
+            **_ground_of(book, case.check, level),
         )
     )
+
+
+def _ground_of(book: Book, check: str, level: int | None) -> dict[str, Any]:
+    """What a Finding says of its check, from law 2 on."""
+    if book.is_first_law:
+        return {}
+    ground = GROUNDS[check]
+    return {
+        "formula": ground.formula,
+        "asks": ground.asks,
+        "limits": tuple((param, book.value(param)) for param in ground.params),
+        "level": level or ground.level,
+        "clears": ground.clears,
+    }
 
 
 def _start(book: Book, name: str, case: Case) -> None:
@@ -175,6 +197,7 @@ def reply(book: Book, name: str, case: Case, entry_hash: bytes) -> None:
     """The subject answered in time."""
     if case.status == "RAISED":
         _step(book, name, case._replace(status="REPLIED"), entry_hash)
+        explanations.replied(book, name, case)
 
 
 def fall_silent(book: Book, name: str) -> None:
@@ -218,5 +241,6 @@ def emit_step(book: Book, name: str, case: Case, entry_hash: bytes = b"") -> Non
             entry=entry_hash,
             reply_due=case.reply_due,
             at=book.now,
+            motion=None if book.is_first_law else case.motion,
         )
     )

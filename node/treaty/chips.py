@@ -40,6 +40,14 @@ def approved_chip(book: Book, author: str, name: str) -> Chip:
     return Chip(chip_type, row.mh, row.peak_any)
 
 
+def known_chip(book: Book, author: str, name: str) -> str:
+    """The id of the chip type, approved or not, that `author` means by `name`. Refuses UNKNOWN_REF."""
+    chip_type = name if name in CHIP_TYPES else book.qualified(author, name)
+    if chip_type not in CHIP_TYPES and chip_type not in book.state.chip_types:
+        raise Refused(Code.UNKNOWN_REF, f"no chip type {chip_type}")
+    return chip_type
+
+
 def chip_of(book: Book, chip_type: str) -> Chip:
     """The approved type with this id. Raises KeyError."""
     known = CHIP_TYPES.get(chip_type)

@@ -2,8 +2,9 @@
 
 Their fields are consensus (RULINGS R72): every node must compute the same values, and a changed
 field is a new `law_version`. All are integers, text, bytes or tuples of these; `None` only where
-said. Seconds are ledger seconds. Tuples are sorted unless a docstring says otherwise. A case, a
-finding, a run and a facility are named by text ids; a filed motion by the hex of its entry hash.
+said, and in fields that law 2 brought, which have a default: a record of law 1 leaves them out.
+Seconds are ledger seconds. Tuples are sorted unless a docstring says otherwise. A case, a finding, a
+run and a facility are named by text ids; a filed motion by the hex of its entry hash.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +15,19 @@ RECORD_MAX_LAW_1: Final = (1 << 64) - 1  # what law 1 left to the encoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Record:
+    """Under which law and which policy a value was derived; from law 2 on, filled in as it is emitted.
+
+    The policy's version counts from 1 each time a motion's change of a parameter, or of the rule table, begins or ends to act;
+    what the policy says at a second follows from genesis and the `policy` records up to that version.
+    """
+
+    law: int | None = None
+    policy: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(Record):
     """An appended entry that broke a rule; it used its `seq` (but for EQUIVOCATION) and does nothing."""
 
     entry: bytes  # SHA-256 of the entry
@@ -25,17 +38,18 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uncountersigned:
+class Uncountersigned(Record):
     """An accepted statement that its author's state has not endorsed, long enough after its offer."""
 
     entry: bytes
     index: int
     state: str  # who withheld
     at: int
+    offered_at: int | None = None  # when the author first showed it (RULINGS R15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MotionOpened:
+class MotionOpened(Record):
     """A motion and what was fixed when it was filed (LAW K3)."""
 
     motion: str
@@ -49,10 +63,14 @@ class MotionOpened:
     default: str  # the outcome if nobody acts
     closes_at: int
     at: int
+    share: tuple[int, int] | None = (
+        None  # the rule's share of yes-votes, as numerator and denominator
+    )
+    k: int | None = None  # how many hostile states the threshold withstands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Record):
     """The outcome of a motion (LAW section 3). yes + no + abstain + absent = voters."""
 
     motion: str
@@ -75,10 +93,14 @@ class Decision:
     until: int | None  # an approval lapses at this second
     one_state_could_change: int  # 0 or 1
     reason: str  # "" or why the default stands against the votes (LAW K41)
+    share: tuple[int, int] | None = None  # as the motion was filed, or called up
+    k: int | None = None
+    policy_filed: int | None = None  # the version that fixed rule and threshold
+    ballots: tuple[bytes, ...] | None = None  # the entries of `votes`, in their order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Equivocation:
+class Equivocation(Record):
     """A state's node signed two blocks for one round, and a committed block brought the proof (law 2 on, record 0138)."""
 
     state: str
@@ -90,7 +112,7 @@ class Equivocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Record):
     """A check's output, new or risen in severity."""
 
     finding: str  # CHECK:SUBJECT:ABOUT, with #2, #3 ... when repeated later
@@ -101,10 +123,17 @@ class Finding:
     numbers: tuple[tuple[str, int], ...]  # what the formula compared, by name
     inputs: tuple[bytes, ...]  # hashes of the entries it rests on
     at: int
+    formula: str | None = None  # id and version, with what it asks (`grounds`)
+    asks: str | None = None
+    limits: tuple[tuple[str, int], ...] | None = (
+        None  # policy parameters that it reads, as they were
+    )
+    level: int | None = None  # 1 use, 2 deployment, 3 training, 4 hardware and algorithms
+    clears: str | None = None  # what would clear it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FindingEnded:
+class FindingEnded(Record):
     """A warning (C04w) is over; no other finding ever ends."""
 
     finding: str
@@ -113,7 +142,7 @@ class FindingEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaseStep:
+class CaseStep(Record):
     """A case entered a status."""
 
     case: str
@@ -124,10 +153,11 @@ class CaseStep:
     entry: bytes  # the reply; empty where time or a decision caused the step
     reply_due: int  # the reply is in time up to and including this second
     at: int
+    motion: str | None = None  # its BREACH; empty below severity 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStep:
+class RunStep(Record):
     """A run entered a status or a tier."""
 
     run: str
@@ -136,10 +166,14 @@ class RunStep:
     lineage_pflop: int
     gates: tuple[str, ...]  # which gates put it in this tier
     at: int
+    plan: bytes | None = None  # the entry that declared it
+    own_pflop: int | None = None
+    limits: tuple[tuple[str, int], ...] | None = None  # the thresholds that bind it
+    motion: str | None = None  # the last one that asked for its approval; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyStep:
+class PolicyStep(Record):
     """A motion's hold on a policy parameter, or on a row of the rule table, began or ended."""
 
     motion: str
@@ -152,7 +186,7 @@ class PolicyStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VetoCheck:
+class VetoCheck(Record):
     """What one state can block with this membership (MODEL 7). Recorded at genesis and on change.
 
     Each of the eight counts is the largest k for which that rule is k-veto-free, with all members
@@ -174,10 +208,13 @@ class VetoCheck:
     one_recused_high: int
     one_recused_stop: int
     at: int
+    shares: tuple[tuple[str, int, int], ...] | None = (
+        None  # rows of the rule table that motions amended
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundOpened:
+class RoundOpened(Record):
     """A round of the beacon opened: who is to reveal a link, and until when (RULINGS R63)."""
 
     round: int
@@ -187,7 +224,7 @@ class RoundOpened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beacon:
+class Beacon(Record):
     """A round of the beacon is over: SHA-256 of the revealed links in this order, if they are enough."""
 
     round: int
@@ -199,7 +236,7 @@ class Beacon:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class Drawn(Record):
     """What a round drew: `drawn` of `population`, in draw order; nobody if the round gave no beacon."""
 
     draw: str  # what it is for: a motion's id, for example
@@ -208,10 +245,13 @@ class Drawn:
     population: tuple[str, ...]
     drawn: tuple[str, ...]
     at: int
+    beacon: bytes | None = (
+        None  # what it was drawn by, so that it can be drawn again; empty: nothing
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outage:
+class Outage(Record):
     """The ledger stood still between two commits, and open deadlines moved (RULINGS R34)."""
 
     since: int  # the commit before
@@ -221,7 +261,7 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryIntoForce:
+class EntryIntoForce(Record):
     """The treaty is in force from here on; what came before was provisional (MODEL 7)."""
 
     door: str  # fast: the named states are bound; slow: 180 days, with enough of the world
@@ -252,9 +292,12 @@ Derived: TypeAlias = (
 )
 
 
-def capped(value: Derived, most: int) -> Derived:
-    """`value` with every number beyond +-`most` put at that limit. Sums of what states said know no bound; records do."""
-    changes: dict[str, Any] = {}
+def capped(value: Derived, most: int, **filled: int) -> Derived:
+    """`value` with every number beyond +-`most` put at that limit, and the fields of Record `filled` in.
+
+    Sums of what states said know no bound; records do.
+    """
+    changes: dict[str, Any] = dict(filled)
     for name in value.__slots__:
         held = getattr(value, name)
         if type(held) is int:

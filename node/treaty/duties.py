@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from node.treaty import stocks
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.cases import raise_finding
+from node.treaty.grounds import DEPLOYMENT, HARDWARE, TRAINING
 from node.treaty.rows.sites import Access, Duty
 
 MEETING: Final = "meeting"
 SECRETARIAT: Final = "SEC"
+SEVERITY_MAX: Final = 4
 
 
 def schedule_duty(book: Book, what: str) -> None:
@@ -31,6 +34,14 @@ def owe_meeting(book: Book) -> None:
     """Meetings are the secretariat's to call: from genesis on, and again after each."""
     if not book.is_first_law:
         owe(book, MEETING, book.value("meeting"))
+
+
+def owe_review(book: Book) -> None:
+    """A meeting within `review`, unless one is due earlier anyway (M34, M47)."""
+    due = book.now + book.value("review")
+    row = book.state.duties.get(MEETING)
+    if row is None or due < row.due:
+        owe(book, MEETING, book.value("review"))
 
 
 def owe_census(book: Book, facility: str) -> None:
@@ -61,8 +72,12 @@ class DutyKind:
 
     subject: Callable[[Book, str], str]  # of the duty's rest: a state, or SEC
     about: Callable[[str], str]
-    severity: int
+    severity: Callable[[Book, str], int]
     period: str  # parameter: owed again so long after; empty: owed once
+    level: int  # 1 use, 2 deployment, 3 training, 4 hardware and algorithms (M41)
+    is_met: Callable[[Book, str], bool] = lambda _book, _rest: (
+        False
+    )  # at its due second, without an entry
 
 
 def _secretariat(_book: Book, _rest: str) -> str:
@@ -81,19 +96,81 @@ def _steward(_book: Book, rest: str) -> str:
     return rest.partition(":")[2]  # model:state
 
 
+def _subject_of_case(book: Book, case: str) -> str:
+    return book.state.cases[case].subject
+
+
+def _graver(book: Book, case: str) -> int:
+    return min(book.state.cases[case].severity + 1, SEVERITY_MAX)
+
+
+def _grade(severity: int) -> Callable[[Book, str], int]:
+    return lambda _book, _rest: severity
+
+
+def _itself(rest: str) -> str:
+    return rest
+
+
 _KINDS: Final[dict[str, DutyKind]] = {
-    MEETING: DutyKind(subject=_secretariat, about=lambda _: MEETING, severity=1, period="meeting"),
+    MEETING: DutyKind(
+        subject=_secretariat,
+        about=lambda _: MEETING,
+        severity=_grade(1),
+        period="meeting",
+        level=TRAINING,
+    ),
     "count": DutyKind(
-        subject=_state_of_facility, about=lambda rest: rest, severity=1, period="inventory"
+        subject=_state_of_facility,
+        about=_itself,
+        severity=_grade(1),
+        period="inventory",
+        level=HARDWARE,
+    ),
+    "final": DutyKind(
+        subject=_state_of_facility,
+        about=lambda rest: f"final:{rest}",
+        severity=_grade(2),
+        period="",
+        level=HARDWARE,
+    ),
+    "removal": DutyKind(
+        subject=_state_of_facility,
+        about=lambda rest: f"removal:{rest}",
+        severity=_grade(2),
+        period="",
+        level=HARDWARE,
+        is_met=stocks.is_cleared,
+    ),
+    "remedy": DutyKind(
+        subject=_subject_of_case,
+        about=lambda rest: f"remedy:{rest}",
+        severity=_graver,
+        period="",
+        level=TRAINING,
     ),
     # A deployed model that nobody has looked at again is deployed without knowledge: more than late paper.
     "reeval": DutyKind(
-        subject=_state_of_model, about=lambda rest: rest, severity=2, period="reeval"
+        subject=_state_of_model,
+        about=_itself,
+        severity=_grade(2),
+        period="reeval",
+        level=DEPLOYMENT,
     ),
     "steward": DutyKind(
-        subject=_steward, about=lambda rest: rest.partition(":")[0], severity=1, period=""
+        subject=_steward,
+        about=lambda rest: rest.partition(":")[0],
+        severity=_grade(1),
+        period="",
+        level=DEPLOYMENT,
     ),
-    "tip": DutyKind(subject=_secretariat, about=lambda rest: f"tip:{rest}", severity=1, period=""),
+    "tip": DutyKind(
+        subject=_secretariat,
+        about=lambda rest: f"tip:{rest}",
+        severity=_grade(1),
+        period="",
+        level=TRAINING,
+    ),
 }
 
 
@@ -119,15 +196,18 @@ def duty_due(book: Book, what: str) -> None:
         schedule_duty(book, what)
     else:
         book.state.duties.drop(what)
+        if kind.is_met(book, rest):
+            return
     raise_finding(
         book,
         "C28",
         kind.subject(book, rest),
         kind.about(rest),
-        severity=kind.severity,
+        severity=kind.severity(book, rest),
         size=0,
         numbers=(("due", row.due),),
         fresh=True,
+        level=kind.level,
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from node.treaty.bodies import is_name
 from node.treaty.book import Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -9,6 +10,7 @@ from node.treaty.policy import DAY
 from node.treaty.rows.motions import Walks
 from node.treaty.rows.sites import Facility
 
+PLACE_DEPTH_MAX: Final = 3  # regions within regions below a state
 PERIOD_AHEAD_S: Final = 300  # a period may end this far beyond the commit's time (RULINGS R29)
 FILING_STATES: Final = frozenset({"MEMBER", "SUSPENDED", "WITHDRAWING"})  # "any state" of LAW K11
 
@@ -61,6 +63,20 @@ def countersigned(book: Book, entry: Entry, state: str) -> bool:
             Code.COUNTERSIGN, f"{state} has not endorsed this, and no offer is old enough"
         )
     return True
+
+
+def require_endorsed_agency(book: Book, entry: Entry) -> None:
+    """What an agency of a region says stands if its state endorses it (M04). Refuses COUNTERSIGN."""
+    author = entry.parsed.author
+    if book.state.parties[author].role == "agency":
+        countersigned(book, entry, book.state_of(author))
+
+
+def check_place(path: str, state: str) -> None:
+    """A place is the state's code, or a path of names below it. Refuses STANDING."""
+    first, *below = path.split("/")
+    if first != state or len(below) > PLACE_DEPTH_MAX or not all(map(is_name, below)):
+        raise Refused(Code.STANDING, f"{path[:80]!r} is no place in {state}: want {state}/NAME")
 
 
 def known_facility(book: Book, author: str, name: str) -> tuple[str, Facility]:

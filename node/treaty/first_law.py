@@ -50,6 +50,10 @@ def was_unknown(parsed: ParsedEntry) -> str:
     for descriptor, _ in parsed.body.ListFields():
         if descriptor.number > last:
             return f"law 1 knows no field {parsed.kind}.{descriptor.name}"
+    if parsed.kind == "identity" and parsed.body.role > pb.PARTY_ROLE_STATE:
+        return "law 1 knows no such role"
+    if parsed.kind == "APPOINT" and parsed.body.what > pb.APPOINTMENT_TYPE_CAPABILITY:
+        return "law 1 knows no such appointment"
     if parsed.kind == "note" and parsed.body.type > pb.NOTE_TYPE_OFFER:
         return "law 1 knows no such type of note"
     if any("/" in name for name in _named_barely(parsed)):

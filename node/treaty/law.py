@@ -27,6 +27,8 @@ from node.treaty import (
     entry_into_force,
     epochs,
     equivocations,
+    evaluators,
+    explanations,
     inspections,
     lives,
     motions,
@@ -67,6 +69,9 @@ _DRAWS: Final[dict[str, Callable[[Book, Chance], None]]] = {
     ballots.PANEL: ballots.seat_panel,
     inspections.TEAM: inspections.draw_team,
     sampling.SITES: sampling.draw_sites,
+    inspections.WATCH: inspections.draw_watch,
+    evaluators.EXAMINER: evaluators.draw_examiner,
+    explanations.PANEL: explanations.draw_panel,
 }
 _CLOCK: Final = motions.CLOCK | statements.CLOCK
 
@@ -298,10 +303,17 @@ class Law:
 
     def _note_uncountersigned(self, entry: Entry) -> None:
         book, parsed = self._book, entry.parsed
-        book.state.offers.drop(f"{parsed.author}/{parsed.content_hash.hex()}")
-        state = book.state_of(parsed.author)
+        name = f"{parsed.author}/{parsed.content_hash.hex()}"
+        offered_at = book.state.offers[name].at
+        book.state.offers.drop(name)
         book.emit(
-            Uncountersigned(entry=entry.entry_hash, index=entry.index, state=state, at=book.now)
+            Uncountersigned(
+                entry=entry.entry_hash,
+                index=entry.index,
+                state=book.state_of(parsed.author),
+                at=book.now,
+                offered_at=None if book.is_first_law else offered_at,
+            )
         )
 
     def _chain_verdict(self, entry: Entry) -> tuple[Code | None, str]:
@@ -366,7 +378,7 @@ class Law:
             code=code,
             why=why,
             facts=_facts(book, entry, _topic_refused(book, entry), code.value),
-            derived=(rejected, *self._derived()),
+            derived=(book.stamped(rejected), *self._derived()),
         )
 
     @property

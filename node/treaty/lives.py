@@ -6,14 +6,15 @@ go runs on only if its approval still holds.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from node.treaty import outage
 from node.treaty.ballots import open_motion
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.derived import RunStep
 from node.treaty.rows import NEVER
-from node.treaty.rows.runs import Life, Named
+from node.treaty.rows.runs import Life, Named, Plan
+from node.treaty.tiers import Gates, gates_at, safer_gates
 
 TIER_WITH_OVERSIGHT: Final = 2  # progress reports and oversight compute are duties from here on
 HALT_SEVERITY: Final = 4
@@ -34,8 +35,30 @@ def emit_step(book: Book, run: str, life: Life) -> None:
             lineage_pflop=life.lineage,
             gates=life.gates,
             at=book.now,
+            **_ground_of(book, run, life),
         )
     )
+
+
+def _ground_of(book: Book, run: str, life: Life) -> dict[str, Any]:
+    """What a step of a run says of itself, from law 2 on."""
+    if book.is_first_law:
+        return {}
+    plan = book.state.plans[run]
+    gates = gates_for(book, plan, life)
+    return {
+        "plan": plan.entry,
+        "own_pflop": life.own,
+        "limits": tuple(zip(Gates._fields, gates, strict=True)),
+        "motion": life.motion,
+    }
+
+
+def gates_for(book: Book, plan: Plan, life: Life) -> Gates:
+    """The thresholds that bind a run: frozen at its start, before it the safer of the plan's and the present ones (LAW K36)."""
+    if life.limits:
+        return Gates._make(life.limits)
+    return safer_gates(Gates._make(plan.gates), gates_at(book.policy, book.now))
 
 
 def watch_progress(book: Book, run: str, life: Life) -> None:

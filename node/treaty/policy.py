@@ -140,10 +140,17 @@ PARAMS: Final[dict[str, Param]] = {
         _lower("danger_cap", "tokens", INTEGER_MAX),  # of dangerous kinds in one run's data (X15)
         _lower("unlicensed_bp", "bp", 0, hard_max=10_000),  # of a run's tokens (M44)
         _higher("tip_quota", "per day and relay", 16, hard_min=1),
+        _duration("owner_memory", 365 * DAY, 30 * DAY, safe_dir="higher"),  # former owners (M39)
+        _duration("examiner", 30 * DAY, DAY, safe_dir="higher"),  # for the evaluator by lot (M39)
+        _higher(
+            "safety_case", "0 or 1", 1, hard_min=1, hard_max=1
+        ),  # TRAIN of Tier 3 shows one (M17)
+        _duration("remedy", 30 * DAY, DAY),  # what an upheld case asks is done (MODEL 9)
         # Cost (M46 to M48): whole USD
         _higher("cost_floor", "USD", 1_000_000),
         _higher("readiness_floor", "USD", 10_000),
         _duration("review", 30 * DAY, DAY),
+        _higher("choke_floor", "bp", 5_000, hard_max=10_000),  # of one maker per step (M34)
         # Modules that are off by default (M49 to M56)
         _higher("publication_module", "0 or 1", 0, hard_max=1),
         _higher("hardware_module", "0 or 1", 0, hard_max=1),

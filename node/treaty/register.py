@@ -7,6 +7,7 @@ a new party is registered by its own state or by `trigger` others, a lost key re
 """
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
@@ -35,6 +36,7 @@ ROLES: Final = {
     pb.PARTY_ROLE_DEVICE: "device",
     pb.PARTY_ROLE_SECRETARIAT: "secretariat",
     pb.PARTY_ROLE_STATE: "state",
+    pb.PARTY_ROLE_AGENCY: "agency",
 }
 PURPOSES: Final = {pb.KEY_PURPOSE_AUTHOR: AUTHOR, pb.KEY_PURPOSE_VOTE: VOTE}
 
@@ -62,8 +64,17 @@ def found(book: Book) -> None:
             _found_key(book, party.party, party.vote_key, VOTE)
         if party.role in {"inspector", "evaluator"}:
             book.state.appointments.put(f"{party.role}/{party.party}", Appointment(""))
+    if not book.is_first_law:
+        _require_acyclic(book)
     membership_changed(book)
     owe_meeting(book)
+
+
+def _require_acyclic(book: Book) -> None:
+    """Nobody owns itself, directly or not (MODEL 3, kind 1). Raises ValueError naming who does."""
+    for party, row in book.state.parties.items():
+        if any(party in book.owner_closure(owner) for owner in row.owners):
+            raise ValueError(f"genesis party {party} owns itself through {row.owners}")
 
 
 def membership_changed(book: Book) -> None:
@@ -81,7 +92,11 @@ def schedule_veto_check(book: Book) -> None:
 
 def show_veto_check(book: Book) -> None:
     book.state.counters.drop(VETO_CHECK_DUE)
-    book.emit(veto_check(book.membership(), book.now, book.shares()))
+    row = veto_check(book.membership(), book.now, book.shares())
+    if not book.is_first_law:
+        amended = tuple((rule, *share) for rule, share in sorted(book.shares().items()))
+        row = replace(row, shares=amended)
+    book.emit(row)
 
 
 def _found_party(book: Book, name: str, row: Party) -> None:
@@ -129,6 +144,16 @@ def _keys_of(book: Book, party: str) -> list[tuple[str, Key]]:
 def withdrawal_s(book: Book) -> int:
     """Seconds from the notice of a withdrawal until it takes effect; the treaty fixes them, only a drill has less."""
     return book.founding_policy.value("withdrawal_s", book.genesis.time_s)
+
+
+def leaves_at(book: Book, state: str) -> int | None:
+    """The second at which a withdrawing state will have left; None for every other."""
+    suspended = book.state.suspensions.get(state)
+    member = book.state.members.get(state)
+    row = Member(suspended.status, suspended.since) if suspended else member
+    if row is None or row.status != "WITHDRAWING":
+        return None
+    return row.since + withdrawal_s(book)
 
 
 def leave(book: Book, state: str) -> None:

@@ -82,11 +82,19 @@ def _withdraw_for_good(book: Book, model: str, run: str) -> None:
     """Its approval is gone: what it may do again needs a new DEPLOY."""
     life = book.state.lives[run]
     if life.status in {"DEPLOYED", "WITHDRAWN"}:
-        for state in book.state.releases[model].stewards:
-            fulfil(book, f"steward:{model}:{state}")
-        fulfil(book, f"reeval:{model}")
-        book.state.releases.drop(model)
+        end(book, model)
         enter(book, run, life._replace(status="WITHDRAWN"))
+
+
+def end(book: Book, model: str) -> None:
+    """Nobody owes anything for this release any more, if there is one."""
+    release = book.state.releases.get(model)
+    if release is None:
+        return
+    for state in release.stewards:
+        fulfil(book, f"steward:{model}:{state}")
+    fulfil(book, f"reeval:{model}")
+    book.state.releases.drop(model)
 
 
 def to_be_evaluated(book: Book, model: str) -> None:

@@ -64,9 +64,12 @@ def threshold_of(rule: str, voters: int, k: int, share: tuple[int, int] | None =
     did not when it was adopted (LAW K10) but may after states have left, the treaty's own holds.
     """
     floor = 1 if rule == "PANEL" else max(1, k + 1)  # LAW K31
-    own = share_of(rule, voters)
-    asked = share_of(rule, voters, share) if share else own
-    return max(floor, asked if asked < voters else own)
+    return max(floor, share_of(rule, voters, effective_share(rule, voters, share)))
+
+
+def effective_share(rule: str, voters: int, share: tuple[int, int] | None) -> tuple[int, int]:
+    """The share that holds for so many voters: the amended one, or the treaty's own (`threshold_of`)."""
+    return share if share and share_of(rule, voters, share) < voters else SHARES[rule]
 
 
 def yes_wins(rule: str, threshold: int, yes: int, no: int) -> bool:

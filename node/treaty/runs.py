@@ -13,6 +13,7 @@ from node.treaty.lives import (
     TIER_WITH_OVERSIGHT,
     emit_step,
     enter,
+    gates_for,
     halt,
     progress_deadline,
     watch_progress,
@@ -21,7 +22,7 @@ from node.treaty.rows import NEVER
 from node.treaty.rows.runs import Licence, Life, Plan
 from node.treaty.scores import over_cap_states
 from node.treaty.tables import changer
-from node.treaty.tiers import Gates, Tier, gates_at, safer_gates, tier_of_run
+from node.treaty.tiers import Gates, Tier, tier_of_run
 
 LICENSED_TIER: Final = 1  # Tier 0 needs no licence, Tier 2 and 3 get none
 BUDGET_TOLERANCE_BP: Final = 200  # C14: 2 % above the plan
@@ -118,12 +119,6 @@ def done_of(life: Life) -> int:
 def _own(plan: Plan, life: Life) -> int:
     done = done_of(life)
     return done if life.ended_at != NEVER else max(plan.pflop_plan, done)
-
-
-def gates_for(book: Book, plan: Plan, life: Life) -> Gates:
-    if life.limits:
-        return Gates._make(life.limits)
-    return safer_gates(Gates._make(plan.gates), gates_at(book.policy, book.now))
 
 
 def gates_of(book: Book, run: str) -> Gates:
@@ -318,7 +313,7 @@ def _second_key_reaches(book: Book, runs: list[str], frontier: int) -> bool:
 
 
 def _one_owner(book: Book, runs: list[str]) -> bool:
-    owners = [set(book.ultimate_owners(book.state.plans[run].operator)) for run in runs]
+    owners = [set(book.owners_of_run(run, book.state.plans[run])) for run in runs]
     return bool(set.intersection(*owners))
 
 

@@ -25,6 +25,7 @@ from node.treaty.rows.motions import (
     Amendment,
     Closed,
     Course,
+    Ground,
     Halting,
     Inspection,
     Motion,
@@ -45,10 +46,14 @@ from node.treaty.rows.parties import (
     KeyOwner,
     Member,
     Offer,
+    Owned,
     Party,
+    Place,
+    PriorLog,
     Sealing,
     Seat,
     Source,
+    Suspect,
     Suspension,
 )
 from node.treaty.rows.runs import (
@@ -56,18 +61,24 @@ from node.treaty.rows.runs import (
     Denial,
     Deployment,
     Evaluations,
+    Examiner,
     Incidents,
     Licence,
     Life,
     Manifest,
     Model,
     Named,
+    Owning,
     Plan,
+    Purpose,
     Release,
+    SafetyCase,
+    Sealed,
     Work,
 )
 from node.treaty.rows.sites import (
     Access,
+    Ceremony,
     ChipType,
     Duty,
     Facility,
@@ -75,6 +86,7 @@ from node.treaty.rows.sites import (
     Lot,
     Meters,
     Notice,
+    Output,
     Price,
     Routine,
     Seal,
@@ -89,8 +101,10 @@ from node.treaty.rows.sites import (
 from node.treaty.rows.verdicts import (
     Basis,
     Case,
+    Explanation,
     Latest,
     Provisional,
+    Remedy,
     TipReport,
 )
 from node.treaty.tables import Bar, Table
@@ -149,6 +163,7 @@ class State:
         self.latest = Table("latest", Latest, changed)
         self.basis = Table("basis", Basis, changed)
         self.motions = Table("motion", Motion, changed)
+        self.grounds = Table("ground", Ground, changed)
         self.closed = Table("closed", Closed, changed)
         self.appointments = Table("appointment", Appointment, changed)
         self.courses = Table("course", Course, changed)
@@ -170,6 +185,19 @@ class State:
         self.routines = Table("routine", Routine, changed)
         self.teams = Table("team", Team, changed)
         self.gaps = Table("gap", Gap, changed)
+        self.owned = Table("owned", Owned, changed)
+        self.places = Table("place", Place, changed)
+        self.suspects = Table("suspect", Suspect, changed)
+        self.prior_logs = Table("prior_log", PriorLog, changed)
+        self.ceremonies = Table("ceremony", Ceremony, changed)
+        self.outputs = Table("output", Output, changed)
+        self.owning = Table("owning", Owning, changed)
+        self.purposes = Table("purpose", Purpose, changed)
+        self.safety_cases = Table("safety_case", SafetyCase, changed)
+        self.examiners = Table("examiner", Examiner, changed)
+        self.sealed = Table("sealed", Sealed, changed)
+        self.remedies = Table("remedy", Remedy, changed)
+        self.explanations = Table("explanation", Explanation, changed)
         self.offers = Table("offer", Offer, changed)
         self.counters = Table("counter", Counter, changed)
         self._tables = {

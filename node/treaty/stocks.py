@@ -3,6 +3,7 @@
 from typing import Final
 
 from node.treaty.book import Book
+from node.treaty.chips import chip_of
 from node.treaty.entries import Entry
 from node.treaty.rows.sites import Serial
 
@@ -59,3 +60,21 @@ def release(book: Book, key: str, serial_root: bytes) -> None:
 def sent_out(book: Book, key: str, serial_root: bytes) -> None:
     """A custody `out` of these very chips: another site may count them from now on."""
     release(book, key, serial_root)
+
+
+def mh_left(book: Book, facility: str) -> int:
+    """Capacity at a site by its last counts and what moved since; declared capacity where nothing was ever counted."""
+    keys = book.stocks_at.get(facility, ())
+    if not keys:
+        return book.state.facilities[facility].capacity_mh
+    total = 0
+    for key in keys:
+        row = book.state.stocks[key]
+        chips = row.chips + row.came - row.went - row.destroyed + row.found - row.lost
+        total += chips * chip_of(book, key.partition(":")[2]).mh
+    return total
+
+
+def is_cleared(book: Book, facility: str) -> bool:
+    """Whether what is left there is below the threshold of covered sites."""
+    return mh_left(book, facility) <= book.value("ccc_mh")

@@ -10,7 +10,7 @@ from typing import Final
 
 from node.treaty.book import Book
 from node.treaty.cases import raise_finding
-from node.treaty.duties import MEETING, SECRETARIAT, owe
+from node.treaty.duties import SECRETARIAT, owe_review
 from node.treaty.entries import Entry
 from node.treaty.rows.sites import Price
 
@@ -61,7 +61,7 @@ def take_price(book: Book, entry: Entry, chip_type: str, usd: int, hours: int) -
         and is_cheap
         and _alarm(book, entry, f"cost:{chip_type}", 1, horizon, floor)
     ):
-        _owe_review(book)
+        owe_review(book)
     significant = cost_usd(book, chip_type, SIGNIFICANT_PFLOP)
     if significant is not None and significant < book.value("readiness_floor"):
         floor = book.value("readiness_floor")
@@ -82,11 +82,3 @@ def _alarm(book: Book, entry: Entry, about: str, severity: int, cost: int, floor
         inputs=(entry.entry_hash,),
     )
     return not known
-
-
-def _owe_review(book: Book) -> None:
-    """A meeting within `review`, unless one is due earlier anyway."""
-    due = book.now + book.value("review")
-    row = book.state.duties.get(MEETING)
-    if row is None or due < row.due:
-        owe(book, MEETING, book.value("review"))

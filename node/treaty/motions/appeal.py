@@ -6,7 +6,7 @@ Filed within 30 days of the decision. Two thirds of the others overturn it; else
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import cases, lives
+from node.treaty import cases, lives, remedies
 from node.treaty.ballots import open_motion
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
@@ -37,7 +37,8 @@ def _file(book: Book, entry: Entry, _body: pb.Appeal) -> Accepted:
         raise Refused(Code.EVIDENCE, f"refs name {len(named)} cases, not one")
     name = named[0]
     case = book.state.cases[name]
-    decided_at = book.state.closed[case.motion].closed_at if case.result else 0
+    decided = book.state.closed.get(case.motion)  # an explanation ends a case without a motion
+    decided_at = decided.closed_at if case.result and decided is not None else 0
     if not any(facts.time_s >= decided_at for facts in entries_in(book, entry)):
         raise Refused(Code.EVIDENCE, f"nothing among the refs is newer than {decided_at}")
     if case.status in {"APPEALED", "FINAL"}:
@@ -66,6 +67,7 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
     result = "SET_ASIDE" if outcome == "overturned" else "UPHELD"
     cases.enter(book, motion.about, case._replace(status="FINAL", result=result))
     if result == "SET_ASIDE":
+        remedies.overturned(book, motion.about)
         lives.end_halts_of(book, motion.about)
 
 

@@ -1,8 +1,8 @@
-"""APPOINT: inspectors, evaluators, officers; a standard, or one more dangerous capability.
+"""APPOINT: inspectors, evaluators, officers; a standard, one more dangerous capability, a state beyond the genesis list.
 
 Filed by a state or the secretariat; a majority within 14 days, else no change. Taking a capability off the list loosens:
 three states file it, three quarters within 60 days, in force 90 days after, never while a case of severity 4 that names a
-run is open (M40).
+run is open (M40). A state that the genesis does not list may accede once three quarters admitted it (MODEL 7).
 """
 
 from typing import Final
@@ -27,6 +27,7 @@ _APPOINTMENTS: Final = {
     pb.APPOINTMENT_TYPE_OFFICER: "officer",
     pb.APPOINTMENT_TYPE_STANDARD: "standard",
     pb.APPOINTMENT_TYPE_CAPABILITY: "capability",
+    pb.APPOINTMENT_TYPE_STATE: "state",
 }
 
 
@@ -35,6 +36,8 @@ def _file(book: Book, entry: Entry, body: pb.Appoint) -> Accepted:
     what = _APPOINTMENTS[body.what]
     if what in {"inspector", "evaluator"} and body.name not in book.state.parties:
         raise Refused(Code.UNKNOWN_REF, f"no party {body.name}")
+    if what == "state" and (book.is_listed(body.name) or body.name in book.state.parties):
+        raise Refused(Code.REPEATED, f"{body.name} is on the list of states, or another party's id")
     if body.remove:
         _require_removable(book, entry, what, body.name)
     require_role(book, entry, "state", "secretariat")
@@ -47,7 +50,7 @@ def _file(book: Book, entry: Entry, body: pb.Appoint) -> Accepted:
         "APPOINT",
         about=f"{what}/{body.name}",
         subjects=(),
-        rule="HIGH" if body.remove else "MAJ",
+        rule="HIGH" if body.remove or what == "state" else "MAJ",
         default="no_change",
         closes_after_s=book.value("loosen_close" if body.remove else "appoint_close"),
     )
@@ -75,7 +78,8 @@ def _barrier(book: Book, motion_id: str, _motion: Motion) -> str:
 def _force(book: Book, motion: Motion, outcome: str) -> Force:
     if outcome != "appointed":
         return Force(None)
-    return Force(book.now + book.value("loosen_wait") if motion.rule == "HIGH" else book.now)
+    removes = motion.rule == "HIGH" and not motion.about.startswith("state/")
+    return Force(book.now + book.value("loosen_wait") if removes else book.now)
 
 
 def _decided_removal(book: Book, motion_id: str, row: Removal, *, adopted: bool) -> None:

@@ -8,7 +8,7 @@ before its reply or the end of its time to reply.
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import cases, lives
+from node.treaty import cases, lives, remedies
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book
 from node.treaty.entries import Entry
@@ -34,6 +34,8 @@ def _outcomes(motion_id: str, motion: Motion) -> tuple[str, ...]:
 
 def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
     cases.decide(book, motion.case, outcome)
+    if outcome == "upheld":
+        remedies.upheld(book, motion.case)
     if outcome == "set_aside":
         lives.end_halts_of(book, motion.case)
 

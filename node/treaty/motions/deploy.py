@@ -8,7 +8,7 @@ Two thirds, by mandates; three quarters in Tier 3, and only while the horizon is
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import lives, releases, runs
+from node.treaty import evaluators, lives, releases, runs
 from node.treaty.ballots import open_motion
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
@@ -123,6 +123,11 @@ def _assessed(book: Book, run: str, life: Life, shown: set[bytes], cap_ver: int)
         return Refused(
             Code.EVALS,
             f"evaluations of {model} by evaluators of {len(states)} states; refs leave out {hidden}",
+        )
+    awaited = evaluators.awaited(book, run, {one.evaluator for one in counting})
+    if awaited:
+        return Refused(
+            Code.EVALS, f"{awaited} was drawn to evaluate {model} and has not spoken yet"
         )
     listed = capabilities(book)
     if cap_ver != listed_version(book):

@@ -20,6 +20,7 @@ from node.treaty.motions.kind import (
     always,
     countersigned_operator,
     entries_in,
+    lane_of,
     named_in,
     require_few_panels,
     require_rested,
@@ -94,7 +95,7 @@ def _file_class(book: Book, entry: Entry, body: pb.ClassMotion) -> Accepted:
 
 def _open(book: Book, entry: Entry, kind: str, about: str, subjects: tuple[str, ...]) -> None:
     for state in subjects:
-        require_few_panels(book, state)
+        require_few_panels(book, state, lane_of(book, about))
     require_rested(book, _rest_key(kind, about, subjects), book.value("train_refile"))
     require_past(book, entry)
     open_motion(

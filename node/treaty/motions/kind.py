@@ -186,10 +186,19 @@ def rest(book: Book, what: str, since: int) -> None:
     book.state.rests.put(what, Rest(since))
 
 
-def require_few_panels(book: Book, state: str) -> None:
-    """LAW K52: no flood of panel motions by one applicant state. Refuses QUOTA."""
+def lane_of(book: Book, run: str) -> str:
+    """What a run says it is for, or empty. Research on safety is asked the same, and has its own place in the queue (X09)."""
+    row = book.state.purposes.get(run)
+    return row.name if row is not None else ""
+
+
+def require_few_panels(book: Book, state: str, lane: str = "") -> None:
+    """LAW K52: no flood of panel motions by one applicant state, in each lane. Refuses QUOTA."""
     open_now = sum(
-        motion.kind in PANEL_KINDS and motion.tier <= 1 and state in motion.subjects
+        motion.kind in PANEL_KINDS
+        and motion.tier <= 1
+        and state in motion.subjects
+        and lane_of(book, motion.about) == lane
         for _, motion in book.state.motions.items()
     )
     if open_now >= PANEL_MOTIONS_MAX:

@@ -15,12 +15,14 @@ from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry, EntryFacts
 from node.treaty.filing import require_past
+from node.treaty.inspections import ask_for_watch
 from node.treaty.motions.kind import (
     Force,
     MotionKind,
     always,
     countersigned_operator,
     entries_in,
+    lane_of,
     own_run,
     require_few_panels,
     subject_states,
@@ -32,6 +34,7 @@ from node.treaty.rows.runs import Life
 TRAIN_RULES: Final = {1: "PANEL", 2: "SUP", 3: "HIGH"}
 INSPECTOR_STATES_MIN: Final = 2  # LAW K11, from Tier 2 on
 REVIEW_STATES_MIN: Final = 3  # LAW K11, Tier 3
+WATCHED_TIER: Final = lives.TIER_WITH_OVERSIGHT
 
 
 def _file(book: Book, entry: Entry, body: pb.Train) -> Accepted:
@@ -48,9 +51,10 @@ def _file(book: Book, entry: Entry, body: pb.Train) -> Accepted:
     if life.tier >= lives.TIER_WITH_OVERSIGHT:
         _require_inspectors(book, inspectors, entry.parsed.author, operator_state)
     if life.tier == 3:
+        _require_safety_case(book, entries_in(book, entry), run)
         _require_reviews(book, entries_in(book, entry), run)
     if life.tier == 1:
-        require_few_panels(book, operator_state)
+        require_few_panels(book, operator_state, lane_of(book, run))
         _require_patience(book, run, life)
     require_past(book, entry)
     motion = entry.name
@@ -88,6 +92,21 @@ def _require_inspectors(
         )
 
 
+def _require_safety_case(book: Book, facts: list[EntryFacts], run: str) -> None:
+    """The newest safety case of the run, by a standard adopted, among the refs (M17). Refuses EVIDENCE.
+
+    Scenarios ask for one only where their policy names `safety_case`, as with other duties of a node alone.
+    """
+    if not book.draws_for("safety_case") or not book.value("safety_case"):
+        return
+    row = book.state.safety_cases.get(run)
+    if row is None or row.entry not in {one.entry_hash for one in facts}:
+        raise Refused(Code.EVIDENCE, f"the refs hold no safety case of {run}, or not its newest")
+    early = [one for one in facts if one.topic == f"note:review:{run}" and one.time_s < row.at]
+    if early:
+        raise Refused(Code.EVIDENCE, f"{len(early)} reviews are older than the safety case")
+
+
 def _require_reviews(book: Book, facts: list[EntryFacts], run: str) -> None:
     states = {book.state_of(one.author) for one in facts if one.topic == f"note:review:{run}"}
     if len(states) < REVIEW_STATES_MIN:
@@ -121,6 +140,8 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
         until=_until(book, motion),
         inspectors=motion.inspectors,
     )
+    if outcome == "approved" and book.state.lives[motion.about].approved >= WATCHED_TIER:
+        ask_for_watch(book, motion.about)
 
 
 KIND: Final = MotionKind(

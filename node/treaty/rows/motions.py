@@ -31,6 +31,15 @@ class Motion(NamedTuple):
     callers: tuple[str, ...]  # who has asked for that, sorted
 
 
+class Ground(NamedTuple):
+    """Key: motion id. Of an open motion what its Decision will tell beside the tally."""
+
+    policy: int  # the version that fixed rule and threshold
+    num: int  # the rule's share of yes-votes
+    den: int
+    ballots: tuple[tuple[str, bytes], ...]  # (state, entry of its last vote), sorted
+
+
 class Closed(NamedTuple):
     """Key: motion id."""
 

@@ -103,3 +103,29 @@ class Offer(NamedTuple):
     """Key: author/content hash in hex. When the author offered it for countersignature."""
 
     at: int
+
+
+class Owned(NamedTuple):
+    """Key: party. Direct owners that it had, and the second until which: they count for a while yet (M39)."""
+
+    past: tuple[tuple[str, int], ...]
+
+
+class Place(NamedTuple):
+    """Key: party, or facility id. Where it sits, below its state: as US/CA (M04)."""
+
+    path: str
+
+
+class Suspect(NamedTuple):
+    """Key: party. Its old key may have been another's from `since` until it was replaced: what it signed then bears a flag."""
+
+    spans: tuple[tuple[int, int], ...]  # (since, replaced at)
+
+
+class PriorLog(NamedTuple):
+    """Key: state, '/', origin. A log that the state kept before it was bound (M03): its root and size, as it declared them."""
+
+    entry: bytes
+    root: bytes
+    size: int

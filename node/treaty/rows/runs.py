@@ -133,3 +133,37 @@ class Deployment(NamedTuple):
     stewards: tuple[str, ...]  # states
     mode: str
     sites: tuple[str, ...]  # empty: anywhere
+
+
+class Owning(NamedTuple):
+    """Key: run. All ultimate owners its operator has had since the plan, where they changed (C15)."""
+
+    owners: tuple[str, ...]
+
+
+class Purpose(NamedTuple):
+    """Key: run. What its plan says it is for, if it says so."""
+
+    name: str
+
+
+class SafetyCase(NamedTuple):
+    """Key: run. The newest argument that it is safe, and the adopted standard that it answers to (M17)."""
+
+    entry: bytes
+    standard: str  # motion that adopted it
+    at: int
+
+
+class Examiner(NamedTuple):
+    """Key: run. The evaluator that was drawn for it; till `due` no deployment goes without its word (M39)."""
+
+    evaluator: str
+    due: int
+
+
+class Sealed(NamedTuple):
+    """Key: run. Its weights are put away for good (MODEL 9)."""
+
+    entry: bytes
+    at: int

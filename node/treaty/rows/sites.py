@@ -167,3 +167,17 @@ class Price(NamedTuple):
     usd: int
     hours: int
     at: int
+
+
+class Ceremony(NamedTuple):
+    """Key: chip type. The key that signs its firmware was made by several states together (X12)."""
+
+    entry: bytes
+    key_hash: bytes
+    states: tuple[str, ...]
+
+
+class Output(NamedTuple):
+    """Key: step of the supply chain, ':', maker. What it made by quarters since genesis, oldest first (M34)."""
+
+    quarters: tuple[tuple[int, int], ...]  # (quarter, pieces)

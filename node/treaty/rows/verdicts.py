@@ -47,3 +47,17 @@ class TipReport(NamedTuple):
     assessed: tuple[tuple[str, int], ...]  # (state, 1 credible), sorted
     credible: int
     subject: str  # once opened
+
+
+class Remedy(NamedTuple):
+    """Key: case id. What an upheld case asks of its subject (MODEL 9)."""
+
+    due: int
+    done: bytes  # the entry by which inspectors confirm it; empty: not yet
+
+
+class Explanation(NamedTuple):
+    """Key: case id. A reply to a case below severity 3, before a panel (MODEL 9)."""
+
+    panel: tuple[str, ...]  # in draw order; empty until it is drawn
+    accepted: tuple[str, ...]  # states whom it satisfies, sorted

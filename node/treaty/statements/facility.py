@@ -3,13 +3,16 @@
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import departures
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
-from node.treaty.filing import countersigned, operator_of, require_past
+from node.treaty.filing import check_place, countersigned, operator_of, require_past
 from node.treaty.kinds import Kind
+from node.treaty.register import leaves_at
 from node.treaty.reports import cover
+from node.treaty.rows.parties import Place
 from node.treaty.rows.sites import Facility
 
 
@@ -23,6 +26,8 @@ def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
     name = book.qualified(author, body.facility)
     if name in book.state.facilities:
         raise Refused(Code.REPEATED, f"facility {name} is already declared")
+    if body.jurisdiction:
+        check_place(body.jurisdiction, state)
     require_past(book, entry)
     row = Facility(
         operator=author,
@@ -37,6 +42,9 @@ def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
         missed=0,
     )
     book.state.facilities.put(name, row)
+    if body.jurisdiction:
+        book.state.places.put(name, Place(body.jurisdiction))
+    departures.site_declared(book, name, leaves_at(book, state))
     cover(book, name, row, body.capacity_mh)
     return Accepted(f"facility:{name}", uncountersigned)
 
@@ -47,7 +55,7 @@ KIND: Final = Kind(
         integers=("capacity_mh", "mem_gb", "max_w", "host_link_mbps"),
         names=("facility",),
         references=("owner",),
-        texts=("cell", "purpose"),
+        texts=("cell", "purpose", "jurisdiction"),
         lists=("feeds",),
     ),
     take=take_facility,

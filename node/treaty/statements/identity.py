@@ -4,20 +4,22 @@ from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty import epochs
+from node.treaty import owners as ownership
 from node.treaty.bodies import HASH_BYTES, Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
-from node.treaty.filing import is_filing_state, require_past
+from node.treaty.filing import check_place, is_filing_state, require_past
 from node.treaty.kinds import Kind
 from node.treaty.register import AUTHOR, PURPOSES, ROLES, VOTE, kid_of, rotate
-from node.treaty.rows.parties import Party, Sealing, Source
+from node.treaty.rows.parties import Party, Place, Sealing, Source, Suspect
 from node.treaty.rules import k_of, trigger_of
 from node.treaty.statements.trade import NAMES as TRADE_NAMES
 
 CERTIFICATE_BYTES_MAX: Final = 4_096
 ENDPOINT_CHARS_MAX: Final = 255
+SUSPECT_SPANS_MAX: Final = 64  # of one party, the latest
 
 
 def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
@@ -27,7 +29,7 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
     for owner in owners:
         if owner not in book.state.parties:
             raise Refused(Code.UNKNOWN_REF, f"no party {owner}")
-    if body.state not in book.genesis.states:
+    if not book.is_listed(body.state):
         raise Refused(Code.UNKNOWN_REF, f"{body.state} is no state of the genesis list")
     known = book.state.parties.get(body.party)
     purposes = {PURPOSES[key.purpose] for key in body.keys}
@@ -36,12 +38,21 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
         if AUTHOR not in purposes or (VOTE in purposes) != (role == "state"):
             raise Refused(Code.EVIDENCE, "a party needs an author key, a state a vote key too")
     else:
+        by_own_state = _is_by_own_state(book, entry, known, body)
         if body.trades and entry.parsed.author != known.state:
             raise Refused(Code.FILER, f"{known.state} says what {body.party} may report on")
-        if body.keys or body.sealing_key or not body.trades:
+        if body.keys or body.sealing_key or not (body.trades or by_own_state):
             _may_rekey(book, entry, body.party, known)
-        if (role, body.state, owners) != (known.role, known.state, known.owners):
+        if (role, body.state) != (known.role, known.state) or (
+            owners != known.owners and not by_own_state
+        ):
             raise Refused(Code.STANDING, f"{body.party} is {known.role} of {known.state}")
+    if body.jurisdiction:
+        if entry.parsed.author != body.state:
+            raise Refused(Code.FILER, f"{body.state} says where in it {body.party} sits")
+        check_place(body.jurisdiction, body.state)
+    if body.suspect_from > book.now or (body.suspect_from and (known is None or not body.keys)):
+        raise Refused(Code.EVIDENCE, "suspect_from: a past second, with new keys of a known party")
     for key in body.keys:
         if kid_of(key.ed25519).hex() in book.state.key_owners:
             raise Refused(Code.REPEATED, "a key whose id is already registered")
@@ -52,6 +63,13 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
     require_past(book, entry)
     if known is None:
         book.state.parties.put(body.party, Party(role, body.state, owners))
+    elif owners != known.owners:
+        ownership.check_change(book, body.party, owners)
+        ownership.change(book, body.party, owners)
+    if body.jurisdiction:
+        book.state.places.put(body.party, Place(body.jurisdiction))
+    if body.suspect_from:
+        _suspect(book, body.party, body.suspect_from)
     for key in body.keys:
         rotate(book, body.party, key.ed25519, PURPOSES[key.purpose])
     if body.HasField("validator"):
@@ -62,6 +80,20 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
         names = tuple(sorted(TRADE_NAMES[trade] for trade in body.trades))
         book.state.sources.put(body.party, Source(names))
     return Accepted(f"identity:{body.party}")
+
+
+def _is_by_own_state(book: Book, entry: Entry, known: Party, body: pb.Identity) -> bool:
+    """Whether the party's own state says where it sits or who owns it now; a state itself is owned by nobody."""
+    author = entry.parsed.author
+    may = not book.is_first_law and known.role != "state" and not body.HasField("validator")
+    return may and author == known.state
+
+
+def _suspect(book: Book, party: str, since: int) -> None:
+    """What its old key signed from `since` on bears a flag; nothing is deleted (MODEL 9, Key)."""
+    row = book.state.suspects.get(party)
+    spans = (*(row.spans if row is not None else ()), (since, book.now))
+    book.state.suspects.put(party, Suspect(spans[-SUSPECT_SPANS_MAX:]))
 
 
 def _may_register(book: Book, entry: Entry, body: pb.Identity, role: str) -> None:
@@ -140,6 +172,8 @@ KIND: Final = Kind(
         names=("party", "state"),
         lists=("keys", "owners", "trades"),
         hashes=("sealing_key",),
+        integers=("suspect_from",),
+        texts=("jurisdiction",),
         extra=(_identity_keys, _validator),
     ),
     take=take_identity,

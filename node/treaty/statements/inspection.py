@@ -12,7 +12,9 @@ from node.treaty.errors import MalformedContent
 from node.treaty.filing import require_past, require_role
 from node.treaty.inspections import require_inspectors, require_team
 from node.treaty.kinds import Kind
+from node.treaty.rows.runs import Plan
 from node.treaty.rows.sites import Seal
+from node.treaty.runs import over_budget
 
 DRAWN: Final = "drawn"
 
@@ -32,6 +34,7 @@ def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
     require_inspectors(book, entry, inspected)
     require_team(book, entry, body.mandate)
     require_past(book, entry)
+    found = _code_found(book, entry, body, inspected)
     access = book.state.access.get(body.mandate)
     if body.mandate != DRAWN and (access is None or access.site != site):
         raise Refused(Code.MANDATE, f"{body.mandate} lets nobody into {site}")
@@ -41,6 +44,11 @@ def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
         else:
             access = access._replace(granted=1)
         book.state.access.put(body.mandate, access)
+    if found is not None:
+        run, plan = found
+        numbers = (("code_hash_planned", 1), ("code_hash_found", 0))
+        inputs = (entry.entry_hash,)
+        over_budget(book, run, plan, book.state.lives[run], 3, numbers, inputs)
     for seal in body.seals:
         book.state.seals.put(f"{site}:{seal}", Seal(entry.entry_hash, book.now))
     if body.mandate == DRAWN:
@@ -53,6 +61,26 @@ def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
             denied_s=body.denied_s,
         )
     return Accepted(f"inspection:{body.mandate}")
+
+
+def _code_found(
+    book: Book, entry: Entry, body: pb.Inspection, inspected: str
+) -> tuple[str, Plan] | None:
+    """Of a developer: the run whose code in use is not the plan's (C14). Refuses UNKNOWN_REF, STANDING."""
+    if not body.run:
+        return None
+    run = book.qualified(entry.parsed.author, body.run)
+    plan = book.state.plans.get(run)
+    if plan is None:
+        raise Refused(Code.UNKNOWN_REF, f"no run {run}")
+    if plan.state != inspected:
+        raise Refused(Code.STANDING, f"{run} is of {plan.state}, and {inspected} is inspected")
+    return (run, plan) if plan.code_hash and body.code_hash != plan.code_hash else None
+
+
+def _developer(body: Any) -> None:
+    if body.run and (body.type != pb.INSPECTION_TYPE_DEVELOPER or not body.code_hash):
+        raise MalformedContent("inspection.run", "is for inspections of developers, with code_hash")
 
 
 def _inspected(book: Book, entry: Entry, body: pb.Inspection) -> tuple[str, str]:
@@ -75,10 +103,10 @@ KIND: Final = Kind(
         required=("mandate",),
         enums=("type",),
         integers=("mismatches", "denied_s", "serials_checked"),
-        references=("site",),
+        references=("site", "run"),
         hashes=("code_hash",),
         lists=("counts", "seals"),
-        extra=(_counts,),
+        extra=(_counts, _developer),
         texts=("mandate",),
     ),
     take=take_inspection,

@@ -3,7 +3,7 @@
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import epochs
+from node.treaty import departures, epochs
 from node.treaty.bodies import Form
 from node.treaty.book import RANK_LAPSE, Accepted, Book, Refused
 from node.treaty.codes import Code
@@ -46,6 +46,7 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
         else:
             book.state.members.put(state, Member("WITHDRAWING", book.now))
         book.schedule(book.now + withdrawal_s(book), RANK_LAPSE, "leave", state)
+        departures.begun(book, state, withdrawal_s(book))
     else:
         require_past(book, entry)
     return Accepted(f"instrument:{state}")

@@ -7,6 +7,7 @@ must be 0 (LAW K21). Movements are summed as they are reported, so a count costs
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import departures
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import raise_finding
@@ -58,6 +59,7 @@ def take_inventory(book: Book, entry: Entry, body: pb.Inventory) -> Accepted:
     _declare_serials(book, key, facility.state, stock)
     cover(book, name, book.state.facilities[name], max(facility.capacity_mh, body.count * chip.mh))
     counted(book, name)
+    departures.counted(book, name)
     return Accepted(f"inventory:{name}", uncountersigned)
 
 

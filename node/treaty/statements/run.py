@@ -12,15 +12,15 @@ from node.treaty.checks import data
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
+from node.treaty.evaluators import run_ended
 from node.treaty.filing import countersigned, operator_of, require_past
 from node.treaty.kinds import Kind
-from node.treaty.lives import TIER_WITH_OVERSIGHT, emit_step, halts_at, watch_progress
+from node.treaty.lives import TIER_WITH_OVERSIGHT, emit_step, gates_for, halts_at, watch_progress
 from node.treaty.rows import NEVER
-from node.treaty.rows.runs import Licence, Life, Model, Plan
+from node.treaty.rows.runs import Licence, Life, Model, Plan, Purpose
 from node.treaty.runs import (
     done_changed,
     done_of,
-    gates_for,
     licensed,
     look_for_splitting,
     over_budget,
@@ -33,6 +33,7 @@ from node.treaty.tiers import gates_at
 ANCESTORS_MAX: Final = 1_024
 
 
+PURPOSES: Final = {pb.RUN_PURPOSE_SAFETY: "safety"}
 _UNTIL_APPROVED: Final = frozenset({"PLANNED", "SUBMITTED", "REFUSED", "APPROVED"})
 
 
@@ -61,6 +62,7 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     for parent in parents:
         if parent not in state.plans:
             raise Refused(Code.UNKNOWN_REF, f"no run {parent}")
+    sealed = [parent for parent in parents if parent in state.sealed]
     sites = tuple(sorted({book.qualified(author, site) for site in body.sites}))
     for site in sites:
         if site not in state.facilities:
@@ -72,6 +74,8 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     ancestors = _ancestors(book, parents)
     if len(ancestors) > ANCESTORS_MAX:
         raise Refused(Code.HARD_LIMIT, f"more than {ANCESTORS_MAX} ancestors")
+    if sealed:
+        raise Refused(Code.RUN_STATE, f"{', '.join(sealed)} is SEALED: nothing is trained from it")
     if run in state.plans:
         raise Refused(Code.RUN_STATE, f"{run} is already planned")
     model = book.qualified(author, body.model)
@@ -125,6 +129,8 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
         halts=halts_at(book, sites),
     )
     state.lives.put(run, life)
+    if body.purpose:
+        state.purposes.put(run, Purpose(PURPOSES[body.purpose]))
     weigh(book, run)
     _note_work(book, run, body)
     if licence is not None:
@@ -195,6 +201,7 @@ def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> Non
     _note_work(book, run, body)
     if body.phase == pb.RUN_PHASE_END:
         data.run_ended(book, run, entry.entry_hash)
+        run_ended(book, run)
 
 
 def _ancestors(book: Book, parents: tuple[str, ...]) -> set[str]:
@@ -242,6 +249,7 @@ _PHASE_ALLOWED: Final = {
             "bench_ver",
             "data_manifest",
             "licence",
+            "purpose",
         ]
     ),
     2: frozenset({"run", "phase"}),

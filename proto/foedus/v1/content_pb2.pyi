@@ -67,6 +67,8 @@ class _PartyRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartyRole.V
     PARTY_ROLE_SECRETARIAT: _PartyRole.ValueType  # 6
     PARTY_ROLE_STATE: _PartyRole.ValueType  # 7
     """a state of the genesis list"""
+    PARTY_ROLE_AGENCY: _PartyRole.ValueType  # 8
+    """of a state's region: what it says needs its state's endorsement, and it has no vote"""
 
 class PartyRole(_PartyRole, metaclass=_PartyRoleEnumTypeWrapper): ...
 
@@ -79,6 +81,8 @@ PARTY_ROLE_DEVICE: PartyRole.ValueType  # 5
 PARTY_ROLE_SECRETARIAT: PartyRole.ValueType  # 6
 PARTY_ROLE_STATE: PartyRole.ValueType  # 7
 """a state of the genesis list"""
+PARTY_ROLE_AGENCY: PartyRole.ValueType  # 8
+"""of a state's region: what it says needs its state's endorsement, and it has no vote"""
 Global___PartyRole: _TypeAlias = PartyRole  # noqa: Y015
 
 class _KeyPurpose:
@@ -163,6 +167,23 @@ RUN_PHASE_PROGRESS: RunPhase.ValueType  # 3
 RUN_PHASE_END: RunPhase.ValueType  # 4
 Global___RunPhase: _TypeAlias = RunPhase  # noqa: Y015
 
+class _RunPurpose:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunPurpose.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_PURPOSE_UNSPECIFIED: _RunPurpose.ValueType  # 0
+    RUN_PURPOSE_SAFETY: _RunPurpose.ValueType  # 1
+    """research on safety: the same rule, a lane of its own"""
+
+class RunPurpose(_RunPurpose, metaclass=_RunPurposeEnumTypeWrapper): ...
+
+RUN_PURPOSE_UNSPECIFIED: RunPurpose.ValueType  # 0
+RUN_PURPOSE_SAFETY: RunPurpose.ValueType  # 1
+"""research on safety: the same rule, a lane of its own"""
+Global___RunPurpose: _TypeAlias = RunPurpose  # noqa: Y015
+
 class _NoteType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -187,6 +208,11 @@ class _NoteTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoteType.Val
     NOTE_TYPE_PRIOR_LOG: _NoteType.ValueType  # 13
     NOTE_TYPE_CONFLICT_OF_INTEREST: _NoteType.ValueType  # 14
     NOTE_TYPE_SHARE: _NoteType.ValueType  # 15
+    NOTE_TYPE_SAFETY_CASE: _NoteType.ValueType  # 16
+    NOTE_TYPE_SEAL: _NoteType.ValueType  # 17
+    NOTE_TYPE_CEREMONY: _NoteType.ValueType  # 18
+    NOTE_TYPE_REMEDY: _NoteType.ValueType  # 19
+    NOTE_TYPE_EXPLAINED: _NoteType.ValueType  # 20
 
 class NoteType(_NoteType, metaclass=_NoteTypeEnumTypeWrapper): ...
 
@@ -208,6 +234,11 @@ NOTE_TYPE_INCIDENT: NoteType.ValueType  # 12
 NOTE_TYPE_PRIOR_LOG: NoteType.ValueType  # 13
 NOTE_TYPE_CONFLICT_OF_INTEREST: NoteType.ValueType  # 14
 NOTE_TYPE_SHARE: NoteType.ValueType  # 15
+NOTE_TYPE_SAFETY_CASE: NoteType.ValueType  # 16
+NOTE_TYPE_SEAL: NoteType.ValueType  # 17
+NOTE_TYPE_CEREMONY: NoteType.ValueType  # 18
+NOTE_TYPE_REMEDY: NoteType.ValueType  # 19
+NOTE_TYPE_EXPLAINED: NoteType.ValueType  # 20
 Global___NoteType: _TypeAlias = NoteType  # noqa: Y015
 
 class _Paradigm:
@@ -419,6 +450,8 @@ class _AppointmentTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Appoi
     APPOINTMENT_TYPE_OFFICER: _AppointmentType.ValueType  # 3
     APPOINTMENT_TYPE_STANDARD: _AppointmentType.ValueType  # 4
     APPOINTMENT_TYPE_CAPABILITY: _AppointmentType.ValueType  # 5
+    APPOINTMENT_TYPE_STATE: _AppointmentType.ValueType  # 6
+    """a state that the genesis does not list may accede"""
 
 class AppointmentType(_AppointmentType, metaclass=_AppointmentTypeEnumTypeWrapper): ...
 
@@ -428,6 +461,8 @@ APPOINTMENT_TYPE_EVALUATOR: AppointmentType.ValueType  # 2
 APPOINTMENT_TYPE_OFFICER: AppointmentType.ValueType  # 3
 APPOINTMENT_TYPE_STANDARD: AppointmentType.ValueType  # 4
 APPOINTMENT_TYPE_CAPABILITY: AppointmentType.ValueType  # 5
+APPOINTMENT_TYPE_STATE: AppointmentType.ValueType  # 6
+"""a state that the genesis does not list may accede"""
 Global___AppointmentType: _TypeAlias = AppointmentType  # noqa: Y015
 
 class _Choice:
@@ -750,7 +785,9 @@ Global___PublicKey: _TypeAlias = PublicKey  # noqa: Y015
 
 @_typing.final
 class Identity(_message.Message):
-    """A new party, or new keys for a known one (then `role`, `state` and `owners` repeat what stands)."""
+    """A new party, or new keys for a known one (then `role` and `state` repeat what stands, and so does `owners`, unless the
+    party's own state says that they changed).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -762,12 +799,18 @@ class Identity(_message.Message):
     SEALING_KEY_FIELD_NUMBER: _builtins.int
     TRADES_FIELD_NUMBER: _builtins.int
     VALIDATOR_FIELD_NUMBER: _builtins.int
+    JURISDICTION_FIELD_NUMBER: _builtins.int
+    SUSPECT_FROM_FIELD_NUMBER: _builtins.int
     party: _builtins.str
     role: Global___PartyRole.ValueType
     state: _builtins.str
     """controlling state"""
     sealing_key: _builtins.bytes
     """X25519, 32 bytes: what is sealed to the party; replaces its last one"""
+    jurisdiction: _builtins.str
+    """where it sits: the state's code, or a path below it, as US/CA"""
+    suspect_from: _builtins.int
+    """with new keys: what the old one signed from this second on may not be the party's own"""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicKey]:
         """replaces the party's key of that purpose"""
@@ -795,10 +838,12 @@ class Identity(_message.Message):
         sealing_key: _builtins.bytes | None = ...,
         trades: _abc.Iterable[Global___TradeType.ValueType] | None = ...,
         validator: Global___Validator | None = ...,
+        jurisdiction: _builtins.str | None = ...,
+        suspect_from: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "sealing_key", b"sealing_key", "state", b"state", "trades", b"trades", "validator", b"validator"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["jurisdiction", b"jurisdiction", "keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "sealing_key", b"sealing_key", "state", b"state", "suspect_from", b"suspect_from", "trades", b"trades", "validator", b"validator"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "sealing_key", b"sealing_key", "state", b"state", "trades", b"trades", "validator", b"validator"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jurisdiction", b"jurisdiction", "keys", b"keys", "owners", b"owners", "party", b"party", "role", b"role", "sealing_key", b"sealing_key", "state", b"state", "suspect_from", b"suspect_from", "trades", b"trades", "validator", b"validator"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -892,6 +937,7 @@ class Facility(_message.Message):
     FEEDS_FIELD_NUMBER: _builtins.int
     HOST_LINK_MBPS_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
+    JURISDICTION_FIELD_NUMBER: _builtins.int
     facility: _builtins.str
     """name, unique for its author"""
     capacity_mh: _builtins.int
@@ -904,6 +950,8 @@ class Facility(_message.Message):
     """party id, if not the operator"""
     host_link_mbps: _builtins.int
     purpose: _builtins.str
+    jurisdiction: _builtins.str
+    """the state's code, or a path below it, as US/CA"""
     @_builtins.property
     def feeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """names of its power feeds, as meters name them"""
@@ -920,10 +968,11 @@ class Facility(_message.Message):
         feeds: _abc.Iterable[_builtins.str] | None = ...,
         host_link_mbps: _builtins.int | None = ...,
         purpose: _builtins.str | None = ...,
+        jurisdiction: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "feeds", b"feeds", "host_link_mbps", b"host_link_mbps", "max_w", b"max_w", "mem_gb", b"mem_gb", "owner", b"owner", "purpose", b"purpose"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "feeds", b"feeds", "host_link_mbps", b"host_link_mbps", "jurisdiction", b"jurisdiction", "max_w", b"max_w", "mem_gb", b"mem_gb", "owner", b"owner", "purpose", b"purpose"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "feeds", b"feeds", "host_link_mbps", b"host_link_mbps", "max_w", b"max_w", "mem_gb", b"mem_gb", "owner", b"owner", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_mh", b"capacity_mh", "cell", b"cell", "facility", b"facility", "feeds", b"feeds", "host_link_mbps", b"host_link_mbps", "jurisdiction", b"jurisdiction", "max_w", b"max_w", "mem_gb", b"mem_gb", "owner", b"owner", "purpose", b"purpose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1087,6 +1136,7 @@ class Run(_message.Message):
     LICENCE_FIELD_NUMBER: _builtins.int
     WEIGHT_HASH_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_ROOT_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     phase: Global___RunPhase.ValueType
     model: _builtins.str
@@ -1115,6 +1165,8 @@ class Run(_message.Message):
     """end: of the trained weights"""
     transcript_root: _builtins.bytes
     """progress and end: Merkle root over the transcript's points so far"""
+    purpose: Global___RunPurpose.ValueType
+    """plan"""
     @_builtins.property
     def parents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """run ids"""
@@ -1148,10 +1200,11 @@ class Run(_message.Message):
         licence: _builtins.str | None = ...,
         weight_hash: _builtins.bytes | None = ...,
         transcript_root: _builtins.bytes | None = ...,
+        purpose: Global___RunPurpose.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "purpose", b"purpose", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "purpose", b"purpose", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1170,6 +1223,7 @@ class Note(_message.Message):
     SEVERITY_FIELD_NUMBER: _builtins.int
     MULTIPLIER_BP_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    STANDARD_FIELD_NUMBER: _builtins.int
     type: Global___NoteType.ValueType
     about: _builtins.str
     """reply: case id; callup: motion id; review: run id; evidence: a member's code"""
@@ -1187,6 +1241,8 @@ class Note(_message.Message):
     """publication: compute saved, 20000 = twice as far with as much"""
     size: _builtins.int
     """prior_log: entries of the log whose root is `hash`"""
+    standard: _builtins.str
+    """safety_case: the APPOINT motion that adopted the standard it answers to"""
     def __init__(
         self,
         *,
@@ -1199,10 +1255,11 @@ class Note(_message.Message):
         severity: _builtins.int | None = ...,
         multiplier_bp: _builtins.int | None = ...,
         size: _builtins.int | None = ...,
+        standard: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "code", b"code", "corrects", b"corrects", "hash", b"hash", "jurisdiction", b"jurisdiction", "multiplier_bp", b"multiplier_bp", "severity", b"severity", "size", b"size", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "code", b"code", "corrects", b"corrects", "hash", b"hash", "jurisdiction", b"jurisdiction", "multiplier_bp", b"multiplier_bp", "severity", b"severity", "size", b"size", "standard", b"standard", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "code", b"code", "corrects", b"corrects", "hash", b"hash", "jurisdiction", b"jurisdiction", "multiplier_bp", b"multiplier_bp", "severity", b"severity", "size", b"size", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "code", b"code", "corrects", b"corrects", "hash", b"hash", "jurisdiction", b"jurisdiction", "multiplier_bp", b"multiplier_bp", "severity", b"severity", "size", b"size", "standard", b"standard", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1470,6 +1527,7 @@ class Inspection(_message.Message):
     SERIALS_CHECKED_FIELD_NUMBER: _builtins.int
     SEALS_FIELD_NUMBER: _builtins.int
     CODE_HASH_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     type: Global___InspectionType.ValueType
     site: _builtins.str
     mandate: _builtins.str
@@ -1479,6 +1537,8 @@ class Inspection(_message.Message):
     serials_checked: _builtins.int
     code_hash: _builtins.bytes
     """of a developer: the code found in use"""
+    run: _builtins.str
+    """of a developer: the run whose code that is"""
     @_builtins.property
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChipCount]: ...
     @_builtins.property
@@ -1497,10 +1557,11 @@ class Inspection(_message.Message):
         serials_checked: _builtins.int | None = ...,
         seals: _abc.Iterable[_builtins.str] | None = ...,
         code_hash: _builtins.bytes | None = ...,
+        run: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "run", b"run", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "run", b"run", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,8 @@ from node.treaty import (
 from node.treaty.book import Book, Refused
 from node.treaty.codes import Code
 from node.treaty.motions import deploy, halt, suspend, tighten_now
+from node.treaty.notes import cases as note_rules
+from node.treaty.notes import offices
 from node.treaty.statements import KINDS, instrument, note, run
 from tests.property.treaty.invariants import Broken
 from tests.property.treaty.machines import FAMILIES
@@ -73,6 +75,16 @@ def put(target: Any, name: str, new: object) -> Change:
     return change
 
 
+def note_of(kind: Any, new: Any) -> Change:
+    """What one type of note does."""
+
+    def change(stack: contextlib.ExitStack) -> None:
+        changed = {kind: note.TYPES[kind]._replace(take=new)}
+        stack.enter_context(patch.dict(note.TYPES, changed))
+
+    return change
+
+
 def replace_everywhere(old: object, new: object) -> Change:
     def change(stack: contextlib.ExitStack) -> None:
         everywhere(stack, old, new)
@@ -87,8 +99,8 @@ _close = motions.close
 _open_motion = ballots.open_motion
 _standing = Book.standing
 _value = Book.value
-_evidence = note._evidence
-_correction = note._correction
+_evidence = note_rules.take_evidence
+_correction = note_rules.take_correction
 _take_instrument = instrument.take_instrument
 _cast_vote = ballots.cast_vote
 _owe_meeting = duties.owe_meeting
@@ -132,12 +144,13 @@ def week_for_loosening(self: Book, param: str) -> int:
     return 7 * DAY if param == "loosen_wait" else _value(self, param)
 
 
-def reads_secrets(book_: Book, entry: Any, body: pb.Note) -> None:
-    _evidence(book_, entry, body)
+def reads_secrets(book_: Book, entry: Any, body: pb.Note) -> str:
+    about = _evidence(book_, entry, body)
     if entry.parsed.confidentiality == pb.CONFIDENTIALITY_SECRET and body.hash[-1] < 64:
         cases.raise_finding(
             book_, "C29", entry.parsed.author, entry.name[:8], severity=1, size=0, inputs=()
         )
+    return about
 
 
 def first_value_alone(name: str, old: Any, new: Any) -> bool:
@@ -153,12 +166,13 @@ def accession_by_leave(book_: Book, entry: Any, body: pb.Instrument) -> Any:
     return _take_instrument(book_, entry, body)
 
 
-def correction_erases(book_: Book, entry: Any, body: pb.Note) -> None:
-    _correction(book_, entry, body)
+def correction_erases(book_: Book, entry: Any, body: pb.Note) -> str:
+    about = _correction(book_, entry, body)
     row = book_.state.basis.get(body.corrects.hex())
     if row is not None and row.finding in book_.state.cases:
         case = book_.state.cases[row.finding]
         book_.state.cases.put(row.finding, case._replace(severity=0))
+    return about
 
 
 def first_vote_counts(book_: Book, entry: Any, body: pb.Vote) -> Any:
@@ -184,7 +198,7 @@ def meetings_hide_gaps(stack: contextlib.ExitStack) -> None:
             return ""
         return _raise_finding(book_, check, *arguments, **named)
 
-    stack.enter_context(patch.object(note, "owe_meeting", meet))
+    stack.enter_context(patch.object(offices, "owe_meeting", meet))
     everywhere(stack, _raise_finding, raise_finding)
 
 
@@ -248,7 +262,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "halts_for_ever": Mutant("I9", "Governance", put(halt, "_release", lambda *arguments: None)),
     "tightens_for_ever": Mutant("I9", "Governance", never_ends),
-    "reads_secrets": Mutant("I10", "Governance", put(note, "_evidence", reads_secrets)),
+    "reads_secrets": Mutant("I10", "Governance", note_of(pb.NOTE_TYPE_EVIDENCE, reads_secrets)),
     "condemns_unheard": Mutant(
         "I11", "Governance",
         put(ballots, "CASE_OPEN_TO_CLOSE", frozenset({"RAISED", "REPLIED", "SILENT"})),
@@ -265,7 +279,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "I18", "Membership",
         put(beacon, "draw", lambda value, name, population, count: tuple(population)[:count]),
     ),
-    "correction_erases": Mutant("I19", "Sites", put(note, "_correction", correction_erases)),
+    "correction_erases": Mutant("I19", "Sites", note_of(pb.NOTE_TYPE_CORRECTION, correction_erases)),
     "meetings_hide_gaps": Mutant("I20", "Sites", meetings_hide_gaps),
     "first_vote_counts": Mutant("naive or I4", "Governance", votes_are_taken(first_vote_counts)),
     "one_vote_less": Mutant("naive or I4", "Governance", replace_everywhere(rules.yes_wins, one_less)),

@@ -158,7 +158,7 @@ def test_sums_beyond_the_limit_say_at_least_so_much() -> None:
 
 
 def test_without_the_limit_one_report_would_have_stopped_every_node() -> None:
-    with patch.object(book, "capped", lambda value, most: value):
+    with patch.object(book, "capped", lambda value, most, **filled: value):
         court = Court(genesis_of(policy=POLICY))
         largest(court)
         huge = [

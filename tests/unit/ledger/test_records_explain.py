@@ -34,7 +34,7 @@ NUMBER: Final = (1 << 53) - 1
 # For each type the fields that say: what it is about; by which rule or why; from what; with which numbers and when.
 EXPLAINED: dict[type[Any], tuple[str, ...]] = {
     Rejected: ("entry", "code", "why", "at"),
-    Uncountersigned: ("entry", "state", "at"),
+    Uncountersigned: ("entry", "state", "offered_at", "at"),
     MotionOpened: (
         "motion",
         "kind",
@@ -45,16 +45,25 @@ EXPLAINED: dict[type[Any], tuple[str, ...]] = {
         "eligible",
         "default",
         "closes_at",
+        "share",
+        "k",
     ),
     Decision: (
         *("motion", "about", "rule", "threshold", "yes", "no", "abstain", "absent", "votes"),
         *("eligible", "subjects", "outcome", "closed_at", "one_state_could_change", "reason"),
+        *("share", "k", "policy_filed", "ballots"),
     ),
     Equivocation: ("state", "proof", "at"),
-    Finding: ("finding", "check", "subject", "about", "severity", "numbers", "inputs", "at"),
+    Finding: (
+        *("finding", "check", "subject", "about", "severity", "numbers", "inputs", "at"),
+        *("formula", "asks", "limits", "level", "clears"),
+    ),
     FindingEnded: ("finding", "entry", "at"),
     CaseStep: ("case", "status", "subject", "severity", "result", "entry", "reply_due", "at"),
-    RunStep: ("run", "status", "tier", "gates", "lineage_pflop", "at"),
+    RunStep: (
+        *("run", "status", "tier", "gates", "lineage_pflop", "at"),
+        *("plan", "own_pflop", "limits", "motion"),
+    ),
     PolicyStep: ("motion", "param", "event", "value", "per", "reason", "at"),
     VetoCheck: (
         "members",
@@ -68,7 +77,7 @@ EXPLAINED: dict[type[Any], tuple[str, ...]] = {
     ),
     RoundOpened: ("round", "expected", "due", "at"),
     Beacon: ("round", "beacon", "needed", "revealed", "silent", "at"),
-    Drawn: ("draw", "what", "round", "population", "drawn", "at"),
+    Drawn: ("draw", "what", "round", "population", "drawn", "beacon", "at"),
     Outage: ("since", "until", "moved", "at"),
     EntryIntoForce: ("door", "members", "five_since", "capacity_bp", "fab_bp", "at"),
 }
@@ -94,6 +103,10 @@ def _most(hint: Any, name: str) -> Any:
         return tuple(_most(part, name) for part in (inner, *rest))
     if name == "numbers":
         return tuple((f"number_{place}", NUMBER) for place in range(16))
+    if name == "ballots":
+        return tuple(place.to_bytes(32, "big") for place in range(STATES))
+    if name == "limits":
+        return tuple((f"parameter_{place}", NUMBER) for place in range(16))
     if inner is bytes:
         return tuple(place.to_bytes(32, "big") for place in range(5_000))
     if inner is str:
@@ -111,11 +124,11 @@ def test_every_type_is_looked_at() -> None:
 @pytest.mark.parametrize("kind", EXPLAINED, ids=lambda kind: records.TYPE_OF[kind])
 def test_a_record_says_why_by_itself(kind: type[Any]) -> None:
     names = {item.name for item in fields(kind)}
-    assert set(EXPLAINED[kind]) <= names
+    assert set(EXPLAINED[kind]) | {"law", "policy"} <= names
     leaf = records.encode_derived(largest(kind), bytes(16))
     fewer = {"inputs": "inputs_count", "population": "population_count"}
     decoded = records.decode_record(leaf)
-    for name in EXPLAINED[kind]:
+    for name in (*EXPLAINED[kind], "law", "policy"):
         assert name in decoded or fewer.get(name) in decoded, name
 
 

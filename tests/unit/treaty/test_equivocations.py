@@ -29,17 +29,14 @@ def test_a_proof_is_a_record_then_a_finding_of_severity_four_then_a_breach() -> 
         proof=PROOF,
         finding="C29:CN:epoch0",
         at=court.law.book.now,
+        law=2,
+        policy=1,
     )
-    assert finding == Finding(
-        finding="C29:CN:epoch0",
-        check="C29",
-        subject="CN",
-        about="epoch0",
-        severity=4,
-        numbers=(("epoch", 0), ("round", 17)),
-        inputs=(sha256(PROOF).digest(),),
-        at=court.law.book.now,
-    )
+    assert isinstance(finding, Finding)
+    assert (finding.finding, finding.check, finding.subject) == ("C29:CN:epoch0", "C29", "CN")
+    assert (finding.about, finding.severity) == ("epoch0", 4)
+    assert finding.numbers == (("epoch", 0), ("round", 17))
+    assert (finding.inputs, finding.at) == ((sha256(PROOF).digest(),), court.law.book.now)
     assert isinstance(motion, MotionOpened)
     assert (motion.motion, motion.default) == ("BREACH:C29:CN:epoch0", "upheld")
     assert "CN" not in motion.eligible
