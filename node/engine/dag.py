@@ -64,6 +64,7 @@ from node.engine.asking import Asker
 from node.engine.catching_up import CommitReader, CommitServer
 from node.engine.figures import EngineFigures
 from node.engine.gossip import Gossip
+from node.engine.handing_over import HandingOver
 from node.engine.hosting import Host
 from node.engine.inbox import Inbox
 from node.engine.keeping import BlockKeeping
@@ -76,6 +77,7 @@ from node.engine.receiving import Receiver
 from node.engine.register import Register
 from node.engine.seating import Keyring
 from node.engine.watching import Watch
+from node.ledger.admission import Admission
 from node.ledger.epochs import Epoch, epoch_of_size
 from node.ledger.finality import Cosigned
 from node.ledger.ledger import Applied
@@ -121,6 +123,20 @@ class DagEngine:
             verifier, self._keeping.recent, self._prefetcher.add, self._on_refused
         )
         self._payload = OwnPayload(self._own, parts.mempool)
+        self._handing = HandingOver(
+            parts.mempool,
+            Admission(
+                parts.ledger,
+                parts.mempool,
+                parts.store,
+                parts.pool,
+                node=parts.keys.state,
+                log_key=parts.keys.log,
+                clock_ms=lambda: int(parts.clock.now_ms()),
+            ),
+            lambda: self._network,
+            seated=self._own is not None,
+        )
         self._commits = CommitReader(epoch, parts.genesis.origin, parts.finality)
         states = [member.state for member in epoch.members]
         self._applier = Applier(parts.ledger, self._committee, states, self._on_applied)
@@ -138,6 +154,7 @@ class DagEngine:
                 lambda: self._gossip,
                 on_reader=self._on_reader,
                 on_reader_left=self._on_reader_left,
+                handed=self._handing.take,
             ),
             heard=self,
             metrics=parts.metrics,
@@ -214,6 +231,7 @@ class DagEngine:
             tasks.create_task(self._gossip.run(), name="gossip")
             tasks.create_task(self._network.run(), name="network")
             tasks.create_task(self._loss.run(), name="loss")
+            tasks.create_task(self._handing.run(), name="handing over")
             tasks.create_task(self._drive(), name="core")
 
     async def stop(self) -> None:
@@ -339,6 +357,7 @@ class DagEngine:
         """The last commit of this epoch is applied: what our blocks still hold goes into the next epoch's."""
         if not self.over.is_set():
             self._payload.void_all()
+            self._handing.end()
             self.over.set()
 
     def renew_register(self) -> None:

@@ -33,7 +33,10 @@ class Host:
         gossip: Callable[[], Gossip],
         on_reader: Callable[[int], None],
         on_reader_left: Callable[[int], None],
+        handed: Callable[[tuple[bytes, ...]], int] = lambda _: 0,
     ) -> None:
+        """`handed` takes entries for those who have no block of their own; by default nobody does."""
+        self._handed = handed
         self._blocks = blocks
         self._committee = committee
         self._own = own
@@ -104,6 +107,9 @@ class Host:
 
     def cosignatures(self, request: wire.GetCosignatures) -> Sequence[bytes]:
         return self._gossip().lines(request.size)
+
+    def hand_over(self, request: wire.HandOver) -> int:
+        return self._handed(request.entries)
 
     def reader_came(self, member: int) -> None:
         self._on_reader(member)

@@ -449,6 +449,9 @@ class Mempool:
         """Entries that a commit met before their predecessor: propose again if it is logged or on its way, else hold."""
         ready = []
         for pending in again:
+            # The same commit may hold it again, where its predecessor has come, or once more too early.
+            if pending.place is Place.INTEGRATED or pending.entry_hash not in self._entries:
+                continue
             next_seq, prev = self._author_tip(pending.author)
             if pending.seq < next_seq or (pending.seq == next_seq and pending.prev != prev):
                 self._drop(

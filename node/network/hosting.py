@@ -44,6 +44,10 @@ class Hosted(Protocol):
 
     def cosignatures(self, request: wire.GetCosignatures) -> Sequence[bytes]: ...
 
+    def hand_over(self, request: wire.HandOver) -> int:
+        """Entries of one who has no block for them: how many are taken, from the first on."""
+        ...
+
     def reader_came(self, member: int) -> None:
         """From now on this member reads what we send it."""
         ...

@@ -60,8 +60,15 @@ class Listener:
         self._open_past = open_past
 
     def show(self, identity: TransportIdentity, certificates: Iterable[bytes]) -> None:
-        """From the next handshake on: our own certificate, and whose are let in."""
+        """From the next handshake on: our own certificate, and whose are let in.
+
+        What answers for epochs that are over knows the certificates of when it was opened: it is opened anew, or who was declared
+        since would be a stranger there, and never come through those epochs.
+        """
         self._certificates.show(identity, certificates)
+        for service in self._past.values():
+            service.close()
+        self._past.clear()
 
     async def start(self, members: int) -> int:
         """The port that answers from now on. Raises OSError naming the address."""

@@ -214,6 +214,11 @@ class Network:
         request = wire.write_cosignatures(wire.GetCosignatures(self._chain, size))
         return await self._ask(member, "GetCosignatures", request, wire.read_lines)
 
+    async def hand_over(self, member: int, entries: tuple[bytes, ...]) -> int:
+        """How many of them the member takes."""
+        request = wire.write_hand_over(wire.HandOver(self._chain, entries))
+        return await self._ask(member, "HandOver", request, wire.read_taken)
+
     async def _ask(self, member: int, method: str, request: bytes, read: Callable[[bytes], T]) -> T:
         data = await self._links[member].ask(method, request)
         try:

@@ -57,6 +57,7 @@ class PeerService:
             "GetCosignatures": self._unary(
                 wire.read_cosignatures, hosted.cosignatures, wire.write_lines
             ),
+            "HandOver": self._unary(wire.read_hand_over, hosted.hand_over, wire.write_taken),
         }
         self._dropped = metrics.counter(
             "foedus_peer_queue_overflows", "Times a slow reader's queue was dropped.", ("state",)

@@ -37,10 +37,14 @@ from foedus.v1 import peer_pb2 as pb
 MIB: Final = 1024 * 1024
 # Room for a push's payload (Parameters.bundle_bytes_max) or a served answer, with the headers around it.
 MESSAGE_BYTES_MAX: Final = 8 * MIB
-REQUEST_BYTES_MAX: Final = 64 * 1024  # 1,000 references of 44 bytes and the chain
+REQUEST_BYTES_MAX: Final = (
+    72 * 1024
+)  # one entry at its largest, or 1,000 references of 44 bytes, and the chain
 BLOCKS_MAX: Final = 8_192  # in one message; what fits by bytes is far less unless blocks are empty
 LINES_MAX: Final = 2_048  # two cosignatures of each of the 1,024 members a genesis may list
 LINE_BYTES_MAX: Final = 4_096  # an ML-DSA-44 line has 2,420 bytes of signature
+HANDED_MAX: Final = 64  # entries in one request
+HANDED_BYTES_MAX: Final = 64 * 1024
 LEAF_BYTES_MAX: Final = 65_535  # one entry of the log (RULINGS R12)
 PROOF_HASHES_MAX: Final = 63
 AUTHOR_MAX: Final = 0xFFFF
@@ -166,6 +170,12 @@ class FetchListed:
     refs: tuple[Ref, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    chain: Chain
+    entries: tuple[bytes, ...]
+
+
 def write_subscribe(request: Subscribe) -> bytes:
     return pb.SubscribeRequest(
         chain=_chain_to_wire(request.chain), after_round=request.after_round
@@ -240,6 +250,22 @@ def write_cosignatures(request: GetCosignatures) -> bytes:
 def read_cosignatures(data: bytes) -> GetCosignatures:
     message = _parse(pb.GetCosignaturesRequest, data)
     return GetCosignatures(_chain(message.chain), message.size)
+
+
+def write_hand_over(request: HandOver) -> bytes:
+    return pb.HandOverRequest(
+        chain=_chain_to_wire(request.chain), entries=request.entries
+    ).SerializeToString()
+
+
+def read_hand_over(data: bytes) -> HandOver:
+    message = _parse(pb.HandOverRequest, data)
+    if not 1 <= len(message.entries) <= HANDED_MAX:
+        raise MalformedMessage(f"entries={len(message.entries)} items: from 1 to {HANDED_MAX}")
+    size = sum(map(len, message.entries))
+    if size > HANDED_BYTES_MAX:
+        raise MalformedMessage(f"entries={size} bytes: at most {HANDED_BYTES_MAX}")
+    return HandOver(_chain(message.chain), tuple(message.entries))
 
 
 def write_commits(request: FetchCommits) -> bytes:
@@ -424,6 +450,14 @@ def write_listed_answer(blocks: Iterable[bytes]) -> bytes:
 
 def read_listed_answer(data: bytes) -> tuple[bytes, ...]:
     return _blocks(_parse(pb.FetchListedResponse, data).blocks, "blocks")
+
+
+def write_taken(taken: int) -> bytes:
+    return pb.HandOverResponse(taken=taken).SerializeToString()
+
+
+def read_taken(data: bytes) -> int:
+    return _parse(pb.HandOverResponse, data).taken
 
 
 def write_lines(lines: Iterable[bytes]) -> bytes:

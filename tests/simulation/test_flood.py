@@ -125,7 +125,7 @@ class Flooded(Cluster):
         self.overloaded = 0
         self.held_most = 0  # bytes that waited for the slow reader at any node
         if flood == "gossip":
-            self._liars[FLOODER] = Gossip(self, LineFlood(self._rng, self.founding, FLOODER))
+            self._liars[FLOODER] = Gossip(self, LineFlood(self._rng, self.cosigner(FLOODER)))
 
     def latencies(self, first_ms: int, last_ms: int) -> list[int]:
         return sorted(ms for box in self.outboxes for ms in box.latencies_ms(first_ms, last_ms))

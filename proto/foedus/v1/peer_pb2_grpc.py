@@ -74,6 +74,11 @@ class PeerServiceStub:
                 request_serializer=foedus_dot_v1_dot_peer__pb2.GetCosignaturesRequest.SerializeToString,
                 response_deserializer=foedus_dot_v1_dot_peer__pb2.GetCosignaturesResponse.FromString,
                 _registered_method=True)
+        self.HandOver = channel.unary_unary(
+                '/foedus.v1.PeerService/HandOver',
+                request_serializer=foedus_dot_v1_dot_peer__pb2.HandOverRequest.SerializeToString,
+                response_deserializer=foedus_dot_v1_dot_peer__pb2.HandOverResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServiceServicer:
@@ -135,6 +140,14 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HandOver(self, request, context):
+        """Signed entries that the caller was given and has no block for: its state has left the treaty, or has no seat yet. It keeps them
+        until they are in the log, and asks again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -177,6 +190,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.GetCosignatures,
                     request_deserializer=foedus_dot_v1_dot_peer__pb2.GetCosignaturesRequest.FromString,
                     response_serializer=foedus_dot_v1_dot_peer__pb2.GetCosignaturesResponse.SerializeToString,
+            ),
+            'HandOver': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandOver,
+                    request_deserializer=foedus_dot_v1_dot_peer__pb2.HandOverRequest.FromString,
+                    response_serializer=foedus_dot_v1_dot_peer__pb2.HandOverResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -395,6 +413,33 @@ class PeerService:
             '/foedus.v1.PeerService/GetCosignatures',
             foedus_dot_v1_dot_peer__pb2.GetCosignaturesRequest.SerializeToString,
             foedus_dot_v1_dot_peer__pb2.GetCosignaturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandOver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foedus.v1.PeerService/HandOver',
+            foedus_dot_v1_dot_peer__pb2.HandOverRequest.SerializeToString,
+            foedus_dot_v1_dot_peer__pb2.HandOverResponse.FromString,
             options,
             channel_credentials,
             insecure,

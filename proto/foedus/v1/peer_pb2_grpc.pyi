@@ -58,6 +58,10 @@ class PeerServiceStub:
     """Exactly the blocks named, which certified commits list; no ancestors (SPEC 11)."""
     GetCosignatures: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetCosignaturesRequest, _peer_pb2.GetCosignaturesResponse]
     """All cosignature lines held for one tree size (RULINGS R36)."""
+    HandOver: _grpc.UnaryUnaryMultiCallable[_peer_pb2.HandOverRequest, _peer_pb2.HandOverResponse]
+    """Signed entries that the caller was given and has no block for: its state has left the treaty, or has no seat yet. It keeps them
+    until they are in the log, and asks again.
+    """
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -78,6 +82,10 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """Exactly the blocks named, which certified commits list; no ancestors (SPEC 11)."""
     GetCosignatures: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetCosignaturesRequest, _peer_pb2.GetCosignaturesResponse]  # type: ignore[assignment]
     """All cosignature lines held for one tree size (RULINGS R36)."""
+    HandOver: _aio.UnaryUnaryMultiCallable[_peer_pb2.HandOverRequest, _peer_pb2.HandOverResponse]  # type: ignore[assignment]
+    """Signed entries that the caller was given and has no block for: its state has left the treaty, or has no seat yet. It keeps them
+    until they are in the log, and asks again.
+    """
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -143,5 +151,15 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.GetCosignaturesResponse, _abc.Awaitable[_peer_pb2.GetCosignaturesResponse]]:
         """All cosignature lines held for one tree size (RULINGS R36)."""
+
+    @_abc_1.abstractmethod
+    def HandOver(
+        self,
+        request: _peer_pb2.HandOverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.HandOverResponse, _abc.Awaitable[_peer_pb2.HandOverResponse]]:
+        """Signed entries that the caller was given and has no block for: its state has left the treaty, or has no seat yet. It keeps them
+        until they are in the log, and asks again.
+        """
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

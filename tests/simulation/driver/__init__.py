@@ -9,8 +9,11 @@ Reading order:
     wires     calls between members
     machine   one node, put together as node.main does, on such a machine
     regime    what a seed draws
+    scripted  a regime without faults, to put one in by hand
+    membership  states that join, leave and change keys
     liars     what a Byzantine member sends
     client    authors who remember what was acknowledged
+    committees  who validates in which epoch, read off the logs
     checkers  what must hold, judged from outside
     cluster   all of it together
 

@@ -9,6 +9,7 @@ R7 and R52, `node/storage/keys.py` as of format 1); protobuf's own parser reads 
     its word        what an honest disk keeps as a liar's block the liar did sign; what is final a quorum did cosign
     durable first   a block leaves when its sign state is on the disk, a cosignature when its file and the log are, an
                     acknowledgement when the entry is
+    its own seat    only who has a seat in an epoch signs blocks and sizes of it; who has left signs nothing more
     no false blame  no honest member is charged, accused, or in conflict
     at the end      honest logs are equal, all in them is final, no entry is in them twice, none acknowledged is missing
 """
@@ -23,6 +24,7 @@ from nacl.exceptions import BadSignatureError
 
 from consensus.simulate.checkers import Violation
 from foedus.v1 import peer_pb2 as pb
+from tests.simulation.driver.committees import Committees
 from tests.simulation.driver.disk import Disk
 
 SIGNED_ENTRY: Final = 0xD2  # first byte of a signed statement among the leaves (DESIGN 3.5)
@@ -39,7 +41,7 @@ class Conduct:
 
     byzantine: frozenset[int]
     chain_id: bytes
-    block_keys: list[bytes]  # by seat
+    committees: Committees
     disks: dict[int, Disk]
     commits: dict[int, tuple[int, bytes, int]] = field(default_factory=dict)
     heights: dict[tuple[int, int], int] = field(default_factory=dict)  # (seat, life) -> last commit
@@ -73,6 +75,7 @@ class Conduct:
     def cosigned(self, seat: int, size: int, root: bytes) -> None:
         """An honest member's line is about to leave."""
         self._same_root(seat, size, root)
+        self._seated(seat, size)
         if size <= self.cosigned_sizes.get(seat, 0):
             raise Violation(f"node {seat}: signs size {size} after {self.cosigned_sizes[seat]}")
         self.cosigned_sizes[seat] = size
@@ -94,12 +97,14 @@ class Conduct:
         self.cosigners.setdefault(size, set()).add(seat)
 
     def final(self, seat: int, size: int, root: bytes, members: list[int]) -> None:
-        """An honest node calls this size final, by the lines of these members."""
+        """An honest node calls this size final, by the lines of these members of its epoch."""
         self._same_root(seat, size, root)
-        if len(set(members)) != len(members) or len(members) < 2 * len(self.block_keys) // 3 + 1:
+        committee = self.committees.of_size(size)
+        if len(set(members)) != len(members) or len(members) < committee.quorum:
             raise Violation(f"node {seat}: size {size} final by {members}")
+        seats = {committee.seats[member] for member in members}
         # Its own line counts from when it is on its disk, a moment before it leaves.
-        forged = set(members) - self.byzantine - self.cosigners.get(size, set()) - {seat}
+        forged = seats - self.byzantine - self.cosigners.get(size, set()) - {seat}
         if forged:
             raise Violation(f"node {seat}: size {size} final by {forged}, who did not cosign it")
 
@@ -108,7 +113,8 @@ class Conduct:
         for block in _blocks_in(kind, data):
             slot = block[EPOCH_AT:ROUND_AT], block[ROUND_AT : ROUND_AT + 4]
             author = int.from_bytes(block[ROUND_AT + 4 : ROUND_AT + 6], "big")
-            if author != seat:
+            committee = self.committees.of_epoch(int.from_bytes(slot[0], "big"))
+            if author != committee.index_of(seat):
                 continue
             # Epochs take turns in two files: one that has given way to the next but one needs none.
             name = "block-odd" if slot[0][-1] % 2 else "block"
@@ -122,31 +128,45 @@ class Conduct:
 
     def stored(self, seat: int, family: str, key: bytes, value: bytes) -> None:
         """An honest disk takes a row."""
+        if family == "log":
+            self.committees.leaf(
+                seat,
+                int.from_bytes(key, "big"),
+                value,
+                lambda at: self.disks[seat].tables["log"].rows[at.to_bytes(8, "big")],
+            )
         if family not in ("blocks", "later_blocks"):
             return
         epoch = bytes(4)
         if family == "later_blocks":
             epoch, key = key[:4], key[4:]
         round_, author = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:6], "big")
-        if author in self.byzantine:
-            self._signed(seat, author, epoch + key, value[-SIGNATURE_BYTES:])
+        committee = self.committees.of_epoch(int.from_bytes(epoch, "big"))
+        if author >= len(committee.seats):
+            raise Violation(f"node {seat}: keeps a block of {author}, who has no seat")
+        if committee.seats[author] in self.byzantine:
+            self._signed(seat, committee.block_keys[author], epoch + key, value[-SIGNATURE_BYTES:])
             return
         digest = self.blocks.setdefault((epoch, author, round_), key[6:])
         if digest != key[6:]:
             raise Violation(
-                f"node {author}: two blocks of round {round_}, {digest.hex()[:16]} and"
+                f"node {committee.seats[author]}: two blocks of round {round_}, {digest.hex()[:16]} and"
                 f" {key[6:].hex()[:16]} on the disk of node {seat}"
             )
 
-    def _signed(self, seat: int, author: int, slot: bytes, signature: bytes) -> None:
+    def _seated(self, seat: int, size: int) -> None:
+        if self.committees.of_size(size).index_of(seat) is None:
+            raise Violation(f"node {seat}: cosigns size {size} of an epoch in which it has no seat")
+
+    def _signed(self, seat: int, key: bytes, slot: bytes, signature: bytes) -> None:
         """A liar may sign what it likes, but it did (RULINGS R7)."""
         label = b"sign/block/1"
         message = sha256(bytes([len(label)]) + label + self.chain_id + slot)
         try:
-            bindings.crypto_sign_open(signature + message, self.block_keys[author])
+            bindings.crypto_sign_open(signature + message, key)
         except BadSignatureError:
             raise Violation(
-                f"node {seat}: keeps a block of {author} that {author} did not sign"
+                f"node {seat}: keeps a block that its author {key.hex()[:16]} did not sign"
             ) from None
 
     def acked(self, seat: int, entry_hash: bytes) -> None:

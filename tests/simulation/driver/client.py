@@ -41,7 +41,8 @@ class Outbox:
     machines: dict[int, Machine]  # whom it may go to
     honest: frozenset[int]
     acknowledged: Callable[[int, bytes], None]  # an honest seat, and the entry's hash
-    refused: Callable[[int, Refused], None]  # a good entry, for another reason than a gap
+    refused: Callable[[int, Refused], None]  # a good entry, for another reason than those
+    patient: frozenset[str] = frozenset({"SEQ_GAP"})  # refusals that pass by themselves
     signed: list[Signed] = field(default_factory=list)
     target: int = field(init=False)
     open: bool = True  # it goes on signing
@@ -100,7 +101,7 @@ class Outbox:
             return
         except Refused as err:
             # A gap is refused where the entries before it are not known yet; nothing else is wrong with any of these.
-            if err.code != "SEQ_GAP":
+            if err.code not in self.patient:
                 self.refused(machine.seat, err)
         except StorageError:
             machine.stop()  # as the client server ends a node that cannot trust its disk

@@ -3,7 +3,8 @@
     outcome = Cluster(draw(seed)).run()      # a storm, then healed links; raises at the first broken promise
 
 After the storm everything is whole again but the liars, and everybody must get on: all that clients signed is final on every
-honest node, within `HEAL_S`.
+honest node that has a seat in the end, within `HEAL_S`. Who has left the treaty has seen that it did; then its machine is
+switched off, and the others must not miss it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,17 +18,16 @@ from node.engine.inbox import EVENTS_MAX
 from node.ledger.errors import Refused
 from node.ledger.finality import Cosigned, FinalCheckpoint
 from node.ledger.ledger import Applied
-from node.signing.keys import NodeKeys
 from tests.simulation.driver.checkers import Conduct, sha256
 from tests.simulation.driver.client import Outbox, operator
 from tests.simulation.driver.disk import Disk, Point
-from tests.simulation.driver.founding import HOST, founded, port_of
-from tests.simulation.driver.liars import liar_of
+from tests.simulation.driver.founding import founded
+from tests.simulation.driver.liars import Cosigner, liar_of
 from tests.simulation.driver.loop import US, World
 from tests.simulation.driver.machine import Clocks, Life, Machine, Watch
-from tests.simulation.driver.regime import Crash, Cut, Fill, Jump, Regime
+from tests.simulation.driver.membership import Membership
+from tests.simulation.driver.regime import Crash, Cut, Fill, Jump, Regime, What
 from tests.simulation.driver.wires import Wires
-from tests.unit.ledger.joining import declares, rotated
 
 HEAL_S: Final = 120  # from healing until all that was signed is final everywhere
 LOOK_US: Final = 100_000
@@ -35,6 +35,8 @@ ENTRIES_MAX: Final = 1_000_000  # no client comes to its end
 RETRY_MS: Final = 300
 AFTER_HEALING: Final = 3  # entries of each client, signed then
 MS: Final = 1_000
+GAPS: Final = frozenset({"SEQ_GAP"})  # where the entries before it are not known yet
+NOT_KNOWN_YET: Final = GAPS | {"UNKNOWN_AUTHOR"}  # the same, of a state that somebody registers
 FACTS_MAX: Final = 8  # facts of one peer, and kinds of own ones, that wait for the core
 
 
@@ -48,6 +50,7 @@ class Outcome:
     size: int
     commits: int
     epochs: int
+    members: int  # who validates in the end
     entries: int
     acknowledged: int
     restarts: int
@@ -73,7 +76,10 @@ class Cluster:
         self._give_up = give_up
         self._trace = trace
         self._rng = Random(regime.seed ^ 0xC1057E2)
-        self.founding = founded(regime.size, changing=bool(regime.changes))
+        self.founding = founded(
+            regime.size, changing=bool(regime.changes), leaving=bool(regime.leaving)
+        )
+        self.membership = Membership(regime, self.founding)
         self.world = World()
         self.wires = Wires(self.world, Random(self._rng.getrandbits(64)), regime.weather)
         self.wires.tap = self._tap
@@ -82,7 +88,7 @@ class Cluster:
         self._failure: Violation | BaseException | None = None
         self.machines = {
             seat: self._machine(seat)
-            for seat in range(regime.size)
+            for seat in range(regime.seats)
             if (seat, "silent") not in regime.liars
         }
         self.twins = {
@@ -93,13 +99,13 @@ class Cluster:
         self.conduct = Conduct(
             regime.byzantine,
             self.founding.chain_id,
-            [keys.block.public for keys in self.founding.nodes],
+            self.membership.committees(),
             disks,
         )
         for seat, disk in disks.items():
             disk.on_row = partial(self._stored, seat)
         self._liars = {
-            seat: liar_of(name, seat, self.founding, Random(self._rng.getrandbits(64)))
+            seat: liar_of(name, Random(self._rng.getrandbits(64)), regime.size, self.cosigner(seat))
             for seat, name in regime.liars
         }
         self.clients = [
@@ -109,15 +115,21 @@ class Cluster:
             for plan in regime.clients
         ]
         self.clients += [
-            self._outbox(self._declaration(change.seat), change.seat, change.at_ms, RETRY_MS, 1)
-            for change in regime.changes
+            self._outbox(each.write, each.home, each.first_ms, RETRY_MS, each.count, NOT_KNOWN_YET)
+            for each in self.membership.papers()
         ]
 
     def _outbox(
-        self, write: Callable[[int], bytes], home: int, first_ms: int, every_ms: int, most: int
+        self,
+        write: Callable[[int], bytes],
+        home: int,
+        first_ms: int,
+        every_ms: int,
+        most: int,
+        patient: frozenset[str] = GAPS,
     ) -> Outbox:
         return Outbox(
-            home=home,
+            home=home if home in self.machines else min(self.machines),
             first_ms=first_ms,
             every_ms=every_ms,
             write=write,
@@ -127,17 +139,16 @@ class Cluster:
             honest=frozenset(self.regime.honest),
             acknowledged=self._acknowledged,
             refused=self._refused,
+            patient=patient,
         )
 
-    def _later_keys(self, seat: int) -> tuple[NodeKeys, ...]:
-        """The keys that this seat will declare."""
-        changing = any(change.seat == seat for change in self.regime.changes)
-        return (rotated(self.founding.nodes[seat].state),) if changing else ()
-
-    def _declaration(self, seat: int) -> Callable[[int], bytes]:
-        (keys,) = self._later_keys(seat)
-        author = self.founding.state_author(seat)
-        return lambda _: declares(author, keys, port=port_of(seat), host=HOST)
+    def cosigner(self, seat: int) -> Cosigner:
+        """Its key, for liars."""
+        return Cosigner(
+            keys=self.membership.nodes[seat],
+            founding=self.founding,
+            index_at=lambda size: self.conduct.committees.of_size(size).index_of(seat),
+        )
 
     def _machine(self, seat: int, suffix: str = "") -> Machine:
         regime = self.regime
@@ -154,10 +165,11 @@ class Cluster:
             drift_ppm=regime.drifts_ppm[seat],
             skew_ns=regime.skews_ms[seat] * 1_000_000,
         )
-        endpoint = self.founding.genesis.members[seat].peer_endpoint
         return Machine(
             seat=seat,
             founding=self.founding,
+            keys=self.membership.nodes[seat],
+            own=self.membership.own(seat),
             world=self.world,
             wires=self.wires,
             rng=Random(self._rng.getrandbits(64)),
@@ -165,17 +177,18 @@ class Cluster:
             watch=watch,
             disk=Disk(Random(self._rng.getrandbits(64))),
             clocks=clocks,
-            address=endpoint + suffix,
-            later_keys=self._later_keys(seat),
+            address=self.membership.address(seat) + suffix,
+            later_keys=self.membership.later_keys(seat),
         )
-
-    @property
-    def _new_block_keys(self) -> list[bytes]:
-        return [self._later_keys(change.seat)[0].block.public for change in self.regime.changes]
 
     @property
     def honest(self) -> list[Machine]:
         return [self.machines[seat] for seat in self.regime.honest]
+
+    @property
+    def staying(self) -> list[Machine]:
+        """The honest who have a seat in the end."""
+        return [self.machines[seat] for seat in self.regime.staying]
 
     # The story of a run
 
@@ -207,8 +220,9 @@ class Cluster:
 
     def storm(self) -> None:
         regime, at = self.regime, self._at
+        boots_ms = {change.seat: change.boots_ms for change in regime.of(What.JOINS)}
         for machine in (*self.machines.values(), *self.twins.values()):
-            at(0, machine.boot)
+            at(boots_ms.get(machine.seat, 0), machine.boot)
         for cut in regime.cuts:
             at(cut.start_ms, partial(self._cut, cut))
         for at_ms, one, other in regime.resets:
@@ -261,6 +275,7 @@ class Cluster:
             size=self.regime.size,
             commits=max(self.conduct.commits),
             epochs=self._epochs(),
+            members=len(self.conduct.committees.newest.seats),
             entries=entries,
             acknowledged=len(self.conduct.acknowledged),
             restarts=sum(machine.lives - 1 for machine in self.machines.values()),
@@ -272,7 +287,10 @@ class Cluster:
         )
 
     def _in_the_new_epoch(self) -> None:
-        """One entry more of each client: the members that are now make it final."""
+        """One entry more of each client: the members that are now make it final, and those who left are gone."""
+        for seat in self.regime.leaving:
+            if seat in self.machines:
+                self.machines[seat].kill(power=True)
         for client in self.clients:
             client.sign()
         began_us = self.world.now_us
@@ -291,20 +309,27 @@ class Cluster:
                 raise OutOfTime
 
     def _all_final(self) -> bool:
-        lives = [machine.life for machine in self.honest]
         sizes = set()
-        for life in lives:
+        for machine in self.staying:
+            life = machine.life
             if life is None or not life.ready or life.ledger is None or life.finality is None:
                 return False
             sizes.add((life.ledger.size, life.finality.final_size))
-            changed = [
-                life.ledger.epoch.members[change.seat].block_key for change in self.regime.changes
-            ]
-            if changed != self._new_block_keys:
+            seated = {member.state: member.block_key for member in life.ledger.epoch.members}
+            if seated != self.membership.in_the_end() or not self._has_all(life):
                 return False
-        if len(sizes) != 1 or len(set(sizes.pop())) != 1:
-            return False
-        return all(self._has_all(life) for life in lives if life is not None)
+        return len(sizes) == 1 and len(set(sizes.pop())) == 1 and self._gone()
+
+    def _gone(self) -> bool:
+        """Whether who left knows it, unless its machine is off."""
+        for machine in self.honest:
+            life = machine.life
+            if machine.seat not in self.regime.leaving or not machine.up or life is None:
+                continue
+            state = self.membership.states[machine.seat]
+            if life.ledger is None or life.ledger.epoch.index_of(state) is not None:
+                return False
+        return True
 
     def _has_all(self, life: Life) -> bool:
         ledger = life.ledger
@@ -318,7 +343,7 @@ class Cluster:
         """How many there were; every honest node is in the same one."""
         numbers = {
             machine.life.ledger.epoch.number
-            for machine in self.honest
+            for machine in self.staying
             if machine.life is not None and machine.life.ledger is not None
         }
         if len(numbers) != 1:
@@ -347,7 +372,7 @@ class Cluster:
 
     def _at_the_end(self) -> None:
         logs: dict[int, list[bytes]] = {}
-        for machine in self.honest:
+        for machine in self.staying:
             life = machine.life
             assert life is not None
             assert life.ledger is not None
@@ -361,20 +386,21 @@ class Cluster:
         if engine is None or finality is None or metrics is None:
             return
         byzantine = self.regime.byzantine
-        states = [member.state for member in self.founding.genesis.members]
         for seat in self.regime.honest:
-            labels = {"state": states[seat]}
+            labels = {"state": self.membership.states[seat]}
             for name in ("foedus_peer_charged_total", "foedus_equivocations_total"):
                 if metrics.registry.get_sample_value(name, labels):
                     raise Violation(f"node {machine.seat}: {name} of honest node {seat}")
-        blamed = {conflict.line.member for conflict in finality.conflicts} - byzantine
+        of_size = self.conduct.committees.of_size
+        lines = [conflict.line for conflict in finality.conflicts]
+        blamed = {of_size(line.size).seats[line.member] for line in lines} - byzantine
         if blamed or finality.stopped:
             raise Violation(
                 f"node {machine.seat}: in conflict with {sorted(blamed)}: {finality.alarm}"
             )
         current = engine._engine
         waiting = current._inbox
-        if len(waiting._facts) > FACTS_MAX * self.regime.size or len(waiting) > EVENTS_MAX:
+        if len(waiting._facts) > FACTS_MAX * self.regime.seats or len(waiting) > EVENTS_MAX:
             raise Violation(f"node {machine.seat}: {len(waiting)} events wait for its core")
         bound = self._table_bound(life)
         for name, count in table_sizes(current._core).items():
@@ -385,7 +411,7 @@ class Cluster:
         """As `consensus.simulate.cluster`: rounds that nobody collects yet, of n blocks each, each naming n parents."""
         assert life.engine is not None
         rounds = 60 + life.engine.own_round()
-        return 4 * self.regime.size**2 * rounds
+        return 4 * self.regime.seats**2 * rounds
 
     # What happens to machines and links
 
@@ -453,7 +479,7 @@ class Cluster:
 
     def _turn_faces(self, seat: int) -> None:
         """From now on others meet the one or the other."""
-        for caller in range(self.regime.size):
+        for caller in range(self.regime.seats):
             face = self._rng.random() < 0.5
             if self._faces.get((caller, seat), False) != face:
                 self._faces[caller, seat] = face

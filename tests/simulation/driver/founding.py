@@ -11,14 +11,14 @@ HOST: Final = "127.0.0.1"
 EPOCH_MIN_S: Final = 1  # members change as soon as they may (RULINGS R44)
 
 
+WITHDRAWAL_S: Final = 2  # from a state's notice until it has left
+
+
 @lru_cache(maxsize=8)
-def founded(members: int, *, changing: bool) -> Founding:
-    """`changing`: under the law by which members' keys can change."""
-    founding = (
-        found(members, law_version=2, policy={"epoch_min_s": EPOCH_MIN_S})
-        if changing
-        else found(members)
-    )
+def founded(members: int, *, changing: bool, leaving: bool = False) -> Founding:
+    """`changing`: under the law by which members can change; `leaving`: some of them withdraw."""
+    policy = {"epoch_min_s": EPOCH_MIN_S} | ({"withdrawal_s": WITHDRAWAL_S} if leaving else {})
+    founding = found(members, law_version=2, policy=policy) if changing else found(members)
     placed = tuple(
         replace(member, peer_endpoint=f"{HOST}:{port_of(index)}")
         for index, member in enumerate(founding.genesis.members)

@@ -11,7 +11,7 @@ Others are a matter of processes and disks (`cluster`): silent; twins, two proce
 members; amnesiac, whose disk is empty after each crash; rollback, whose disk is an old copy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Protocol
@@ -20,12 +20,40 @@ from foedus.v1 import peer_pb2 as pb
 from node.ledger.finality import Cosigned, encode_cosigned
 from node.log.checkpoint import Checkpoint
 from node.signing.checkpoints import sign_cosignature
+from node.signing.keys import NodeKeys
 from tests.unit.ledger.founding import Founding
 
 LINES: Final = 40  # in one frame of a flood
 SIGNATURE_BYTES: Final = 64
 AGAIN: Final = 80  # messages in a burst of a replayer, over all members
 KEPT: Final = 64  # messages that a replayer remembers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cosigner:
+    """A member's real key, and where it sits when."""
+
+    keys: NodeKeys
+    founding: Founding
+    index_at: Callable[[int], int | None]  # by size: the index of the epoch whose members cosign it
+
+    def line(self, size: int, root: bytes) -> bytes | None:
+        """A line that this member's cosigner did sign; None: it has no seat then."""
+        member = self.index_at(size)
+        if member is None:
+            return None
+        genesis = self.founding.genesis
+        checkpoint = Checkpoint(origin=genesis.origin, size=size, root=root)
+        made = sign_cosignature(self.keys.cosigner, checkpoint, genesis.time_ms // 1000)
+        return encode_cosigned(
+            Cosigned(
+                member=member,
+                size=size,
+                root=root,
+                timestamp=made.timestamp,
+                signature=made.signature,
+            )
+        )
 
 
 class Liar(Protocol):
@@ -93,8 +121,7 @@ class Withholder:
 @dataclass
 class TwoRoots:
     rng: Random
-    founding: Founding
-    seat: int
+    cosigner: Cosigner
 
     def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
         if kind != "Subscribe":
@@ -103,10 +130,8 @@ class TwoRoots:
         if frame.WhichOneof("frame") != "cosigned" or self.rng.random() < 0.3:
             return (data,)
         lines = [int.from_bytes(line[2:10], "big") for line in frame.cosigned.lines]
-        return (cosigned_frame([self.line(size) for size in lines]), data)
-
-    def line(self, size: int) -> bytes:
-        return signed_line(self.founding, self.seat, size, self.rng.randbytes(32))
+        others = [self.cosigner.line(size, self.rng.randbytes(32)) for size in lines]
+        return (cosigned_frame([line for line in others if line is not None]), data)
 
 
 @dataclass
@@ -131,18 +156,17 @@ class Forger:
 @dataclass
 class LineFlood:
     rng: Random
-    founding: Founding
-    seat: int
+    cosigner: Cosigner
 
     def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
         if kind != "Subscribe" or self.rng.random() < 0.8:
             return (data,)
         rng = self.rng
-        far = [
-            signed_line(self.founding, self.seat, rng.randrange(1, 1 << 62), rng.randbytes(32))
-            for _ in range(LINES)
+        lines = [
+            self.cosigner.line(rng.randrange(1, 1 << 62), rng.randbytes(32)) for _ in range(LINES)
         ]
-        if rng.random() < 0.1:  # and one that is nobody's: the whole frame is charged
+        far = [line for line in lines if line is not None]
+        if far and rng.random() < 0.1:  # and one that is nobody's: the whole frame is charged
             far.append(b"\xff\xff" + far[0][2:])
         return (cosigned_frame(far), data)
 
@@ -151,33 +175,20 @@ def cosigned_frame(lines: Sequence[bytes]) -> bytes:
     return pb.SubscribeResponse(cosigned=pb.CosignedLines(lines=lines)).SerializeToString()
 
 
-def signed_line(founding: Founding, seat: int, size: int, root: bytes) -> bytes:
-    """A line that this member's cosigner did sign."""
-    checkpoint = Checkpoint(origin=founding.genesis.origin, size=size, root=root)
-    made = sign_cosignature(
-        founding.nodes[seat].cosigner, checkpoint, founding.genesis.time_ms // 1000
-    )
-    return encode_cosigned(
-        Cosigned(
-            member=seat, size=size, root=root, timestamp=made.timestamp, signature=made.signature
-        )
-    )
-
-
-def liar_of(name: str, seat: int, founding: Founding, rng: Random) -> Liar | None:
-    """None: what this one does is not a matter of messages."""
+def liar_of(name: str, rng: Random, size: int, cosigner: Cosigner) -> Liar | None:
+    """`size`: of the members. None: what this one does is not a matter of messages."""
     match name:
         case "garbler":
             return Garbler(rng)
         case "replayer":
-            return Replayer(rng, len(founding.nodes))
+            return Replayer(rng, size)
         case "withholder":
-            return Withholder(rng, len(founding.nodes))
+            return Withholder(rng, size)
         case "forger":
-            return Forger(rng, len(founding.nodes))
+            return Forger(rng, size)
         case "two-roots":
-            return TwoRoots(rng, founding, seat)
+            return TwoRoots(rng, cosigner)
         case "line-flood":
-            return LineFlood(rng, founding, seat)
+            return LineFlood(rng, cosigner)
         case _:
             return None

@@ -96,6 +96,8 @@ class Machine:
 
     seat: int
     founding: Founding
+    keys: NodeKeys
+    own: int | None  # its place among the founders; None: its state joins later
     world: World
     wires: Wires
     rng: Random
@@ -103,7 +105,7 @@ class Machine:
     watch: Watch
     disk: Disk
     clocks: Clocks
-    address: str = ""
+    address: str
     later_keys: tuple[NodeKeys, ...] = ()  # of seats that its state declares meanwhile (SPEC 14)
     life: Life | None = None
     lives: int = 0
@@ -202,7 +204,7 @@ class Machine:
             await engine.stop()
 
     async def _open(self, life: Life) -> Epochs:
-        keys, folder = self.founding.nodes[self.seat], Path(f"/sim/{self.seat}")
+        keys, folder = self.keys, Path(f"/sim/{self.seat}")
         sign_state = SignState(folder, life.mounted.files)
         store = life.store = Store.over(folder / "rocksdb", life.mounted.database, Batch)
         pool = VerifyPool(threads=1)
@@ -211,7 +213,7 @@ class Machine:
             store,
             sign_state,
             ledger.genesis,
-            own=self.seat,
+            own=self.own,
             state=keys.state,
             epochs=lambda: ledger.epochs,
             later_keys=[key for later in self.later_keys for key in (later.cosigner, later.log)],
@@ -242,7 +244,7 @@ class Machine:
                 chain_id=ledger.chain_id,
                 keys=keys,
                 later_keys=self.later_keys,
-                listen_peer=self.address or self.founding.genesis.members[self.seat].peer_endpoint,
+                listen_peer=self.address,
                 pace=lambda _: self.pace,
                 store=store,
                 sign_state=sign_state,

@@ -1,6 +1,7 @@
 """One seed draws everything about a run of whole nodes: sizes, liars, links, cuts, crashes, disks, clocks, clients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from random import Random
 from typing import Final
 
@@ -22,6 +23,10 @@ STRATEGIES: Final = (
     "line-flood",
 )
 SIZES: Final = (4,) * 32 + (5,) * 10 + (7,) * 10 + (10,) * 3 + (13, 25)
+COMING_AND_GOING: Final = 0xACCEDE
+COMING_AND_GOING_CHANCE: Final = 0.4
+STATES_MAX: Final = 25  # that the tests' genesis lists: when all found the ledger, nobody can join
+JOINING_SIZES: Final = (4, 5, 7)  # where two states may come and one go in a storm of some seconds
 # Virtual seconds that a storm lasts; messages of a round grow with the square of the size.
 STORM_S: Final = {4: (5, 40), 5: (5, 30), 7: (5, 15), 10: (4, 8), 13: (2, 4), 25: (1, 2)}
 
@@ -62,12 +67,23 @@ class Jump:
     by_ms: int
 
 
+class What(Enum):
+    """How a state changes who validates (SPEC 14)."""
+
+    KEYS = "declares other keys for its node"
+    JOINS = "is registered, accedes, and declares a seat"
+    LEAVES = "withdraws"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A state declares other keys for its node: an epoch ends for it (SPEC 14)."""
+    """A state's doing for which an epoch ends. Seats from `size` on belong to states that join."""
 
     at_ms: int
     seat: int
+    what: What = What.KEYS
+    boots_ms: int = 0  # of one that joins: when its node runs for the first time
+    seat_first: bool = False  # of one that joins: it declares its seat before it accedes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +115,30 @@ class Regime:
     clients: tuple[Client, ...]
     changes: tuple[Change, ...] = ()
 
+    def of(self, what: What) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.what is what)
+
+    @property
+    def seats(self) -> int:
+        """Founders, and behind them who joins."""
+        return self.size + len(self.of(What.JOINS))
+
     @property
     def byzantine(self) -> frozenset[int]:
         return frozenset(seat for seat, _ in self.liars)
 
     @property
     def honest(self) -> tuple[int, ...]:
-        return tuple(seat for seat in range(self.size) if seat not in self.byzantine)
+        return tuple(seat for seat in range(self.seats) if seat not in self.byzantine)
+
+    @property
+    def leaving(self) -> frozenset[int]:
+        return frozenset(change.seat for change in self.of(What.LEAVES))
+
+    @property
+    def staying(self) -> tuple[int, ...]:
+        """The honest who validate at the end: they must have everything, and nobody else is waited for."""
+        return tuple(seat for seat in self.honest if seat not in self.leaving)
 
     def describe(self) -> str:
         liars = ", ".join(f"{seat} {name}" for seat, name in self.liars)
@@ -114,11 +147,23 @@ class Regime:
             f"n={self.size}, liars [{liars}], delta {self.pace.delta_ms} ms, "
             f"round {self.pace.min_round_delay_ms} ms, delays {weather.delay_min_ms}..{weather.delay_max_ms} ms, "
             f"loss {weather.loss}/1000, {len(self.cuts)} cuts, {len(self.crashes)} crashes, "
-            f"{len(self.fills)} full disks, {len(self.jumps)} clock jumps, {len(self.changes)} changes, storm {self.storm_ms} ms"
+            f"{len(self.fills)} full disks, {len(self.jumps)} clock jumps, changes [{self._changes()}], storm {self.storm_ms} ms"
+        )
+
+    def _changes(self) -> str:
+        return ", ".join(
+            f"{each.seat} {each.what.name.lower()} at {each.at_ms}" for each in self.changes
         )
 
 
 def draw(seed: int) -> Regime:
+    """Who joins and leaves is drawn last, from a source of its own: seeds kept before mean what they meant."""
+    regime, later = _founders(seed), Random(seed ^ COMING_AND_GOING)
+    return _come_and_go(regime, later) if later.random() < COMING_AND_GOING_CHANCE else regime
+
+
+def _founders(seed: int) -> Regime:
+    """Members change at most their keys."""
     rng = Random(seed ^ 0xD21BE2)
     size = rng.choice(SIZES)
     faults = (size - 1) // 3
@@ -269,3 +314,91 @@ def _fills(rng: Random, honest: list[int], storm_ms: int) -> tuple[Fill, ...]:
             )
         )
     return tuple(fills)
+
+
+# --- who comes and goes ---------------------------------------------------------------------------
+
+
+def _come_and_go(regime: Regime, rng: Random) -> Regime:
+    """States join and leave, as far as no committee on the way has more liars than it bears (`bears`)."""
+    size, storm_ms = regime.size, regime.storm_ms
+    settled = {change.seat for change in regime.changes}
+    most = min(2, STATES_MAX - size) if size in JOINING_SIZES else 0
+    joins = tuple(
+        _joins(rng, size + number, storm_ms)
+        for number in range(rng.randint(0, most) if most else 0)
+    )
+    candidates = [seat for seat in range(size) if seat not in settled]
+    leaves = tuple(
+        Change(at_ms=rng.randrange(storm_ms), seat=seat, what=What.LEAVES)
+        for seat in rng.sample(candidates, min(len(candidates), rng.choice((0, 1, 1, 2))))
+    )
+    liars = regime.liars
+    if joins and rng.random() < 0.3:  # a state that joins to do harm, or never starts its node
+        liars += ((rng.choice(joins).seat, rng.choice(STRATEGIES)),)
+    while not bears(size, liars, leaves):
+        if leaves:
+            leaves = leaves[:-1]
+        else:
+            liars = regime.liars  # nobody leaves, and founders' liars were few enough
+    if not joins and not leaves:
+        return regime
+    seats = size + len(joins)
+    return replace(
+        regime,
+        liars=liars,
+        changes=(*regime.changes, *joins, *leaves),
+        drifts_ppm=regime.drifts_ppm + tuple(rng.choice((0, 100, -2_000)) for _ in joins),
+        skews_ms=regime.skews_ms + tuple(rng.choice((0, 0, 500, 30_000)) for _ in joins),
+        cuts=regime.cuts + (_cuts(rng, seats, storm_ms) if regime.cuts else ()),
+        crashes=regime.crashes + _absences(rng, regime, joins, leaves),
+    )
+
+
+def _joins(rng: Random, seat: int, storm_ms: int) -> Change:
+    return Change(
+        at_ms=rng.randrange(storm_ms),
+        seat=seat,
+        what=What.JOINS,
+        boots_ms=rng.randrange(storm_ms),
+        seat_first=rng.random() < 0.5,
+    )
+
+
+def bears(size: int, liars: tuple[tuple[int, str], ...], leaves: tuple[Change, ...]) -> bool:
+    """Whether every committee on the way has at most f liars, in whatever order the changes take effect.
+
+    The smallest has lost all honest who leave and none of the liars who do. Who joins as a liar makes it one larger.
+    """
+    byzantine = {seat for seat, _ in liars}
+    joined = sum(seat >= size for seat in byzantine)
+    gone = sum(change.seat not in byzantine for change in leaves)
+    least = size - gone
+    # Before such a liar has joined it counts neither among the members nor among the liars.
+    return least >= 3 and all(
+        len(byzantine) - joined + extra <= (least + extra - 1) // 3 for extra in (0, joined)
+    )
+
+
+def _absences(
+    rng: Random, regime: Regime, joins: tuple[Change, ...], leaves: tuple[Change, ...]
+) -> tuple[Crash, ...]:
+    """Crashes of those who come and go, and one member that is away for most of the storm: through two epochs, if they come."""
+    if not regime.crashes:
+        return ()
+    byzantine, storm_ms = regime.byzantine, regime.storm_ms
+    kinds: list[str | Point] = ["power", "kill", "stop", *Point]
+    concerned = [each.seat for each in (*joins, *leaves) if each.seat not in byzantine]
+    crashes = [
+        Crash(
+            at_ms=rng.randrange(storm_ms),
+            seat=rng.choice(concerned),
+            how=rng.choice(kinds),
+            down_ms=rng.choice((0, 200, rng.randint(0, storm_ms // 3))),
+        )
+        for _ in range(rng.choice((0, 1, 3)) if concerned else 0)
+    ]
+    if not byzantine and rng.random() < 0.5:
+        away = rng.randrange(regime.size)
+        crashes.append(Crash(at_ms=1_000, seat=away, how="power", down_ms=storm_ms))
+    return tuple(crashes)

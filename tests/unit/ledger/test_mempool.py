@@ -181,6 +181,27 @@ def test_an_entry_whose_place_was_taken_is_dropped_and_not_proposed_for_ever(poo
     assert pool.take() == []
 
 
+def test_one_commit_may_hold_an_entry_too_early_and_again_in_its_place(pool: Pool) -> None:
+    """Its author handed the chain to two nodes, and both proposed it (driver seed 0x1b9: every node that held it stopped)."""
+    for seq in (1, 2, 3):
+        pool.add("US", seq)
+    pool.take()
+
+    def judged(seq: int, code: str, index: int | None) -> Judged:
+        raw = entry("US", seq)
+        return Judged(entry_hash=digest(raw), author="US", seq=seq, code=code, index=index)
+
+    pool.tips.known["US"] = (3, digest(entry("US", 2)))
+    early = [judged(2, "SEQ_GAP", None), judged(3, "SEQ_GAP", None), judged(3, "SEQ_GAP", None)]
+    pool.pool.judged([*early, judged(1, "", 0), judged(2, "", 1)])
+    assert pool.place("US", 2) is Place.INTEGRATED
+    assert pool.place("US", 3) is Place.READY, "to be proposed again, once"
+    assert pool.take() == ["US/3/"]
+    pool.pool.final(2)
+    assert pool.place("US", 1) is pool.place("US", 2) is None
+    assert not list(pool.store.all_pending())[1:], "only the third waits on the disk"
+
+
 def test_an_entry_whose_predecessor_was_dropped_is_held_until_it_comes_again(pool: Pool) -> None:
     pool.add("US", 1)
     pool.add("US", 2)

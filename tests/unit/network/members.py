@@ -50,6 +50,7 @@ class FakeNode:
     streams: list[tuple[int, bool]] = field(default_factory=list)
     cosigned_lines: list[tuple[int, tuple[bytes, ...]]] = field(default_factory=list)
     readers: list[tuple[str, int]] = field(default_factory=list)
+    handed: list[bytes] = field(default_factory=list)
     reject: Rejected | None = None
     fault: BaseException | None = None
 
@@ -87,6 +88,10 @@ class FakeNode:
 
     def cosignatures(self, request: wire.GetCosignatures) -> Sequence[bytes]:
         return [b"line %d" % request.size]
+
+    def hand_over(self, request: wire.HandOver) -> int:
+        self.handed += request.entries
+        return len(request.entries)
 
     def reader_came(self, member: int) -> None:
         self.readers.append(("came", member))

@@ -79,6 +79,7 @@ async def test_another_chain_or_epoch_is_refused_by_every_method(chain: wire.Cha
         "FetchListed": wire.write_listed(wire.FetchListed(chain, (REF,))),
         "GetNewestBlock": wire.write_newest(wire.GetNewest(chain, author)),
         "GetCosignatures": wire.write_cosignatures(wire.GetCosignatures(chain, 1)),
+        "HandOver": wire.write_hand_over(wire.HandOver(chain, (b"entry",))),
     }
     async with running(0, ports) as ast, caller(ports[0]) as client:
         for method, request in requests.items():
@@ -123,6 +124,9 @@ BAD_REQUESTS = [
     ("FetchListed", wire.write_listed(wire.FetchListed(CHAIN, (REF,) * 1_001))),
     ("GetNewestBlock", wire.write_newest(wire.GetNewest(CHAIN, ValidatorIndex(65_536)))),
     ("GetCosignatures", wire.write_cosignatures(wire.GetCosignatures(wire.Chain(b"x", 0), 1))),
+    ("HandOver", wire.write_hand_over(wire.HandOver(CHAIN, ()))),
+    ("HandOver", wire.write_hand_over(wire.HandOver(CHAIN, (b"x",) * 65))),
+    ("HandOver", wire.write_hand_over(wire.HandOver(CHAIN, (bytes(40_000), bytes(30_000))))),
 ]
 
 

@@ -61,6 +61,9 @@ async def test_each_reads_the_other_and_every_question_is_answered() -> None:
         assert await network.newest(0, ValidatorIndex(0)) == b"newest"
         assert await network.newest(0, ValidatorIndex(1)) is None
         assert await network.cosignatures(0, 12) == (b"line 12",)
+        largest = bytes(wire.LEAF_BYTES_MAX)
+        assert await network.hand_over(0, (largest,)) == 1
+        assert ast.node.handed == [largest]
         standings = {standing.member: standing for standing in network.standings()}
         assert standings[0].is_read
         assert standings[0].reads_us
