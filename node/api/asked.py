@@ -13,7 +13,9 @@ from grpc import StatusCode
 
 from node.api.node import ServedNode
 from node.api.refusals import Unanswerable, bad_field
+from node.ledger.plan import MS_PER_S
 from node.ledger.questions.answer import ABOUT_CHARS_MAX, QUESTIONS, ROWS_MAX, as_bytes, ask
+from node.ledger.questions.moment import Moment
 from node.ledger.questions.past import CannotReplay, Past
 from node.ledger.questions.sight import Sight
 
@@ -55,7 +57,7 @@ class Questions:
         self._replaying = asyncio.Lock()
 
     async def answer(
-        self, question: str, *, about: str, after: str, limit: int, index: int | None
+        self, question: str, *, about: str, after: str, limit: int, moment: Moment | None
     ) -> tuple[bytes, int]:
         """(document, entries of the log after the commit it is of). Raises Unanswerable, StoreDamaged."""
         if question not in QUESTIONS:
@@ -66,7 +68,7 @@ class Questions:
         if limit > ROWS_MAX:
             raise bad_field("limit", limit, f"at most {ROWS_MAX}")
         ledger = self._node.ledger
-        if index is None:
+        if moment is None:
             sight = Sight(
                 law=ledger.law,
                 size=ledger.size,
@@ -74,12 +76,15 @@ class Questions:
                 leaves=CountedLeaves(self._node),
             )
             return self._page(sight, question, about, after, limit)
-        if index >= ledger.size:
-            raise bad_field("index", index, f"below {ledger.size}, the log's size")
+        if moment.index is not None and moment.index >= ledger.size:
+            raise bad_field("index", moment.index, f"below {ledger.size}, the log's size")
+        last_s = ledger.time_ms // MS_PER_S
+        if moment.time_s is not None and moment.time_s > last_s:
+            raise bad_field("time_s", moment.time_s, f"at most {last_s}, the last commit's second")
         if self._replaying.locked():
             raise _come_again("another question about the past is being answered")
         async with self._replaying:
-            past = await self._at(index)
+            past = await self._at(moment)
             return self._page(past.sight(CountedLeaves(self._node)), question, about, after, limit)
 
     def _page(
@@ -92,26 +97,26 @@ class Questions:
             raise Unanswerable(StatusCode.FAILED_PRECONDITION, "TOO_MANY", why) from None
         return as_bytes(page), sight.size
 
-    async def _at(self, index: int) -> Past:
+    async def _at(self, moment: Moment) -> Past:
         ledger = self._node.ledger
-        if self._past is None or self._past.size > index + 1:
-            self._past = Past(
+        past = self._past
+        if past is None or not moment.holds(past.size, past.time_ms):
+            past = self._past = Past(
                 ledger.genesis, ledger.document, self._node.facts, ledger.entries, ledger.size
             )
-        past = self._past
         past.grow(ledger.size)
         ends = time.monotonic() + LENT_S
         try:
             while time.monotonic() < ends:
                 slice_ends = time.monotonic() + SLICE_S
                 while time.monotonic() < slice_ends:
-                    if not past.step(index):
+                    if not past.step(moment):
                         return past
                 await asyncio.sleep(SLICE_S)
         except CannotReplay as err:
             self._past = None
             raise Unanswerable(StatusCode.DATA_LOSS, "CANNOT_REPLAY", str(err)) from err
-        raise _come_again(f"replayed up to entry {past.size}, {index} is asked for: ask again")
+        raise _come_again(f"replayed up to entry {past.size}: ask again")
 
 
 def _come_again(why: str) -> Unanswerable:

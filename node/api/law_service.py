@@ -13,6 +13,7 @@ from node.api.access import Access
 from node.api.asked import Questions
 from node.api.node import ServedNode
 from node.api.refusals import bad_field, restricted
+from node.ledger.questions.moment import Moment
 from node.treaty.dry_run import check_content
 from node.treaty.parsing import CONTENT_BYTES_MAX, ENDORSEMENTS_MAX
 
@@ -49,6 +50,16 @@ class LawService(rpc.LawServiceServicer):
             about=request.about,
             after=request.after,
             limit=request.limit,
-            index=request.index if request.HasField("index") else None,
+            moment=_moment(request),
         )
         return pb.AskResponse(document=document, size=size, at=wire.at(self._node))
+
+
+def _moment(request: pb.AskRequest) -> Moment | None:
+    """None: the present. Raises Unanswerable if both are said."""
+    by_index, by_time = request.HasField("index"), request.HasField("time_s")
+    if by_index and by_time:
+        raise bad_field("time_s", request.time_s, "unset beside an index")
+    if by_index:
+        return Moment(index=request.index)
+    return Moment(time_s=request.time_s) if by_time else None

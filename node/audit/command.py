@@ -1,8 +1,9 @@
 """`foedus audit`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +15,13 @@ from node.audit.findings import AuditReport, Depth, Verdict
 from node.audit.html_report import html_report
 from node.audit.monitor_command import monitor_command
 from node.audit.progress_bars import showing_progress
+from node.ledger.questions.moment import Moment
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import CouldNot, JsonOption, Report, reporting, table
 from node.settings import FILE_NAME, load_settings
+
+if TYPE_CHECKING:  # the replay comes with it: loaded by who needs it
+    from node.audit.travel import Place
 
 SHOWN_MAX = 20  # findings on the screen; all of them are in the evidence file
 
@@ -145,6 +150,15 @@ def register(app: typer.Typer) -> None:
     app.command("audit")(audit_command)
     app.add_typer(archive_app(), name="archive")
     app.command("monitor")(monitor_command)
+
+
+def open_copy(
+    path: Path, pinned: bytes | None, moment: Moment, note: Callable[[str], None]
+) -> AbstractContextManager["Place"]:
+    """The records as a copy shows them at a moment: what `foedus law ... --archive` asks. Raises CannotAudit."""
+    from node.audit.travel import travel
+
+    return travel(path, pinned, moment, note)
 
 
 def register_bench(app: typer.Typer) -> None:

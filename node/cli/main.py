@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from node.audit.command import open_copy, register_bench
 from node.audit.command import register as register_audit
-from node.audit.command import register_bench
 from node.cli.assess import assess_command
 from node.cli.bench_command import bench_app
 from node.cli.demo_command import demo_command
@@ -76,7 +76,7 @@ def _register(app: typer.Typer) -> None:
     app.command("cases")(cases_command)
     app.command("runs")(runs_command)
     app.command("facilities")(facilities_command)
-    app.add_typer(law_app(), name="law")
+    app.add_typer(law_app(open_copy), name="law")
     app.command("assess")(assess_command)
     register_audit(app)
     app.add_typer(intake_app(), name="intake")

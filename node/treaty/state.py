@@ -10,7 +10,8 @@ way, per model evaluated. Entries, votes of the past, reports and records
 leave no row: the log keeps them. The book's other fields (`node/treaty/book.py`) follow from rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from node.treaty.codec import DamagedRow, decode, encode
 from node.treaty.rows.clock import (
@@ -213,6 +214,12 @@ class State:
             if isinstance(table, Table):
                 setattr(state, attribute, state._tables[table.name])
         return state
+
+    def rows(self) -> Iterator[tuple[str, str, Any]]:
+        """(table, key, row) of everything, table by table."""
+        for name, table in self._tables.items():
+            for key, row in table.items():
+                yield name, key, row
 
     def drain_changes(self) -> dict[bytes, bytes | None]:
         """Changed rows since the last call, encoded; None for those that are gone."""

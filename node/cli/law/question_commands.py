@@ -1,7 +1,12 @@
-"""`foedus law QUESTION`: one command for each question of the records, all with the same options."""
+"""`foedus law QUESTION`: one command for each question of the records, all with the same options.
+
+An answer comes from a member's node, from the home's own store, or from a copy that somebody hands over: an archive or a store.
+Such a copy is not believed: the law is run over it up to the moment asked about, and the answer says which cosigned checkpoint
+it stands on. Who opens copies (`node.audit`) is handed in, since faces do not know one another (decision 0191).
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,8 +23,9 @@ from node.cli.asking import (
     open_nodes,
     reader_of,
 )
-from node.cli.law.records import Question, of_home, of_node
+from node.cli.law.records import OpenCopy, Question, of_home, of_node, pages
 from node.ledger.questions.answer import QUESTIONS
+from node.ledger.questions.moment import THE_END, parse_moment
 from node.reporting import JsonOption, Report, reporting, table
 
 LISTED_MAX: Final = 100_000
@@ -28,12 +34,21 @@ AboutArgument = Annotated[
     str | None, typer.Argument(metavar="ABOUT", help="Narrows it: see above.", show_default=False)
 ]
 AtOption = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--at",
-        help="As of the last commit at or below this index of the log.",
-        metavar="INDEX",
-        min=0,
+        help="As of the last commit up to this index of the log, or this day or second (2026-03-31, 2026-03-31T12:00:00Z).",
+        metavar="INDEX|DATE",
+        show_default=False,
+    ),
+]
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        help="From this archive, or a node's home or data folder, offline: the law is run again over it, every signature is"
+        " checked, and the cosigned checkpoint that the answer stands on is shown. Judged by --genesis, else by the copy's own.",
+        metavar="DIR",
         show_default=False,
     ),
 ]
@@ -50,17 +65,18 @@ WithinOption = Annotated[
 ]
 
 
-def register_questions(app: typer.Typer) -> None:
+def register_questions(app: typer.Typer, open_copy: OpenCopy) -> None:
     """One command each."""
     for name, view in QUESTIONS.items():
-        app.command(name)(_command(name, view.__doc__ or ""))
+        app.command(name)(_command(name, view.__doc__ or "", open_copy))
 
 
-def _command(name: str, told: str) -> Callable[..., None]:
+def _command(name: str, told: str, open_copy: OpenCopy) -> Callable[..., None]:
     def command(
         about: AboutArgument = None,
         *,
         at: AtOption = None,
+        archive: ArchiveOption = None,
         offline: OfflineOption = False,
         home: HomeOption = DEFAULT_HOME,
         genesis: GenesisOption = None,
@@ -72,8 +88,15 @@ def _command(name: str, told: str) -> Callable[..., None]:
         json_output: JsonOption = False,
     ) -> None:
         with reporting(json_output) as report:
+            moment = None if at is None else parse_moment(at)
+            question = Question(name=name, about=about or "", moment=moment, limit=limit)
+            if archive is not None:
+                pinned = None if genesis is None else ledger_of(home, genesis).document
+                with open_copy(archive, pinned, moment or THE_END, report.note) as copy:
+                    page = {**pages(copy.sight, question), "stands_on": copy.stands_on}
+                    _show(report, page, copy.told)
+                return
             founded = ledger_of(home, genesis)
-            question = Question(name=name, about=about or "", index=at, limit=limit)
             if offline:
                 page = of_home(_home_of(home, genesis), founded, question, report.note)
             else:
@@ -91,6 +114,8 @@ def _command(name: str, told: str) -> Callable[..., None]:
       foedus law {name} --home us --json
 
       foedus law {name} --home us --at 1200 --offline
+
+      foedus law {name} --archive archive-us --genesis genesis.cbor --at 2026-03-31
     """
     return command
 
@@ -100,13 +125,13 @@ def _home_of(home: Path, genesis: Path | None) -> Path:
     return home if genesis is None else genesis.parent
 
 
-def _show(report: Report, page: dict[str, Any]) -> None:
+def _show(report: Report, page: dict[str, Any], told: Sequence[str] = ()) -> None:
     rows = page["rows"]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [[_cell(row.get(name)) for name in columns] for row in rows]
     more = "" if page["next_after"] is None else f"; more follow {page['next_after']}"
     head = f"{page['question']} at entry {page['size']}, ledger second {page['time_s']}: {len(rows)} rows{more}"
-    report.show(page, [head, table("", columns, lines)] if rows else head)
+    report.show(page, [head, *([table("", columns, lines)] if rows else []), *told])
 
 
 def _cell(value: Any) -> str:

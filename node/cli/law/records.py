@@ -1,17 +1,18 @@
 """Where the records are asked: a member's node, this home's own store, or the genesis document alone.
 
 All three answer the same questions with the same code (`node.ledger.questions`). A node's answer is its word; an answer from the
-own store rests on its state digest, and one about the past on that of every commit up to it.
+own store rests on its state digest, and one about the past on that of every commit up to it. A copy that somebody else handed
+over is opened by `OpenCopy`, which believes nothing of it.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from foedus.v1 import law_pb2
 from node.cli.client import LedgerClient, Nodes
@@ -19,8 +20,9 @@ from node.cli.errors import BadAnswer, CouldNot, Overloaded
 from node.cli.founding import Founded
 from node.ledger.append import StoreFacts
 from node.ledger.ledger import Ledger
-from node.ledger.plan import CommitMachine, MemoryFacts
+from node.ledger.plan import MS_PER_S, CommitMachine, MemoryFacts
 from node.ledger.questions.answer import ROWS_MAX, ask
+from node.ledger.questions.moment import Moment, time_text
 from node.ledger.questions.past import Past
 from node.ledger.questions.sight import Leaves, Sight
 from node.ledger.records import COMMIT_TYPE, GENESIS_TYPE, TYPE_OF
@@ -36,12 +38,31 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked. `index` None: as of now."""
+    """What is asked. `moment` None: as of now."""
 
     name: str
     about: str
-    index: int | None
+    moment: Moment | None
     limit: int
+
+
+class Copied(Protocol):
+    """The records as a copy shows them at one moment, and what shows that they are right."""
+
+    @property
+    def sight(self) -> Sight: ...
+
+    @property
+    def stands_on(self) -> dict[str, Any]:
+        """The checkpoint, who cosigned it, the proofs, and what was checked."""
+
+    @property
+    def told(self) -> Sequence[str]:
+        """The same for people."""
+
+
+OpenCopy = Callable[[Path, bytes | None, Moment, Note], AbstractContextManager[Copied]]
+"""(folder, genesis document to judge by or None, moment, progress) -> the copy. Raises CouldNot."""
 
 
 async def of_node(nodes: Nodes, question: Question, within_s: float, note: Note) -> dict[str, Any]:
@@ -67,8 +88,10 @@ async def _patiently(
         after=after,
         limit=min(question.limit, ROWS_MAX),
     )
-    if question.index is not None:
-        request.index = question.index
+    if question.moment is not None and question.moment.index is not None:
+        request.index = question.moment.index
+    elif question.moment is not None and question.moment.time_s is not None:
+        request.time_s = question.moment.time_s
     told = time.monotonic()
     while True:
         try:
@@ -92,14 +115,19 @@ async def _patiently(
 
 def of_home(home: Path, founded: Founded, question: Question, note: Note) -> dict[str, Any]:
     """From the home's store, opened read-only, or from the genesis alone. Raises LedgerError, StorageError, CouldNot."""
-    with _sight(home, founded, question.index, note) as sight:
-        whole = _page(sight, question, "")
-        page = whole
-        while page["next_after"] is not None and len(whole["rows"]) < question.limit:
-            page = _page(sight, question, page["next_after"])
-            whole["rows"] += page["rows"]
-        whole["next_after"] = page["next_after"]
-        return whole
+    with _sight(home, founded, question.moment, note) as sight:
+        return pages(sight, question)
+
+
+def pages(sight: Sight, question: Question) -> dict[str, Any]:
+    """The pages of an answer as one, until `limit` rows."""
+    whole = _page(sight, question, "")
+    page = whole
+    while page["next_after"] is not None and len(whole["rows"]) < question.limit:
+        page = _page(sight, question, page["next_after"])
+        whole["rows"] += page["rows"]
+    whole["next_after"] = page["next_after"]
+    return whole
 
 
 def _page(sight: Sight, question: Question, after: str) -> dict[str, Any]:
@@ -108,7 +136,7 @@ def _page(sight: Sight, question: Question, after: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _sight(home: Path, founded: Founded, index: int | None, note: Note) -> Iterator[Sight]:
+def _sight(home: Path, founded: Founded, moment: Moment | None, note: Note) -> Iterator[Sight]:
     path = load_settings(home / FILE_NAME, {}).store_path if (home / FILE_NAME).exists() else None
     if path is None or not (path / "CURRENT").exists():
         yield _founding(founded)
@@ -117,7 +145,7 @@ def _sight(home: Path, founded: Founded, index: int | None, note: Note) -> Itera
     pool = VerifyPool(threads=1)
     try:
         ledger = asyncio.run(Ledger.open(store, founded.document, pool))
-        yield _present(ledger) if index is None else _past(ledger, store, index, note)
+        yield _present(ledger) if moment is None else _past(ledger, store, moment, note)
     finally:
         pool.close()
         store.close()
@@ -127,15 +155,20 @@ def _present(ledger: Ledger) -> Sight:
     return Sight(law=ledger.law, size=ledger.size, state_digest=ledger.state_digest, leaves=ledger)
 
 
-def _past(ledger: Ledger, store: Store, index: int, note: Note) -> Sight:
-    if index >= ledger.size:
-        raise CouldNot(f"--at {index}: this log has {ledger.size} entries")
+def _past(ledger: Ledger, store: Store, moment: Moment, note: Note) -> Sight:
+    if moment.index is not None and moment.index >= ledger.size:
+        raise CouldNot(f"--at {moment.index}: this log has {ledger.size} entries")
+    if moment.time_s is not None and moment.time_s > ledger.time_ms // MS_PER_S:
+        last = time_text(ledger.time_ms // MS_PER_S)
+        raise CouldNot(
+            f"--at {time_text(moment.time_s)}: the last commit here is of {last}, what came after it is not known"
+        )
     past = Past(ledger.genesis, ledger.document, StoreFacts(store), ledger.entries, ledger.size)
     told = time.monotonic()
-    while past.step(index):
+    while past.step(moment):
         if time.monotonic() - told > NOTE_EVERY_S:
             told = time.monotonic()
-            note(f"replayed {past.size} of {index + 1} entries")
+            note(f"replayed {past.size} of {ledger.size} entries")
     return past.sight(ledger)
 
 

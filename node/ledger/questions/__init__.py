@@ -5,6 +5,6 @@
     as_bytes(page)                                          JSON in one spelling: equal records give equal bytes
 
 Reading order: `sight` (what a question sees), `state_views` (from the law's rows), `log_views` (from derived records as well),
-`labels` (which evasions a state's reports would show), `answer` (names, pages, bytes), `past` (the law after an
-earlier commit).
+`labels` (which evasions a state's reports would show), `answer` (names, pages, bytes), `moment` (an index or a date), `past`
+(the law after an earlier commit).
 """

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from node.ledger.questions.sight import Sight
-from node.ledger.questions.state_views import Rows
+from node.ledger.questions.state_views import Rows, plain
 from node.treaty.scores import evaluations_of
 
 _SHOWN_OF_A_DECISION: Final = (
@@ -21,7 +21,7 @@ def decisions(sight: Sight, about: str) -> Rows:
 
 
 def _decision(record: Any) -> dict[str, Any]:
-    shown = {name: _plain(record[name]) for name in _SHOWN_OF_A_DECISION}
+    shown = {name: plain(record[name]) for name in _SHOWN_OF_A_DECISION}
     return {
         **shown,
         "margin": record["yes"] - record["threshold"],
@@ -60,6 +60,15 @@ def cases(sight: Sight, about: str) -> Rows:
                 "motion": case.motion or None,
             },
         )
+
+
+def findings(sight: Sight, about: str) -> Rows:
+    """What the checks found, each time: numbers compared and how grave. `about`: the subject state, or a check as `C02`."""
+    for index, record in sight.records("finding"):
+        if not about or about in {record["subject"], record["check"]}:
+            shown = {name: record[name] for name in ("check", "subject", "about", "severity", "at")}
+            numbers = {str(name): value for name, value in record["numbers"]}
+            yield f"{record['finding']}@{index:010d}", {"index": index, **shown, "numbers": numbers}
 
 
 def dossier(sight: Sight, about: str) -> Rows:
@@ -136,11 +145,3 @@ def knew(sight: Sight, about: str) -> Rows:
             "state_digest": sight.state_digest.hex(),
         },
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

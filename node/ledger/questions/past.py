@@ -4,8 +4,9 @@ A `Past` goes forward only, a commit at a time, so that whoever drives it can st
 It holds one law, its rows and the tree of the digest: what a node holds for the present. Entries are read where they lie and not
 kept; the index over them is that of the store, cut off at the commit reached.
 
-Signatures are not checked again, and nothing is believed either: after each commit the state digest must be the one that the
-log's commit record says, else `CannotReplay`. So an answer about the past is right or there is none.
+After each commit the state digest must be the one that the log's commit record says, else `CannotReplay`: an answer about the
+past is right or there is none. A node, whose own log it is, does not check signatures again; who reads another's copy has each
+checked (`known`), keeps an index of his own (`on_plan`), and holds `root` against what members cosigned.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +17,10 @@ from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.errors import LedgerError, MalformedRecord
 from node.ledger.evidence import evidence_recorded
 from node.ledger.genesis import Genesis
-from node.ledger.plan import MS_PER_S, CommitMachine, FactsSource
+from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, FactsSource
+from node.ledger.questions.moment import Moment
 from node.ledger.questions.sight import Leaves, Sight
-from node.ledger.reader import EntryReader
+from node.ledger.reader import EntryReader, Known
 from node.ledger.records import (
     EPOCH_TYPE,
     EQUIVOCATION_TYPE,
@@ -33,6 +35,8 @@ LEAVES_STEP: Final = 256
 
 ReadLeaves = Callable[[int, int], list[bytes]]
 """(first, count) -> leaves. Raises StoreDamaged."""
+
+OnPlan = Callable[[AppendPlan], None]
 
 
 class CannotReplay(LedgerError):
@@ -67,6 +71,7 @@ class LoggedCommit:
     dropped: dict[str, int]
     stood_since: int | None  # the ledger stood still since that second, if it did
     state_digest: bytes
+    leaves: tuple[bytes, ...]  # all that it appended, the commit record last
     size: int  # entries of the log after it
 
 
@@ -74,10 +79,24 @@ class Past:
     """See the module's text. `size` and `sight` are of the commit reached; at first the founding one."""
 
     def __init__(
-        self, genesis: Genesis, document: bytes, facts: FactsSource, read: ReadLeaves, size: int
+        self,
+        genesis: Genesis,
+        document: bytes,
+        facts: FactsSource,
+        read: ReadLeaves,
+        size: int,
+        *,
+        known: Known = lambda _entry_hash, _public_key: True,
+        on_plan: OnPlan = lambda _plan: None,
     ) -> None:
-        """Over the first `size` leaves that `read` gives. Raises MalformedGenesis."""
+        """Over the first `size` leaves that `read` gives. Raises MalformedGenesis, CannotReplay.
+
+        `known`: the verdict on an entry's signature where there is one; what is in an own log was verified before it came there.
+        `on_plan` is told what each commit does, the founding one first.
+        """
         self._facts = FactsUpTo(facts)
+        self._known = known
+        self._on_plan = on_plan
         self._read = read
         self._end = size
         self._reader = EntryReader(bytes_max=1)  # entries are read once
@@ -85,8 +104,9 @@ class Past:
         self._machine, founding = CommitMachine.found(
             genesis, document, facts=self._facts, buckets=self._buckets
         )
-        self._buckets.write(founding.state_rows)
-        self._facts.size = founding.tree.size
+        self._take_over(founding)
+        _compare(founding, tuple(read(0, founding.tree.size)))
+        self.commits = 0  # applied, the founding one not counted
         self._ahead = self._commits(founding.tree.size)
         self._next: LoggedCommit | None = None
 
@@ -95,18 +115,38 @@ class Past:
         """Entries of the log after the commit reached."""
         return self._facts.size
 
+    @property
+    def index(self) -> int:
+        """The commit reached."""
+        return self._machine.standing.index
+
+    @property
+    def time_ms(self) -> int:
+        """Ledger time of the commit reached."""
+        return self._machine.standing.time_ms
+
+    @property
+    def root(self) -> bytes:
+        """Of the log's first `size` entries, by the leaves that the law makes and those it was given."""
+        return self._machine.standing.tree.root()
+
+    def _take_over(self, plan: AppendPlan) -> None:
+        self._buckets.write(plan.state_rows)
+        self._facts.size = plan.tree.size
+        self._on_plan(plan)
+
     def grow(self, size: int) -> None:
         """The log has grown: more may be read."""
         self._end = max(self._end, size)
         if self._next is None:
             self._ahead = self._commits(self.size)
 
-    def step(self, index: int) -> bool:
-        """Apply the next commit, if all of it stands at or below leaf `index`; False if none does. Raises CannotReplay."""
+    def step(self, moment: Moment) -> bool:
+        """Apply the next commit, if it is up to `moment`; False if none is. Raises CannotReplay."""
         if self._next is None:
             self._next = next(self._ahead, None)
         commit = self._next
-        if commit is None or commit.size > index + 1:
+        if commit is None or not moment.holds(commit.size, commit.batch.time_ms):
             return False
         self._next = None
         self._apply(commit)
@@ -132,14 +172,15 @@ class Past:
             before_ms = min(max(before_ms, standing.time_ms), batch.time_ms)
             standing = replace(standing, index=batch.index - 1, time_ms=before_ms)
         machine.standing = replace(standing, dropped=commit.dropped)
-        plan = machine.commit(batch, self._reader.read, _believed)
-        self._buckets.write(plan.state_rows)
-        self._facts.size = plan.tree.size
+        plan = machine.commit(batch, self._reader.read, self._known)
+        self._take_over(plan)
+        self.commits += 1
         if (plan.state_digest, plan.tree.size) != (commit.state_digest, commit.size):
             raise CannotReplay(
                 f"commit {batch.index}: the log says state {commit.state_digest.hex()} after {commit.size} entries, replay gives"
                 f" {plan.state_digest.hex()} after {plan.tree.size}"
             )
+        _compare(plan, commit.leaves)
 
     def _commits(self, first: int) -> Iterator[LoggedCommit]:
         gathered = _Gathered()
@@ -153,10 +194,22 @@ class Past:
                     gathered = _Gathered()
 
 
+def _compare(plan: AppendPlan, leaves: tuple[bytes, ...]) -> None:
+    """What questions read of the log is what the law makes. Raises CannotReplay."""
+    made = tuple(appended.leaf for appended in plan.leaves)
+    if made == leaves:
+        return
+    at = next(
+        (n for n, pair in enumerate(zip(made, leaves, strict=False)) if pair[0] != pair[1]), 0
+    )
+    raise CannotReplay(f"entry {plan.first + at}: the law makes other bytes than the log has")
+
+
 class _Gathered:
     """The leaves of a commit so far."""
 
     def __init__(self) -> None:
+        self.leaves: list[bytes] = []
         self.entries: list[bytes] = []
         self.evidence: list[Evidence] = []
         self.stood_since: int | None = None
@@ -164,6 +217,7 @@ class _Gathered:
 
     def take(self, leaf: bytes) -> Mapping[str, Any] | None:
         """The commit record, if this leaf is one."""
+        self.leaves.append(leaf)
         if not is_record(leaf):
             self.entries.append(leaf)
             return None
@@ -194,12 +248,8 @@ def _logged(record: Mapping[str, Any], gathered: _Gathered, size: int) -> Logged
             dropped=dict(record["dropped"]),
             stood_since=gathered.stood_since,
             state_digest=record["state_digest"],
+            leaves=tuple(gathered.leaves),
             size=size,
         )
     except KeyError as err:
         raise MalformedRecord(f"commit record without {err}") from err
-
-
-def _believed(_entry_hash: bytes, _public_key: bytes) -> bool:
-    """What is in the log was verified before it came there."""
-    return True

@@ -7,10 +7,10 @@ from typing import Any, Final
 from node.ledger.questions.sight import Sight
 from node.treaty import duties, runs, tiers
 from node.treaty.chips import CHIP_TYPES
-from node.treaty.policy import PARAMS
+from node.treaty.policy import PARAMS, moves_next
 from node.treaty.rows import NEVER
 from node.treaty.rows.sites import Stock
-from node.treaty.rules import f_of, k_of, trigger_of
+from node.treaty.rules import SHARES, f_of, k_of, trigger_of
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
@@ -271,6 +271,49 @@ def diff(sight: Sight, about: str) -> Rows:
                 "direction": direction,
             },
         )
+
+
+def policy(sight: Sight, about: str) -> Rows:
+    """Every parameter in force, its limits and its next change; the voting rules' shares. `about`: a parameter, or rule/NAME."""
+    book = sight.book
+    for name, param in PARAMS.items():
+        if about in {"", name}:
+            yield (
+                name,
+                {
+                    "value": book.value(name),
+                    "unit": param.unit,
+                    "safe_dir": param.safe_dir,
+                    "hard_min": param.drill_min if book.genesis.drill else param.hard_min,
+                    "hard_max": param.hard_max,
+                    "moves_next_s": moves_next(book.policy, name, sight.now),
+                    "windows": [[*window] for window in book.policy.windows.get(name, ())],
+                },
+            )
+    amended = book.shares()
+    for rule, share in SHARES.items():
+        if about in {"", f"rule/{rule}"}:
+            num, den = amended.get(rule, share)
+            yield f"rule/{rule}", {"num": num, "den": den, "amended": rule in amended}
+
+
+def rows_of_state(sight: Sight, about: str) -> Rows:
+    """What the state digest is over: how many rows each table has. `about`: a table; then its rows, field by field."""
+    counts: dict[str, int] = {}
+    for name, key, row in sight.book.state.rows():
+        if not about:
+            counts[name] = counts.get(name, 0) + 1
+        elif name == about:
+            yield key, {field: plain(value) for field, value in row._asdict().items()}
+    for name, count in counts.items():
+        yield name, {"rows": count}
+
+
+def plain(value: Any) -> Any:
+    """A row's value as JSON has it: bytes in hex, tuples as lists."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def breakout(sight: Sight, about: str) -> Rows:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from foedus.v1 import client_pb2 as foedus_dot_v1_dot_client__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x66oedus/v1/law.proto\x12\tfoedus.v1\x1a\x16\x66oedus/v1/client.proto\"2\n\x0c\x43heckRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tendorsers\x18\x02 \x03(\t\"E\n\rCheckResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x19\n\x02\x61t\x18\x03 \x01(\x0b\x32\r.foedus.v1.At\"Z\n\nAskRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\r\n\x05\x61\x62out\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\x12\r\n\x05index\x18\x05 \x01(\x04\"H\n\x0b\x41skResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x19\n\x02\x61t\x18\x03 \x01(\x0b\x32\r.foedus.v1.At2~\n\nLawService\x12:\n\x05\x43heck\x12\x17.foedus.v1.CheckRequest\x1a\x18.foedus.v1.CheckResponse\x12\x34\n\x03\x41sk\x12\x15.foedus.v1.AskRequest\x1a\x16.foedus.v1.AskResponseb\x08\x65\x64itionsp\xe8\x07')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x66oedus/v1/law.proto\x12\tfoedus.v1\x1a\x16\x66oedus/v1/client.proto\"2\n\x0c\x43heckRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x11\n\tendorsers\x18\x02 \x03(\t\"E\n\rCheckResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x19\n\x02\x61t\x18\x03 \x01(\x0b\x32\r.foedus.v1.At\"j\n\nAskRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\r\n\x05\x61\x62out\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\x12\r\n\x05index\x18\x05 \x01(\x04\x12\x0e\n\x06time_s\x18\x06 \x01(\x04\"H\n\x0b\x41skResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x19\n\x02\x61t\x18\x03 \x01(\x0b\x32\r.foedus.v1.At2~\n\nLawService\x12:\n\x05\x43heck\x12\x17.foedus.v1.CheckRequest\x1a\x18.foedus.v1.CheckResponse\x12\x34\n\x03\x41sk\x12\x15.foedus.v1.AskRequest\x1a\x16.foedus.v1.AskResponseb\x08\x65\x64itionsp\xe8\x07')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKRESPONSE']._serialized_start=110
   _globals['_CHECKRESPONSE']._serialized_end=179
   _globals['_ASKREQUEST']._serialized_start=181
-  _globals['_ASKREQUEST']._serialized_end=271
-  _globals['_ASKRESPONSE']._serialized_start=273
-  _globals['_ASKRESPONSE']._serialized_end=345
-  _globals['_LAWSERVICE']._serialized_start=347
-  _globals['_LAWSERVICE']._serialized_end=473
+  _globals['_ASKREQUEST']._serialized_end=287
+  _globals['_ASKRESPONSE']._serialized_start=289
+  _globals['_ASKRESPONSE']._serialized_end=361
+  _globals['_LAWSERVICE']._serialized_start=363
+  _globals['_LAWSERVICE']._serialized_end=489
 # @@protoc_insertion_point(module_scope)

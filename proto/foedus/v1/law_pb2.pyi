@@ -85,6 +85,7 @@ class AskRequest(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    TIME_S_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """"obligations", "runs", ...: see `foedus law --help`"""
     about: _builtins.str
@@ -95,6 +96,8 @@ class AskRequest(_message.Message):
     """0 = 1,000, which is the most"""
     index: _builtins.int
     """the records as of the last commit at or below this leaf; unset: as of now"""
+    time_s: _builtins.int
+    """or as of the last commit up to and including this ledger second; at most one of both"""
     def __init__(
         self,
         *,
@@ -103,10 +106,11 @@ class AskRequest(_message.Message):
         after: _builtins.str | None = ...,
         limit: _builtins.int | None = ...,
         index: _builtins.int | None = ...,
+        time_s: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "after", b"after", "index", b"index", "limit", b"limit", "question", b"question"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "after", b"after", "index", b"index", "limit", b"limit", "question", b"question", "time_s", b"time_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "after", b"after", "index", b"index", "limit", b"limit", "question", b"question"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "after", b"after", "index", b"index", "limit", b"limit", "question", b"question", "time_s", b"time_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

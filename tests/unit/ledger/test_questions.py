@@ -1,5 +1,6 @@
 """The questions of MODEL 11: what they say, and that the past is what it was when it was the present."""
 
+import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest_asyncio
 
 from node.ledger.append import StoreFacts
 from node.ledger.questions.answer import QUESTIONS, as_bytes, ask
+from node.ledger.questions.moment import Moment, NoMoment, parse_moment, time_text
 from node.ledger.questions.past import CannotReplay, Past
 from node.ledger.questions.state_views import days_to
 from node.ledger.records import decode_record, is_record
@@ -31,7 +33,7 @@ def past_of(room: Courtroom, *, size: int | None = None) -> Past:
 
 
 def go(past: Past, index: int) -> None:
-    while past.step(index):
+    while past.step(Moment(index=index)):
         pass
 
 
@@ -40,7 +42,7 @@ async def test_every_past_answer_is_the_one_given_then(room: Courtroom) -> None:
     """After each commit that appended, all questions were answered from the live law; replay gives the same bytes."""
     past = past_of(room)
     seen = 0
-    while past.step(room.running.ledger.size - 1):
+    while past.step(Moment(index=room.running.ledger.size - 1)):
         assert answers(past.sight(room.running.ledger)) == room.said[past.size]
         seen += 1
     assert seen == len(room.said) >= 14
@@ -205,3 +207,61 @@ async def test_pages_and_bytes(room: Courtroom) -> None:
 
 def test_times_are_those_of_the_ledger() -> None:
     assert founding().genesis.time_ms // 1000 == START
+
+
+def test_a_moment_is_an_index_a_day_or_a_second() -> None:
+    assert parse_moment("1200") == Moment(index=1200)
+    assert parse_moment("2026-03-31T12:00:00Z") == Moment(time_s=1_774_958_400)
+    assert parse_moment("2026-03-31T14:00:00+02:00") == Moment(time_s=1_774_958_400)
+    day = parse_moment("2026-03-31")
+    assert day.time_s is not None
+    assert time_text(day.time_s) == "2026-03-31T23:59:59Z"
+    assert day.holds(10, day.time_s * 1000 + 999)
+    assert not day.holds(10, day.time_s * 1000 + 1000)
+    assert Moment(index=9).holds(10, 0)
+    assert not Moment(index=8).holds(10, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "-1", "2026-03-31T12:00:00", "2026-13-01", "9" * 99, "\u0661"]
+)
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(NoMoment, match="want an index, a date"):
+        parse_moment(text)
+
+
+async def test_a_second_means_the_last_commit_up_to_it(room: Courtroom) -> None:
+    """At each commit's own second, and just before it."""
+    ledger = room.running.ledger
+    walk = past_of(room)
+    stands = {walk.size: walk.time_ms // 1000}
+    while walk.step(Moment()):
+        stands[walk.size] = walk.time_ms // 1000
+    sizes = sorted(stands)
+    for before, size in itertools.pairwise(sizes):
+        again = past_of(room)
+        while again.step(Moment(time_s=stands[size])):
+            pass
+        assert again.time_ms // 1000 == stands[size]
+        if stands[before] < stands[size] - 1:
+            early = past_of(room)
+            while early.step(Moment(time_s=stands[size] - 1)):
+                pass
+            assert early.size == before
+    assert walk.root == ledger.root
+
+
+async def test_policy_findings_and_rows(room: Courtroom) -> None:
+    live = room.live
+    policy = page_of(live, "policy")
+    assert policy["frontier_flop"]["value"] == 30_000_000
+    assert policy["frontier_flop"]["safe_dir"] == "lower"
+    assert policy["rule/SUP"] == {"key": "rule/SUP", "num": 2, "den": 3, "amended": False}
+    assert set(page_of(live, "policy", "reply")) == {"reply"}
+    found = page_of(live, "findings")
+    assert {row["check"] for row in found.values()} >= {"C02", "C14"}
+    assert {row["check"] for row in page_of(live, "findings", "C14").values()} == {"C14"}
+    counts = page_of(live, "state")
+    runs = page_of(live, "state", "life")
+    assert counts["life"]["rows"] == len(runs) == 4
+    assert runs["op0/r3"]["lineage"] == 33_000_000
