@@ -85,10 +85,11 @@ class Stand:
 
     def told(self) -> list[str]:
         """For people."""
+        signers = f"{len(self.cosigned_by)} of {self.members} members (quorum {self.quorum})"
+        where = f"checkpoint of size {self.checkpoint_size}, cosigned about {time_text(self.cosigned_s)}"
         return [
             f"stands on entry {self.size - 1}, commit {self.commit} of {time_text(self.time_s)}, root {self.root}",
-            f"under the checkpoint of size {self.checkpoint_size}, cosigned about {time_text(self.cosigned_s)} by"
-            f" {len(self.cosigned_by)} of {self.members} members (quorum {self.quorum}): {', '.join(self.cosigned_by)}",
+            f"under the {where} by {signers}: {', '.join(self.cosigned_by)}",
             *(f"checked: {what}" for what in self.checked),
         ]
 
@@ -140,7 +141,7 @@ def open_copy(path: Path) -> Copied:
 
 
 class Journey:
-    """See the module's text. `source` is the copy; `final` its largest checkpoint with a quorum; nothing beyond it is looked at."""
+    """See the module's text. `source` is the copy, `final` its largest checkpoint with a quorum: nothing beyond is looked at."""
 
     def __init__(
         self, source: Copied, pinned: bytes | None, facts: SpilledFacts, note: Note
@@ -169,7 +170,7 @@ class Journey:
         self._past = self._begin(self._on_plan)
 
     def to(self, moment: Moment) -> Place:
-        """Go on to there. Raises CannotAudit: it lies behind, or beyond what is certified, or the copy is not what was cosigned."""
+        """Go on to there. Raises CannotAudit: it lies behind, or beyond what is certified, or was not cosigned so."""
         end_s = self.end_s
         if moment.index is not None and moment.index >= self.final.size:
             raise CannotAudit(
