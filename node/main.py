@@ -40,8 +40,9 @@ from node.engine.pace import pace_of
 from node.engine.parts import EngineParts, PeerLink
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
+from node.ledger.cosigned import Cosigned
 from node.ledger.errors import LedgerError, MalformedGenesis
-from node.ledger.finality import Cosigned, Finality
+from node.ledger.finality import Finality
 from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, parse_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.mempool import MIB, Mempool, MempoolLimits
@@ -218,6 +219,12 @@ def _check_keys(keys: NodeKeys, genesis: Genesis, own: int, path: Path) -> None:
                 " use the key file whose declaration went into this genesis; after a change of keys name both files, the new one"
                 " as node.later_keys"
             )
+    second = b"" if keys.cosigner_pq is None else keys.cosigner_pq.public
+    if member.cosigner_pq_key not in (b"", second):
+        raise BadStart(
+            f"{path}: it has not the ML-DSA cosigner key that the genesis registers for {member.state}: use the key file whose"
+            " declaration went into this genesis"
+        )
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -360,6 +367,12 @@ async def _open(prepared: Prepared, metrics: Metrics, stack: AsyncExitStack) -> 
         state=prepared.settings.node.state,
         epochs=lambda: ledger.epochs,
         later_keys=[key for keys in prepared.later_keys for key in (keys.cosigner, keys.log)],
+        mldsa_keys=[
+            keys.cosigner_pq
+            for keys in (prepared.keys, *prepared.later_keys)
+            if keys.cosigner_pq is not None
+        ],
+        time_ms=ledger.time_ms,
         cosigner_key=prepared.keys.cosigner,
         log_key=prepared.keys.log,
         log_size=ledger.size,

@@ -1,7 +1,8 @@
 """The log as files: C2SP tlog-tiles over HTTP, for anyone (FORMATS 8, RULINGS R37, R42, R61).
 
     /checkpoint                     the newest final checkpoint: own log line, at most 15 cosignatures; renewed once a second
-    /checkpoint.full                the same with every cosignature
+    /checkpoint.full                the same with every cosignature, ML-DSA-44 ones among them where that size has some
+    /checkpoint.ml-dsa              the same for the newest final size that has some (RULINGS R36): at most every ten seconds
     /tile/<L>/<N>[.p/<W>]           hashes, cut on request, never stored; only what the final checkpoint covers
     /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`
     /witness/...                    the witness API, see `witness`
@@ -26,6 +27,7 @@ from node.api.node import ServedNode
 from node.api.scrapi import ScrapiFace
 from node.api.witness import WitnessBook, WitnessFace
 from node.log.errors import MalformedTile
+from node.log.note import Note
 from node.log.tiles import TilePath, cut_tile, encode_bundle, parse_path
 from node.storage.errors import StoreDamaged
 
@@ -60,13 +62,14 @@ class LogFiles:
         self._scrapi = ScrapiFace(node, on_fatal)
         self._clock_s = clock_s
         self._is_open = Access(node).is_open
-        self._shown: dict[bool, _Served] = {}  # by fullness
+        self._shown: dict[str, _Served] = {}  # by path
 
     def app(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/checkpoint", self.checkpoint),
                 Route("/checkpoint.full", self.full_checkpoint),
+                Route("/checkpoint.ml-dsa", self.second_checkpoint),
                 Route("/tile/{path:path}", self.tile),
                 *self._witness.routes(),
                 *self._scrapi.routes(),
@@ -76,11 +79,18 @@ class LogFiles:
 
     async def checkpoint(self, request: Request) -> Response:
         del request
-        return self._checkpoint(full=False)
+        return self._checkpoint("lean", self._node.finality.lean_note)
 
     async def full_checkpoint(self, request: Request) -> Response:
         del request
-        return self._checkpoint(full=True)
+        return self._checkpoint("full", self._node.finality.full_note)
+
+    async def second_checkpoint(self, request: Request) -> Response:
+        del request
+        finality = self._node.finality
+        if not finality.stopped and finality.second_note() is None:
+            return _text(HTTPStatus.NOT_FOUND, "no state has cosigned by ML-DSA-44 yet")
+        return self._checkpoint("ml-dsa", finality.second_note)
 
     async def tile(self, request: Request) -> Response:
         try:
@@ -117,14 +127,13 @@ class LogFiles:
             return encode_bundle(ledger.entries(256 * tile.index, tile.width))
         return cut_tile(tile, ledger.read_hash)
 
-    def _checkpoint(self, *, full: bool) -> Response:
+    def _checkpoint(self, which: str, made: Callable[[], Note | None]) -> Response:
         now = self._clock_s()
-        shown = self._shown.get(full)
+        shown = self._shown.get(which)
         if shown is None or now - shown.at_s >= CHECKPOINT_MAX_AGE_S:
-            finality = self._node.finality
-            note = finality.full_note() if full else finality.lean_note()
+            note = made()
             shown = _Served(at_s=now, note=None if note is None else bytes(note))
-            self._shown[full] = shown
+            self._shown[which] = shown
         if shown.note is None:
             why = self._node.finality.alarm or "no checkpoint is final yet"
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, why)

@@ -18,7 +18,6 @@ from node.log.cose import (
     encode_receipt_header,
     sig_structure,
 )
-from node.log.note import Note
 from node.log.proof import ProofFile
 
 RETRY_MS: Final = 500
@@ -31,7 +30,9 @@ def receipt(
 
     Raises Unanswerable if it is not final.
     """
-    final, note = node.finality.final, node.finality.full_note()
+    # Readers may refuse a note of more than 100 lines (R42): own log line, then no more than are needed.
+    wanted = max(node.finality.quorum, LEAN_LINES_MAX)
+    final, note = node.finality.final, node.finality.final_note(wanted)
     if final is None or note is None or index >= final.checkpoint.size:
         why = node.finality.alarm if node.finality.stopped else None
         raise Unanswerable(
@@ -44,11 +45,7 @@ def receipt(
         )
     size = final.checkpoint.size
     path = node.ledger.inclusion_proof(index, size)
-    # Readers may refuse a note of more than 100 lines (R42): own log line, then no more than are needed.
-    lines = note.lines[: 1 + max(node.finality.quorum, LEAN_LINES_MAX)]
-    proof = ProofFile(
-        index=index, hashes=tuple(path), note=bytes(Note(text=note.text, lines=lines))
-    )
+    proof = ProofFile(index=index, hashes=tuple(path), note=bytes(note))
     answer = pb.GetReceiptResponse(index=index, size=size, tlog_proof=bytes(proof))
     if cose:
         issuer = node.ledger.genesis.origin

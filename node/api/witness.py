@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from node.api.bodies import read_body
 from node.api.node import ServedNode
-from node.ledger.finality import cosignature_lines
+from node.ledger.cosigned import note_lines
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import open_checkpoint
 from node.log.errors import MalformedInput, MalformedPolicy, Untrusted
@@ -222,9 +222,7 @@ class WitnessFace:
             return None
         for line in self._node.finality.lines(size):
             if line.member == own:
-                states = [member.state for member in epoch.members]
-                keys = [member.cosigner_key for member in epoch.members]
-                (shown,) = cosignature_lines(self._own_origin, states, keys, [line])
+                (shown,) = note_lines(self._own_origin, epoch.members, [line])
                 return line.root, str(shown).encode()
         return None
 

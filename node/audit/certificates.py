@@ -8,11 +8,11 @@ from consensus.committee import quorum_of
 from node.audit.epochs import Trust
 from node.audit.findings import TWO_ROOTS, Depth, Findings
 from node.audit.source import Certificate, Lost, Source
-from node.ledger.finality import Cosigned
+from node.ledger.cosigned import Cosigned
 from node.ledger.genesis import Genesis
 from node.log import merkle
 from node.log.cosignature import Cosignature
-from node.signing.checkpoints import verify_cosignature
+from node.signing.checkpoints import verify_cosignature, verify_mldsa_cosignature
 from node.signing.verify import verify_ed25519
 
 RootAt = Callable[[int], bytes]
@@ -33,6 +33,8 @@ class Judged:
 
     certificate: Certificate
     good: tuple[Cosigned, ...]  # ascending by member, each member once
+    second: tuple[Cosigned, ...] = ()  # good ML-DSA-44 lines, likewise; nothing rests on them
+    log_lines: tuple[tuple[int, bytes], ...] = ()  # good ones of log keys
     signers: tuple[str, ...]  # their states
     is_final: bool  # a quorum of members signed this root
 
@@ -46,7 +48,10 @@ class Judged:
 
     def note(self, genesis: Genesis) -> str:
         """The signed note of the good lines alone: one bad line would spoil it for other readers."""
-        return replace(self.certificate, lines=self.good).note(genesis).decode()
+        good = replace(
+            self.certificate, lines=self.good, second=self.second, log_lines=self.log_lines
+        )
+        return good.note(genesis).decode()
 
 
 def judge(certificate: Certificate, genesis: Genesis, findings: Findings) -> Judged:
@@ -74,19 +79,42 @@ def judge(certificate: Certificate, genesis: Genesis, findings: Findings) -> Jud
             findings.add(Depth.CERTIFICATES, f"{what}: {member.state} stands there twice")
         else:
             good[cosigned.member] = cosigned
+    log_lines: list[tuple[int, bytes]] = []
     for index, signature in certificate.log_lines:
         member = genesis.members[index]
-        if not verify_ed25519(member.log_key, checkpoint.text(), signature):
+        if verify_ed25519(member.log_key, checkpoint.text(), signature):
+            log_lines.append((index, signature))
+        else:
             findings.add(
                 Depth.CERTIFICATES, f"{what}: the log line of {member.state} is not by its log key"
             )
     signers = tuple(genesis.members[index].state for index in sorted(good))
     return Judged(
+        second=_good_second(certificate, genesis, findings),
+        log_lines=tuple(log_lines),
         certificate=certificate,
         good=tuple(good[index] for index in sorted(good)),
         signers=signers,
         is_final=len(good) >= quorum_of(len(genesis.members)),
     )
+
+
+def _good_second(
+    certificate: Certificate, genesis: Genesis, findings: Findings
+) -> tuple[Cosigned, ...]:
+    """The ML-DSA-44 lines that are their members'. Where this machine cannot tell, none are, and nothing is said."""
+    checkpoint = certificate.checkpoint
+    good: dict[int, Cosigned] = {}
+    for line in certificate.second:
+        member = genesis.members[line.member]
+        made = Cosignature(timestamp=line.timestamp, signature=line.signature)
+        verdict = verify_mldsa_cosignature(member.state, member.cosigner_pq_key, checkpoint, made)
+        if verdict:
+            good[line.member] = line
+        elif verdict is False:
+            what = f"the second line of {member.state} is not by its ML-DSA cosigner"
+            findings.add(Depth.CERTIFICATES, f"checkpoint of size {checkpoint.size}: {what}")
+    return tuple(good[index] for index in sorted(good))
 
 
 def judge_source(source: Source, trust: Trust, root_at: RootAt, findings: Findings) -> list[Judged]:

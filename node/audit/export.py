@@ -207,7 +207,7 @@ class _Writer:
         self._tiles()
         commits = self._last_commit()
         _Commits(source, files, self._progress).write(commits)
-        files.write(CHECKPOINT, [final.certificate.note(self._trust.at(final.size))])
+        files.write(CHECKPOINT, [final.note(self._trust.at(final.size)).encode()])
         ledger = chain_id(source.document).hex()
         fields = {
             "format": FORMAT,

@@ -30,7 +30,7 @@ from node.audit.order import OrderReplay
 from node.audit.source import CannotAudit
 from node.ledger.append import StoreBuckets, StoreFacts, write_plan
 from node.ledger.batch import CommittedBatch
-from node.ledger.finality import encode_cosigned
+from node.ledger.cosigned import encode_cosigned
 from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, chain_id, parse_genesis
 from node.ledger.plan import CommitMachine
 from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
@@ -199,6 +199,8 @@ class _Import:
         """The cosignatures that came with the archive; and a mark: what this node has `signed`, or that nobody here knows."""
         rows = [(line.size, line.member, encode_cosigned(line)) for line in final.good]
         self._store.put_cosignatures(rows)
+        second = [(line.size, line.member, encode_cosigned(line)) for line in final.second]
+        self._store.put_second_lines(second)
         self._store.put_meta(keys.META_FINAL, keys.u64(final.size))
         if signed is None:
             self._store.put_meta(keys.META_RESTORED, b"")

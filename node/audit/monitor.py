@@ -23,7 +23,7 @@ from node.log.checkpoint import Checkpoint
 from node.log.cosignature import median_timestamp
 from node.log.errors import MalformedInput
 from node.log.policy import Evaluation, TrustPolicy, evaluate, parse_policy
-from node.signing.verify import verify_ed25519
+from node.signing.verify import mldsa_check, verify_ed25519
 
 LOOKING_AT_ONCE: Final = 16
 
@@ -207,7 +207,7 @@ def _size(one: Seen) -> int:
 def _evaluated(policy: TrustPolicy, note: bytes, origin: str) -> Evaluation:
     """Raises CannotAudit: no checkpoint of this ledger."""
     try:
-        found = evaluate(policy, note, verify_ed25519)
+        found = evaluate(policy, note, verify_ed25519, mldsa_check())
     except MalformedInput as err:
         raise CannotAudit(f"its checkpoint: {err}") from err
     if found.checkpoint.origin != origin:

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from consensus.types import Ref
+from node.ledger.cosigned import Cosigned, note_lines
 from node.ledger.errors import MalformedRecord
-from node.ledger.finality import Cosigned, cosignature_lines
 from node.ledger.genesis import Genesis
 from node.log.checkpoint import Checkpoint
-from node.log.cosignature import TIMESTAMP_BYTES, TIMESTAMP_MAX
-from node.log.note import Note, SignatureLine
+from node.log.cosignature import SIGNATURE_BYTES, TIMESTAMP_BYTES, TIMESTAMP_MAX
+from node.log.note import KeyType, Note, SignatureLine, signature_line
 from node.reporting import CouldNot
-from node.signing.checkpoints import cosigner_vkey, log_vkey
+from node.signing.checkpoints import cosigner_vkey, log_vkey, mldsa_cosigner_vkey
 
+ED25519_SIGNATURE: Final = SIGNATURE_BYTES[KeyType.COSIGNATURE]
+SECOND_SIGNATURE: Final = SIGNATURE_BYTES[KeyType.MLDSA_COSIGNATURE]
 _DATABASE_FILE: Final = re.compile(r"[0-9]{6,}\.(?:sst|log|blob)|MANIFEST-[0-9]+|CURRENT")
 
 
@@ -45,17 +47,17 @@ class Certificate:
 
     checkpoint: Checkpoint
     lines: tuple[Cosigned, ...]  # cosignatures, by whom they name
+    second: tuple[Cosigned, ...] = ()  # ML-DSA-44 ones, likewise
     log_lines: tuple[tuple[int, bytes], ...] = ()  # (member, signature) of log keys
     strange: tuple[str, ...] = ()  # lines that name no member's key
 
     def note(self, genesis: Genesis) -> bytes:
-        """As a signed note again, cosignatures alone."""
-        lines = cosignature_lines(
-            genesis.origin,
-            [member.state for member in genesis.members],
-            [member.cosigner_key for member in genesis.members],
-            self.lines,
-        )
+        """As a signed note again, but for strange lines."""
+        lines = [
+            signature_line(log_vkey(genesis.origin, genesis.members[index].log_key), signature)
+            for index, signature in self.log_lines
+        ]
+        lines += note_lines(genesis.origin, genesis.members, (*self.lines, *self.second))
         return bytes(Note(text=self.checkpoint.text(), lines=tuple(lines)))
 
 
@@ -114,10 +116,15 @@ def certificate_of(note: Note, checkpoint: Checkpoint, genesis: Genesis) -> Cert
     """A note's lines sorted by whom they name."""
     origin = genesis.origin
     cosigners: dict[tuple[str, bytes], int] = {}
+    lengths: dict[tuple[str, bytes], int] = {}
     logs: dict[tuple[str, bytes], int] = {}
     for index, member in enumerate(genesis.members):
         cosigner = cosigner_vkey(origin, member.state, member.cosigner_key)
         cosigners[cosigner.name, cosigner.key_id] = index
+        if member.cosigner_pq_key:
+            second = mldsa_cosigner_vkey(origin, member.state, member.cosigner_pq_key)
+            cosigners[second.name, second.key_id] = index
+            lengths[second.name, second.key_id] = SECOND_SIGNATURE
         log = log_vkey(origin, member.log_key)
         logs[log.name, log.key_id] = index
     lines: list[Cosigned] = []
@@ -129,23 +136,28 @@ def certificate_of(note: Note, checkpoint: Checkpoint, genesis: Genesis) -> Cert
             log_lines.append((logs[label], line.signature))
             continue
         try:
-            lines.append(_cosigned(line, cosigners.get(label), checkpoint))
+            length = lengths.get(label, ED25519_SIGNATURE)
+            lines.append(_cosigned(line, cosigners.get(label), checkpoint, length))
         except MalformedRecord as err:
             strange.append(f"{line.name}+{line.key_id.hex()}: {err}")
     return Certificate(
         checkpoint=checkpoint,
-        lines=tuple(lines),
+        lines=tuple(line for line in lines if not line.is_second),
+        second=tuple(line for line in lines if line.is_second),
         log_lines=tuple(log_lines),
         strange=tuple(strange),
     )
 
 
-def _cosigned(line: SignatureLine, member: int | None, checkpoint: Checkpoint) -> Cosigned:
+def _cosigned(
+    line: SignatureLine, member: int | None, checkpoint: Checkpoint, length: int
+) -> Cosigned:
+    """`length`: bytes of its signature."""
     if member is None:
         raise MalformedRecord("no cosigner of a member")
     timestamp = int.from_bytes(line.signature[:TIMESTAMP_BYTES], "big")
-    if len(line.signature) != TIMESTAMP_BYTES + 64 or timestamp > TIMESTAMP_MAX:
-        raise MalformedRecord("no Ed25519 cosignature")
+    if len(line.signature) != TIMESTAMP_BYTES + length or timestamp > TIMESTAMP_MAX:
+        raise MalformedRecord(f"no cosignature of {length} bytes")
     return Cosigned(
         member=member,
         size=checkpoint.size,

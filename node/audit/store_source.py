@@ -4,15 +4,15 @@ A stopped node's store is read as it stands; a running one's as it stood when it
 open is opened once more for salvage, so that the loss gets a name: file, and indexes of entries.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from consensus.types import Ref
 from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, database_file
+from node.ledger.cosigned import Cosigned, parse_cosigned, parse_second
 from node.ledger.errors import MalformedRecord
-from node.ledger.finality import parse_cosigned
 from node.ledger.genesis import Genesis
 from node.log import merkle
 from node.log.checkpoint import Checkpoint
@@ -145,32 +145,31 @@ class StoreSource:
 
     def _certificates_at(self, size: int, genesis: Genesis) -> list[Certificate]:
         """One per root that lines of this size speak of: one, in a healthy store."""
+        strange: list[str] = []
         try:
             rows = self.store.cosignatures(size)
+            lines = _read_lines(rows, parse_cosigned, size, genesis, strange)
+            rows = self.store.second_lines(size)
+            second = _read_lines(rows, parse_second, size, genesis, strange)
+            log_lines = tuple(self.store.log_lines(size))
         except StoreDamaged as err:
             self.damage.append(lost_by(err))
             return []
-        by_root: dict[bytes, list[tuple[int, bytes]]] = {}
-        strange: list[str] = []
-        for member, row in rows:
-            try:
-                line = parse_cosigned(row)
-            except MalformedRecord as err:
-                strange.append(f"row of member {member}: {err}")
-                continue
-            if line.size != size or line.member != member or member >= len(genesis.members):
-                strange.append(
-                    f"row of member {member} holds a line of {line.member} at {line.size}"
-                )
-                continue
-            by_root.setdefault(line.root, []).append((member, row))
+        strange += [
+            f"log line of member {member}"
+            for member, _ in log_lines
+            if member >= len(genesis.members)
+        ]
+        roots = [line.root for line in (*lines, *second)]
         found = [
             Certificate(
                 checkpoint=Checkpoint(origin=genesis.origin, size=size, root=root),
-                lines=tuple(parse_cosigned(row) for _, row in lines),
+                lines=tuple(line for line in lines if line.root == root),
+                second=tuple(line for line in second if line.root == root),
+                log_lines=() if strange else log_lines,
                 strange=tuple(strange),
             )
-            for root, lines in sorted(by_root.items(), key=lambda item: len(item[1]))
+            for root in sorted(set(roots), key=lambda root: (roots.count(root), root))
         ]
         if strange and not found:
             self.damage.append(Lost(f"cosignatures of size {size}: {'; '.join(strange)}"))
@@ -248,3 +247,25 @@ class Unopenable(CannotAudit):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path}: nothing can be read: {shown(why)}")
         self.file = database_file(why)
+
+
+def _read_lines(
+    rows: Sequence[tuple[int, bytes]],
+    parse: Callable[[bytes], Cosigned],
+    size: int,
+    genesis: Genesis,
+    strange: list[str],
+) -> list[Cosigned]:
+    """The lines of these (member, row); what is none of this size and member is told in `strange`."""
+    found: list[Cosigned] = []
+    for member, row in rows:
+        try:
+            line = parse(row)
+        except MalformedRecord as err:
+            strange.append(f"row of member {member}: {err}")
+            continue
+        if line.size != size or line.member != member or member >= len(genesis.members):
+            strange.append(f"row of member {member} holds a line of {line.member} at {line.size}")
+            continue
+        found.append(line)
+    return found

@@ -126,12 +126,13 @@ def make_home(
     pace: str = "wan",
     log_format: str = "human",
     cost: KdfCost | None = None,
+    with_mldsa: bool = False,
 ) -> Home:
     """A new home folder: settings with every default explained, node and agency keys, founding declaration.
 
     `passphrase_file` is noted in the settings, for starts without a terminal. `listen` defaults to all interfaces at the ports of
-    `endpoints`, metrics at the port after the last one's. Raises CouldNot if the folder holds a home already, BadSettings for an
-    endpoint, OSError.
+    `endpoints`, metrics at the port after the last one's. `with_mldsa`: with the optional second cosigner (R46). Raises CouldNot
+    if the folder holds a home already, BadSettings for an endpoint, NoMldsa, OSError.
     """
     if not is_name(state):
         raise CouldNot(f"state {state!r}: want a country code such as US")
@@ -149,7 +150,7 @@ def make_home(
         log=LogSettings(format=log_format),
     )
     text = documented_toml(settings)
-    node_keys = generate_node_keys(state)
+    node_keys = generate_node_keys(state, with_mldsa=with_mldsa)
     agency_keys = generate_agency_keys(state)
     declaration = declare(node_keys, agency_keys, endpoints)
     parse_declaration(declaration)  # what others would refuse is found before anything is written
@@ -220,6 +221,7 @@ def declare(node: NodeKeys, agency: AgencyKeys, endpoints: Endpoints) -> bytes:
         peer_endpoint=endpoints.peer,
         client_endpoint=endpoints.client,
         http_endpoint=endpoints.http,
+        cosigner_pq_key=b"" if node.cosigner_pq is None else node.cosigner_pq.public,
     )
     return encode_declaration(member, node.block.sign(declaration_signed_bytes(member)))
 

@@ -38,6 +38,13 @@ def init_command(
             help="The same for the agency's keys; else the node's passphrase.", show_default=False
         ),
     ] = None,
+    ml_dsa: Annotated[
+        bool,
+        typer.Option(
+            "--ml-dsa",
+            help="Also make an ML-DSA-44 cosigner key: the node then signs checkpoints a second time.",
+        ),
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Make a home folder: settings with every default explained, encrypted keys, founding declaration.
@@ -67,6 +74,7 @@ def init_command(
             passphrase=node_pass,
             agency_passphrase=agency_pass,
             passphrase_file=passphrase_file,
+            with_mldsa=ml_dsa,
         )
         document = {
             "home": str(folder),

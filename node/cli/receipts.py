@@ -19,7 +19,7 @@ from node.log.errors import MalformedProof
 from node.log.policy import Evaluation, TrustPolicy, evaluate
 from node.log.proof import EXTRA_BYTES_MAX, ProofFile, parse_proof
 from node.log.tiles import ENTRY_BYTES_MAX
-from node.signing.verify import verify_ed25519
+from node.signing.verify import mldsa_check, verify_ed25519
 
 RECEIPT_BYTES_MAX: Final = 2 * 1024 * 1024
 assert ENTRY_BYTES_MAX <= EXTRA_BYTES_MAX, "a receipt carries any entry"
@@ -76,7 +76,7 @@ def verify_receipt(
     if not claimed:
         raise CouldNot("the receipt carries no entry: hand it in with --entry")
     trusted = policy.of_note(proof.note) if isinstance(policy, Policies) else policy
-    judged = evaluate(trusted, proof.note, verify_ed25519)
+    judged = evaluate(trusted, proof.note, verify_ed25519, mldsa_check())
     if not judged.satisfied:
         raise UntrustedReceipt(f"the receipt's checkpoint is not to be trusted: {judged.why}")
     root = _root(proof, claimed)

@@ -33,6 +33,12 @@ def seat_command(
             show_default=False,
         ),
     ] = None,
+    ml_dsa: Annotated[
+        bool,
+        typer.Option(
+            "--ml-dsa", help="With --new-keys: also an ML-DSA-44 cosigner, for second lines."
+        ),
+    ] = False,
     peer: Annotated[str, typer.Option(help="host:port for members; else as declared.")] = "",
     client: Annotated[str, typer.Option(help="host:port for clients; else as declared.")] = "",
     http: Annotated[str, typer.Option(help="host:port for HTTP; else as declared.")] = "",
@@ -75,7 +81,7 @@ def seat_command(
             passphrase_file or settings.passphrase_path, str(settings.keys_path)
         )
         known = _known(home, settings, founded)
-        keys = _keys(settings, passphrase, new_keys)
+        keys = _keys(settings, passphrase, new_keys, with_mldsa=ml_dsa)
         seat = declared(
             keys,
             ledger=founded.chain_id,
@@ -112,12 +118,16 @@ def _known(home: Path, settings: Settings, founded: Founded) -> GenesisMember:
         raise CouldNot(f"{path}: {err}") from err
 
 
-def _keys(settings: Settings, passphrase: bytes, new_keys: Path | None) -> NodeKeys:
+def _keys(
+    settings: Settings, passphrase: bytes, new_keys: Path | None, *, with_mldsa: bool
+) -> NodeKeys:
     if new_keys is None:
+        if with_mldsa:
+            raise CouldNot("--ml-dsa goes with --new-keys: a key file is not added to")
         return read_node_keys(settings.keys_path, passphrase)
     if new_keys.exists():
         raise CouldNot(f"{new_keys}: is there already: keys are never overwritten")
-    keys = generate_node_keys(settings.node.state, later=True)
+    keys = generate_node_keys(settings.node.state, later=True, with_mldsa=with_mldsa)
     write_node_keys(new_keys, keys, passphrase)
     return keys
 
@@ -134,6 +144,8 @@ def _drafts(
     validator |= {
         name: getattr(seat, name) for name in ("peer_endpoint", "client_endpoint", "http_endpoint")
     }
+    if seat.cosigner_pq_key:
+        validator["cosigner_pq_key"] = seat.cosigner_pq_key.hex()
     validator["possession"] = [signature.hex() for signature in seat.possession]
     drafts = {"seat": {"kind": "identity", "class": "P", "body": {**party, "validator": validator}}}
     if not is_founder:

@@ -78,8 +78,8 @@ from node.engine.register import Register
 from node.engine.seating import Keyring
 from node.engine.watching import Watch
 from node.ledger.admission import Admission
+from node.ledger.cosigned import Cosigned
 from node.ledger.epochs import Epoch, epoch_of_size
-from node.ledger.finality import Cosigned
 from node.ledger.ledger import Applied
 from node.network import wire
 from node.network.listener import Listener

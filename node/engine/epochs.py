@@ -17,7 +17,7 @@ from node.engine.dag import DagEngine
 from node.engine.figures import EngineFigures
 from node.engine.parts import EngineParts, PeerLink
 from node.engine.past import PastEpoch
-from node.ledger.finality import Cosigned
+from node.ledger.cosigned import Cosigned
 from node.network.doorkeeper import Handshakes
 from node.network.listener import Listener
 from node.network.service import PeerService

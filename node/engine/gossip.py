@@ -10,8 +10,9 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from node.ledger.cosigned import Added, Cosigned, encode_cosigned, parse_line
 from node.ledger.errors import MalformedRecord
-from node.ledger.finality import Added, Cosigned, Finality, encode_cosigned, parse_cosigned
+from node.ledger.finality import Finality
 from node.network import wire
 from node.network.hosting import Rejected
 from node.network.link import Unanswered
@@ -46,7 +47,8 @@ class Gossip:
 
     def lines(self, size: int) -> Sequence[bytes]:
         """What we hold for this size, for a peer that pulls."""
-        return [encode_cosigned(line) for line in self._finality.lines(size)]
+        held = (*self._finality.lines(size), *self._finality.second_lines(size))
+        return list(map(encode_cosigned, held))
 
     def newest_of(self, member: int) -> int:
         """The largest size that this member is known to have cosigned; 0 if none."""
@@ -56,7 +58,7 @@ class Gossip:
         """Lines from a peer. Raises Rejected if one of them is none, or not signed by who it names."""
         for data in lines:
             try:
-                line = parse_cosigned(data)
+                line = parse_line(data)
             except MalformedRecord as err:
                 raise Rejected(str(err), BAD_LINE_POINTS) from None
             added = self._finality.add(line, self._epoch)
@@ -86,6 +88,8 @@ class Gossip:
             final = self._finality.final_size
             if lacking is not None and final == before:
                 await self._pull(lacking)
+            elif (second := self._finality.second_to_pull(self._epoch)) is not None:
+                await self._pull(second)
             before = final
 
     async def _pull(self, size: int) -> None:

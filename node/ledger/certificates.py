@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from consensus.types import CommitIndex
+from node.ledger.cosigned import Cosigned, encode_cosigned, parse_cosigned
 from node.ledger.errors import MalformedRecord
-from node.ledger.finality import Cosigned, FinalCheckpoint, encode_cosigned, parse_cosigned
+from node.ledger.finality import FinalCheckpoint
 from node.ledger.genesis import GenesisMember
 from node.ledger.records import COMMIT_TYPE, decode_record
 from node.log import merkle

@@ -21,23 +21,33 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from consensus.committee import quorum_of
-from node.ledger.errors import MalformedRecord
+from node.ledger.cosigned import (
+    COSIGNED_BYTES,
+    SECOND_BYTES,
+    Added,
+    Cosigned,
+    FoundingTerm,
+    Term,
+    encode_cosigned,
+    note_lines,
+    parse_cosigned,
+    parse_line,
+    term_of,
+)
 from node.ledger.genesis import Genesis, GenesisMember
+from node.ledger.second_lines import SecondLines
 from node.log.checkpoint import Checkpoint
-from node.log.cosignature import TIMESTAMP_MAX, Cosignature, median_timestamp
-from node.log.note import Note, SignatureLine
+from node.log.cosignature import Cosignature, median_timestamp
+from node.log.note import Note
 from node.signing.checkpoints import (
-    cosignature_line,
-    cosigner_vkey,
     sign_cosignature,
     sign_log_line,
     verify_cosignature,
 )
-from node.signing.keys import Role, SigningKey
+from node.signing.keys import MldsaKey, Role, SigningKey
 from node.storage import keys
 from node.storage.errors import StoreDamaged
 from node.storage.sign_state import CosignSigned, SignState
@@ -49,58 +59,8 @@ AHEAD_PER_MEMBER_MAX: Final = 32  # lines kept per member for sizes that our log
 SIZES_HELD_MAX: Final = 1024  # sizes whose lines are in memory; about 200 B a line
 SIZES_LATE_MAX: Final = 64  # final sizes that still collect late lines
 KEPT_EVERY_S: Final = 60  # R43: of older certificates, one a minute stays
-COSIGNED_BYTES: Final = 2 + 8 + 32 + 8 + 64
 META_CONFLICT: Final = b"conflict"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cosigned:
-    """One member's cosignature as it travels between nodes: well-formed, not yet authenticated."""
-
-    member: int  # validator index
-    size: int
-    root: bytes  # 32 bytes
-    timestamp: int  # seconds, the signer's clock
-    signature: bytes  # 64 bytes, Ed25519
-
-
-def encode_cosigned(line: Cosigned) -> bytes:
-    """114 bytes: u16 member | u64 size | root 32 | u64 timestamp | signature 64."""
-    return b"".join(
-        (
-            line.member.to_bytes(2, "big"),
-            line.size.to_bytes(8, "big"),
-            line.root,
-            line.timestamp.to_bytes(8, "big"),
-            line.signature,
-        )
-    )
-
-
-def parse_cosigned(data: bytes) -> Cosigned:
-    """Raises MalformedRecord naming what is wrong."""
-    if len(data) != COSIGNED_BYTES:
-        raise MalformedRecord(f"cosigned line of {len(data)} bytes: want {COSIGNED_BYTES}")
-    timestamp = int.from_bytes(data[42:50], "big")
-    if timestamp > TIMESTAMP_MAX:
-        raise MalformedRecord(f"cosigned line: timestamp {timestamp} is above 2^63-1")
-    return Cosigned(
-        member=int.from_bytes(data[:2], "big"),
-        size=int.from_bytes(data[2:10], "big"),
-        root=data[10:42],
-        timestamp=timestamp,
-        signature=data[50:],
-    )
-
-
-class Added(Enum):
-    """What became of a line that came in."""
-
-    HELD = "held"  # new and good, counted
-    KNOWN = "known"  # held already, or its size is long final
-    AHEAD = "ahead"  # good, for a size that our log has not reached
-    REFUSED = "refused"  # no member, or not signed by that member's cosigner: charge the sender
-    CONFLICT = "conflict"  # good, but for another root than ours: evidence kept, alarm raised
+META_SECOND_CONFLICT: Final = b"conflict/second"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,32 +77,6 @@ class FinalCheckpoint:
 
     checkpoint: Checkpoint
     lines: tuple[Cosigned, ...]
-
-
-class Term(Protocol):
-    """Who cosigns which sizes: an epoch of the ledger (`epochs.Epoch`)."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def members(self) -> tuple[GenesisMember, ...]:
-        """In validator order."""
-        ...
-
-    @property
-    def after_size(self) -> int:
-        """Entries of the log before this epoch: its members cosign larger sizes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundingTerm:
-    """The founders, for ever."""
-
-    members: tuple[GenesisMember, ...]
-    number: int = 0
-    after_size: int = 0
 
 
 class Finality:
@@ -164,12 +98,15 @@ class Finality:
         epochs: Callable[[], Sequence[Term]] | None = None,
         state: str | None = None,
         later_keys: Sequence[SigningKey] = (),
+        mldsa_keys: Sequence[MldsaKey] = (),
+        time_ms: int = 0,
     ) -> None:
         """Take up where the node stopped; `root_at(size)` is the log's root at any size it has reached.
 
         `own` is this node's validator index at the founding; of a state that joined later, `state` names it. Without either, or
         without the cosigner key of its seat, it observes and never cosigns. `epochs` tells all epochs so far, ascending; None:
-        the founding one goes on for ever. `later_keys`: cosigner and log keys of this node's other seats.
+        the founding one goes on for ever. `later_keys`: cosigner and log keys of this node's other seats; `mldsa_keys`: the
+        second cosigner's of all its seats. `time_ms`: of the last commit.
 
         Raises:
             StoreDamaged: the store holds less than this node has cosigned (R53), or a final checkpoint that does not verify.
@@ -202,6 +139,17 @@ class Finality:
         # A store that was restored beside no sign state: what this cosigner signed before, its peers alone know (D12).
         self._restored_at = (
             log_size if self._last is None and store.meta(keys.META_RESTORED) is not None else None
+        )
+        self._passed_over: set[int] = set()  # sizes whose lines wait for `_second` to let them go
+        self._second = SecondLines(
+            store,
+            self._origin,
+            self._epochs,
+            root_at,
+            mldsa_keys,
+            log_size=log_size,
+            time_ms=time_ms,
+            forget=self._forget,
         )
         self._own_seen = 0  # the largest size of a good line of ours that a peer has shown
         self._own_line = self._line_last_signed()
@@ -294,6 +242,9 @@ class Finality:
         final = self.final_lines()
         if final and self._term(final[0].size).number == epoch:
             lines += [line for line in final if line != own]
+        second = self._second.own
+        if second is not None and self._term(second.size).number == epoch:
+            lines.append(second)
         return lines
 
     def newest_own(self) -> Cosigned | None:
@@ -320,17 +271,36 @@ class Finality:
             return [held[member] for member in sorted(held)]
         return [parse_cosigned(row) for _, row in self._store.cosignatures(size)]
 
+    def second_lines(self, size: int) -> list[Cosigned]:
+        """The ML-DSA-44 lines held for exactly this size."""
+        return self._second.lines(size)
+
+    def second_to_pull(self, epoch: int) -> int | None:
+        """A final size of this epoch whose second lines are worth asking a peer for."""
+        if self._epochs()[-1].number != epoch:
+            return None
+        return self._second.to_pull(self.final_size)
+
     def final_lines(self) -> list[Cosigned]:
         """The lines of the newest final checkpoint, for a peer that is behind."""
         return [] if self.final is None else list(self.final.lines)
 
     def lean_note(self) -> Note | None:
         """`/checkpoint`: own log line and at most 15 cosignatures over the newest final size (R42)."""
-        return self._note(LEAN_LINES_MAX)
+        return self.final_note(LEAN_LINES_MAX)
+
+    def final_note(self, lines_max: int) -> Note | None:
+        """Own log line and at most so many Ed25519 cosignatures over the newest final size."""
+        return self._note(lines_max)
 
     def full_note(self) -> Note | None:
         """`/checkpoint.full`: own log line and every cosignature held for the newest final size."""
         return self._note(None)
+
+    def second_note(self) -> Note | None:
+        """`/checkpoint.ml-dsa`: the same for the newest final size that states cosigned by ML-DSA-44 as well."""
+        size = self._second.newest(self.final_size)
+        return None if size is None else self._note_of(self._certificate_of(self.lines(size)), None)
 
     def on_line(self, send: Callable[[Cosigned], None]) -> None:
         """Who is given each own line once it is durable: the network, which sends it to every peer."""
@@ -348,10 +318,15 @@ class Finality:
 
     # What happens
 
-    def appended(self, size: int) -> None:
-        """The log has `size` entries and they are durable. Called in order of size, by the ledger only."""
+    def appended(self, size: int, time_ms: int) -> None:
+        """The log has `size` entries and they are durable. Called in order of size, by the ledger only.
+
+        `time_ms`: of the commit.
+        """
         assert size > self._size, f"appended {size} after {self._size}"
         self._size = size
+        for line in self._second.appended(size, time_ms):
+            self._contradict(line)
         self._to_sign.append(size)
         if self._only_newest or len(self._to_sign) > BEHIND_MAX:
             self._to_sign = deque([size])
@@ -362,6 +337,7 @@ class Finality:
                 self._judge(waiting.pop(reached))
         if self._epochs()[-1].after_size == size:
             self._ahead.clear()  # its members cosign nothing larger any more
+            self._second.epoch_ended()
 
     def only_newest(self, *, is_on: bool) -> None:
         """While on (this node is more than BEHIND_MAX commits behind) nothing is cosigned; then the newest size is (R37)."""
@@ -382,6 +358,8 @@ class Finality:
             return Added.REFUSED  # nobody cosigns sizes of another epoch
         if line.size < 1 or line.member >= len(self._term(line.size).members):
             return Added.REFUSED
+        if line.is_second:
+            return self._add_second(line)
         if self._is_known(line):
             return Added.KNOWN
         if not self._is_good(line):
@@ -395,6 +373,14 @@ class Finality:
                 waiting.pop(min(waiting))  # the newest sizes make the older ones final
             return Added.AHEAD
         return self._judge(line)
+
+    def _add_second(self, line: Cosigned) -> Added:
+        added = self._second.add(line)
+        if added is Added.CONFLICT:
+            self._contradict(line)
+        elif added in (Added.HELD, Added.AHEAD) and self._member(line).state == self._state:
+            self._own_seen = max(self._own_seen, line.size)
+        return added
 
     async def run(self) -> None:
         """Cosign what is appended, for ever. Raises WriteFailed: then the node must stop."""
@@ -434,6 +420,19 @@ class Finality:
         self._judge(line)
         if self._on_line is not None:
             self._on_line(line)
+        if self._second.is_due(size):
+            await self._cosign_again(line)
+
+    async def _cosign_again(self, line: Cosigned) -> None:
+        """The second line over what the `cosign` file holds: no other root can follow it."""
+        made = await asyncio.to_thread(
+            self._second.sign, line.member, line.size, line.root, line.timestamp
+        )
+        if made is None:
+            return
+        self._second.made(made)
+        if self._on_line is not None:
+            self._on_line(made)
 
     def _is_silent(self, size: int) -> bool:
         """True where a cosigner that lost its memory may have signed this size before.
@@ -502,8 +501,7 @@ class Finality:
 
     def _term(self, size: int) -> Term:
         """The epoch whose members cosign this size."""
-        epochs = self._epochs()
-        return next((term for term in reversed(epochs) if size > term.after_size), epochs[0])
+        return term_of(self._epochs(), size)
 
     def _member(self, line: Cosigned) -> GenesisMember:
         return self._term(line.size).members[line.member]
@@ -521,6 +519,14 @@ class Finality:
         if own is None:
             return None
         key = self._key(Role.COSIGNER, self._term(size).members[own].cosigner_key)
+        return None if key is None else (own, key)
+
+    def _log_signer(self, size: int) -> tuple[int, SigningKey] | None:
+        """The same for the log key."""
+        own = self._own_index(size)
+        if own is None:
+            return None
+        key = self._key(Role.LOG, self._term(size).members[own].log_key)
         return None if key is None else (own, key)
 
     def _key(self, role: Role, public: bytes) -> SigningKey | None:
@@ -556,18 +562,24 @@ class Finality:
 
     def _judge(self, line: Cosigned) -> Added:
         """A good line for a size that our log has reached."""
-        own_root = self._root_at(line.size)
-        if line.root != own_root:
-            who = (self._term(line.size).number, line.member)
-            if self._member(line).state == self._state and self._last is not None:
-                self._accuse_self(self._last)
-            elif who not in self._conflicts:
-                self._conflicts[who] = RootConflict(line=line, own_root=own_root)
-                evidence = b"".join(encode_cosigned(held.line) for held in self.conflicts)
-                self._store.put_meta(META_CONFLICT, evidence)
+        if line.root != self._root_at(line.size):
+            self._contradict(line)
             return Added.CONFLICT
         self._hold(line)
         return Added.HELD
+
+    def _contradict(self, line: Cosigned) -> None:
+        """A good line, of either kind, with another root than our log has at its size."""
+        who = (self._term(line.size).number, line.member)
+        if self._member(line).state == self._state and self._last is not None:
+            self._accuse_self(self._last)
+        elif who not in self._conflicts:
+            self._conflicts[who] = RootConflict(line=line, own_root=self._root_at(line.size))
+            found = [held.line for held in self.conflicts]
+            for name, second in ((META_CONFLICT, False), (META_SECOND_CONFLICT, True)):
+                rows = [encode_cosigned(held) for held in found if held.is_second is second]
+                if rows:
+                    self._store.put_meta(name, b"".join(rows))
 
     def _hold(self, line: Cosigned) -> None:
         if line.size not in self._lines:
@@ -601,6 +613,8 @@ class Finality:
         self._final = self._certificate(size)
         rows = [(size, line.member, encode_cosigned(line)) for line in self._final.lines]
         self._store.put_cosignatures(rows)
+        self._put_log_line(self._final.checkpoint)
+        self._second.certified(size)
         self._store.put_meta(keys.META_FINAL, keys.u64(size))
         if before is not None:
             self._thin_out(before)
@@ -613,6 +627,14 @@ class Finality:
         self._advanced.set()
         self._advanced = asyncio.Event()
 
+    def _put_log_line(self, checkpoint: Checkpoint) -> None:
+        """So that whoever exports the store, without its keys, can show a checkpoint as other people's tools want it."""
+        found = self._log_signer(checkpoint.size)
+        if found is not None:
+            own, key = found
+            line = sign_log_line(key, checkpoint)
+            self._store.put_log_line(checkpoint.size, own, line.signature)
+
     def _thin_out(self, before: FinalCheckpoint) -> None:
         """Of certificates that a later one covers, one a minute stays (R43)."""
         minute = median_timestamp([line.timestamp for line in before.lines]) // KEPT_EVERY_S
@@ -622,7 +644,16 @@ class Finality:
         size = before.checkpoint.size
         if self._is_last(size):
             return
-        self._store.delete_cosignatures([(size, line.member) for line in before.lines])
+        if self._second.holds(size):
+            self._passed_over.add(size)
+            return
+        self._store.forget_checkpoint(size)
+
+    def _forget(self, size: int) -> None:
+        """Nothing keeps the certificate of this size any more."""
+        if size in self._passed_over:
+            self._passed_over.remove(size)
+            self._store.forget_checkpoint(size)
 
     def _certificate(self, size: int) -> FinalCheckpoint:
         held = self._lines[size]
@@ -635,8 +666,12 @@ class Finality:
 
     def _load_final(self) -> None:
         evidence = self._store.meta(META_CONFLICT) or b""
-        for at in range(0, len(evidence), COSIGNED_BYTES):
-            line = parse_cosigned(evidence[at : at + COSIGNED_BYTES])
+        rows = [
+            evidence[at : at + COSIGNED_BYTES] for at in range(0, len(evidence), COSIGNED_BYTES)
+        ]
+        evidence = self._store.meta(META_SECOND_CONFLICT) or b""
+        rows += [evidence[at : at + SECOND_BYTES] for at in range(0, len(evidence), SECOND_BYTES)]
+        for line in map(parse_line, rows):
             if line.size <= self._size and self._root_at(line.size) != line.root:
                 own_root = self._root_at(line.size)
                 who = (self._term(line.size).number, line.member)
@@ -669,28 +704,14 @@ class Finality:
         if final is None:
             return None
         members = self._term(final.checkpoint.size).members
-        own = self._own_index(final.checkpoint.size)
-        log_key = None if own is None else self._key(Role.LOG, members[own].log_key)
-        if log_key is None:
+        signer = self._log_signer(final.checkpoint.size)
+        if signer is None:
             return None
-        lines: list[SignatureLine] = [sign_log_line(log_key, final.checkpoint)]
-        lines += cosignature_lines(
-            self._origin,
-            [m.state for m in members],
-            [m.cosigner_key for m in members],
-            final.lines[:lines_max],
-        )
+        shown = list(final.lines[:lines_max])
+        if lines_max is None:
+            shown += self._second.lines(final.checkpoint.size)
+        lines = [
+            sign_log_line(signer[1], final.checkpoint),
+            *note_lines(self._origin, members, shown),
+        ]
         return Note(text=final.checkpoint.text(), lines=tuple(lines))
-
-
-def cosignature_lines(
-    origin: str, states: Sequence[str], cosigner_keys: Sequence[bytes], lines: Sequence[Cosigned]
-) -> list[SignatureLine]:
-    """The note lines of these cosignatures; `states` and `cosigner_keys` are in validator order."""
-    return [
-        cosignature_line(
-            cosigner_vkey(origin, states[line.member], cosigner_keys[line.member]),
-            Cosignature(timestamp=line.timestamp, signature=line.signature),
-        )
-        for line in lines
-    ]

@@ -4,7 +4,7 @@ A document is deterministic CBOR. The members sign it with their block keys; it 
 
     {"version": 1, "origin": text, "time_ms": u64, "drill": bool, "publication": "members"|"open",
      "protocol": {name: int}, "policy": {param: int | [[t_from, value], ...] | {generator}}, "law_version": int,
-     "states": [code, ...], "members": [{...}, ...], "parties": [{...}, ...],
+     "states": [code, ...], "members": [{...}, ...], "parties": [{...}, ...],    "cosigner_pq_key" only of who has one
      "signatures": {member code: 64 bytes}}         each over H("sign/genesis/1", the map without "signatures")
 
 Its SHA-256 is chain id, ledger id and genesis hash in one (R9). Leaf 0 of the log is a small record that names it.
@@ -24,7 +24,7 @@ from node.log.checkpoint import is_origin
 from node.log.errors import MalformedCbor
 from node.log.note import KeyType, key_id
 from node.signing.errors import BadCertificate, WeakKey
-from node.signing.keys import check_public_key
+from node.signing.keys import MLDSA_PUBLIC_KEY_BYTES, check_public_key
 from node.signing.transport import CERTIFICATE_PEM_BYTES_MAX, check_certificate
 from node.signing.verify import verify_ed25519
 from node.treaty.bodies import is_name
@@ -41,6 +41,7 @@ NUMBER_MAX: Final = 2**53 - 1
 
 PUBLICATIONS: Final = ("members", "open")
 ROLES: Final = ("operator", "inspector", "evaluator", "source", "device", "secretariat")
+PQ_FIELD: Final = "cosigner_pq_key"
 KEY_FIELDS: Final = ("block_key", "log_key", "cosigner_key", "author_key", "vote_key")
 
 PolicyValue = int | Sequence[Sequence[int]] | Mapping[str, int | Sequence[int]]
@@ -49,7 +50,7 @@ PolicyValue = int | Sequence[Sequence[int]] | Mapping[str, int | Sequence[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenesisMember:
-    """One founding state: its validator's keys and where it is found. All keys are 32-byte Ed25519 public keys (R46)."""
+    """One founding state: its validator's keys and where it is found. Keys are 32-byte Ed25519 public keys (R46), but one."""
 
     state: str  # ISO code, the member's party id
     block_key: bytes
@@ -61,6 +62,7 @@ class GenesisMember:
     peer_endpoint: str  # host:port
     client_endpoint: str
     http_endpoint: str
+    cosigner_pq_key: bytes = b""  # ML-DSA-44, 1,312 bytes: signs second lines; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,10 @@ def _declaration(member: GenesisMember) -> dict[str, Any]:
 
 
 def _fields(value: GenesisMember | GenesisParty) -> dict[str, Any]:
-    return {item.name: getattr(value, item.name) for item in fields(value)}
+    named = {item.name: getattr(value, item.name) for item in fields(value)}
+    if not named.get(PQ_FIELD, True):
+        del named[PQ_FIELD]  # documents of before, and of who has none, have no such field
+    return named
 
 
 def _plain(value: PolicyValue) -> Any:
@@ -255,6 +260,9 @@ def _member(reader: "_Reader") -> GenesisMember:
         peer_endpoint=reader.endpoint("peer_endpoint"),
         client_endpoint=reader.endpoint("client_endpoint"),
         http_endpoint=reader.endpoint("http_endpoint"),
+        cosigner_pq_key=reader.exact_bytes(PQ_FIELD, MLDSA_PUBLIC_KEY_BYTES)
+        if reader.has(PQ_FIELD)
+        else b"",
         **keys,
     )
     reader.done()
@@ -306,7 +314,10 @@ def _check_keys(genesis: Genesis) -> None:
     held: dict[bytes, str] = {}
     for label, key in _all_keys(genesis):
         try:
-            check_public_key(key, label)
+            if not label.endswith(
+                PQ_FIELD
+            ):  # of which the length was looked at, and more is not to be seen
+                check_public_key(key, label)
         except WeakKey as err:
             raise MalformedGenesis(str(err)) from err
         for identity in (b"key" + key, b"kid" + sha256(key).digest()[:8]):
@@ -336,6 +347,11 @@ def _all_keys(genesis: Genesis) -> list[tuple[str, bytes]]:
         for member in genesis.members
         for name in KEY_FIELDS
     ]
+    found += [
+        (f"member {member.state}: {PQ_FIELD}", member.cosigner_pq_key)
+        for member in genesis.members
+        if member.cosigner_pq_key
+    ]
     found += [(f"party {party.id}: author_key", party.author_key) for party in genesis.parties]
     return found
 
@@ -362,6 +378,9 @@ class _Reader:
         if field_name not in self._left:
             raise MalformedGenesis(f"{self.name}: {field_name} is missing")
         return self._left.pop(field_name)
+
+    def has(self, field_name: str) -> bool:
+        return field_name in self._left
 
     def done(self) -> None:
         if self._left:

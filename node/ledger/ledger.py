@@ -287,7 +287,7 @@ class Ledger:
         if self._mempool is not None:
             self._mempool.judged(plan.judged)
         if plan.leaves and self._finality is not None:
-            self._finality.appended(plan.tree.size)
+            self._finality.appended(plan.tree.size, self.time_ms)
         for listener in self._listeners:
             listener(applied)
         if plan.leaves:

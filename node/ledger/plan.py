@@ -171,6 +171,7 @@ def facts_of(genesis: Genesis, document: bytes) -> GenesisFacts:
                 author_key=member.author_key,
                 vote_key=member.vote_key,
                 node_keys=(member.block_key, member.log_key, member.cosigner_key),
+                second_key=member.cosigner_pq_key,
             )
             for member in genesis.members
         ),

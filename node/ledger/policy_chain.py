@@ -21,7 +21,7 @@ from node.log.errors import MalformedInput
 from node.log.note import parse_note
 from node.log.policy import TrustPolicy, evaluate, parse_policy
 from node.log.proof import ProofFile, parse_proof
-from node.signing.verify import verify_ed25519
+from node.signing.verify import mldsa_check, verify_ed25519
 
 LINKS_MAX: Final = 10_000
 
@@ -96,7 +96,7 @@ def follow(trust_policy: bytes, links: Sequence[Link]) -> Policies:
 
 def _followed(believed: TrustPolicy, link: Link, number: int) -> tuple[int, TrustPolicy]:
     proof = parse_proof(link.proof)
-    judged = evaluate(believed, proof.note, verify_ed25519)
+    judged = evaluate(believed, proof.note, verify_ed25519, mldsa_check())
     if not judged.satisfied:
         raise MalformedRecord(f"its checkpoint is not believed: {judged.why}")
     leaf, size = proof.extra or b"", judged.checkpoint.size

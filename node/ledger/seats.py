@@ -1,9 +1,11 @@
 """Seats: the node of a member state, as a genesis or an `identity` declares it (SPEC 14; RULINGS R10, R46, R47).
 
 The law keeps seats and cannot judge them: what a certificate or a weak key is, is known here. And nobody may register another's
-key, or it could keep that state out: whoever declares a seat signs it with each of its three keys,
+key, or it could keep that state out: whoever declares a seat signs it with each of its keys,
 
     H("sign/validator/1", ledger 32 | of state, block, log, cosigner, certificate, peer, client, http each: u16 length | bytes)
+
+and where there is an ML-DSA key (R46), with that too, its u16 length | bytes at the end of what is signed.
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from node.log.errors import MalformedStatement
 from node.signing.errors import BadCertificate, WeakKey
 from node.signing.keys import NodeKeys, check_public_key
 from node.signing.transport import check_certificate
-from node.signing.verify import verify_ed25519
+from node.signing.verify import verify_ed25519, verify_mldsa44
 from node.treaty.entries import ParsedEntry
 from node.treaty.errors import MalformedContent
 from node.treaty.law import Law
@@ -40,14 +42,17 @@ def declared(
         peer_endpoint=peer,
         client_endpoint=client,
         http_endpoint=http,
+        cosigner_pq_key=b"" if keys.cosigner_pq is None else keys.cosigner_pq.public,
     )
     message = signed_bytes(ledger, state, node)
     node.possession.extend(key.sign(message) for key in (keys.block, keys.log, keys.cosigner))
+    if keys.cosigner_pq is not None:
+        node.possession.append(keys.cosigner_pq.sign(message))
     return node
 
 
 def signed_bytes(ledger: bytes, state: str, node: pb.Validator) -> bytes:
-    """What each of the three keys signs: 32 bytes."""
+    """What each of the keys signs: 32 bytes."""
     parts = (
         state.encode(),
         node.block_key,
@@ -57,6 +62,7 @@ def signed_bytes(ledger: bytes, state: str, node: pb.Validator) -> bytes:
         node.peer_endpoint.encode(),
         node.client_endpoint.encode(),
         node.http_endpoint.encode(),
+        *((node.cosigner_pq_key,) if node.cosigner_pq_key else ()),
     )
     message = ledger + b"".join(len(part).to_bytes(2, "big") + part for part in parts)
     label = LABEL.encode()
@@ -79,9 +85,13 @@ def bad_seat(parsed: ParsedEntry) -> tuple[str, str] | None:
     except BadCertificate as err:
         return "identity.validator.certificate_pem", str(err)
     message = signed_bytes(parsed.ledger, body.party, node)
-    for name, signature in zip(_KEYS, node.possession, strict=True):
+    for name, signature in zip(_KEYS, node.possession, strict=False):  # the ML-DSA key's comes last
         if not verify_ed25519(getattr(node, name), message, signature):
             return "identity.validator.possession", f"not signed by its {name} over this seat"
+    if node.cosigner_pq_key and not verify_mldsa44(
+        node.cosigner_pq_key, message, node.possession[-1]
+    ):
+        return "identity.validator.possession", "not signed by its cosigner_pq_key over this seat"
     return None
 
 
@@ -111,6 +121,7 @@ def member_at(law: Law, genesis: Genesis, state: str, number: int) -> GenesisMem
         peer_endpoint=seat.peer,
         client_endpoint=seat.client,
         http_endpoint=seat.http,
+        cosigner_pq_key=law.second_key(state, number),
     )
     return _member(genesis, state, node)
 
@@ -131,6 +142,7 @@ def member_in(genesis: Genesis, state: str, leaf: bytes, index: int) -> GenesisM
 def _member(genesis: Genesis, state: str, node: pb.Validator) -> GenesisMember:
     founder = next((member for member in genesis.members if member.state == state), None)
     return GenesisMember(
+        cosigner_pq_key=node.cosigner_pq_key,
         state=state,
         block_key=node.block_key,
         log_key=node.log_key,

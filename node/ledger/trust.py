@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from consensus.committee import quorum_of
 from node.ledger.genesis import Genesis, GenesisMember
 from node.log.policy import PolicyMember, policy_text
-from node.signing.checkpoints import cosigner_vkey, log_vkey
+from node.signing.checkpoints import cosigner_vkey, log_vkey, mldsa_cosigner_vkey
 
 
 def trust_policy(genesis: Genesis) -> bytes:
@@ -21,6 +21,9 @@ def policy_of(origin: str, members: Sequence[GenesisMember]) -> bytes:
             log_key=log_vkey(origin, member.log_key),
             cosigner_key=cosigner_vkey(origin, member.state, member.cosigner_key),
             url=f"https://{member.http_endpoint}",
+            second_key=mldsa_cosigner_vkey(origin, member.state, member.cosigner_pq_key)
+            if member.cosigner_pq_key
+            else None,
         )
         for member in members
     ]

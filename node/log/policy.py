@@ -61,6 +61,17 @@ class TrustPolicy:
     groups: tuple[PolicyGroup, ...]  # in the order of their lines
     quorum: str | None
 
+    def counted(self) -> frozenset[str]:
+        """Names of the witnesses that the quorum rests on; all, if it rests on none."""
+        names = {witness.name for witness in self.witnesses}
+        if self.quorum is None:
+            return frozenset(names)
+        wanted = {self.quorum}
+        for group in reversed(self.groups):  # members come before their group
+            if group.name in wanted:
+                wanted.update(group.members)
+        return frozenset(wanted & names)
+
     def satisfied_by(self, witnesses: Collection[str]) -> bool:
         """True if the quorum holds when exactly the witnesses of these names cosigned."""
         if self.quorum is None:
@@ -81,8 +92,13 @@ class Evaluation:
     why: str
     checkpoint: Checkpoint
     logs: tuple[VerifierKey, ...]
-    witnesses: tuple[str, ...]  # names, in the order of the note's lines
+    witnesses: tuple[
+        str, ...
+    ]  # names, in the order of the note's lines, of those that the quorum rests on
     timestamps: tuple[int, ...]  # theirs, POSIX seconds
+    beside: tuple[
+        str, ...
+    ] = ()  # names of the other witnesses that signed: second lines of a policy of ours
 
 
 def evaluate(
@@ -100,12 +116,14 @@ def evaluate(
     except Untrusted as err:
         why = str(err)
     logs = tuple(key for key in signers if key in log_keys and key.name == checkpoint.origin)
-    witnesses = tuple(names[key] for key in signers if key in names)
+    signed = tuple(names[key] for key in signers if key in names)
+    counted = policy.counted()
+    witnesses = tuple(name for name in signed if name in counted)
     if not why and not logs:
         why = f"no line by a listed log of origin {shown(checkpoint.origin)}"
-    if not why and not policy.satisfied_by(witnesses):
+    if not why and not policy.satisfied_by(signed):
         why = f"cosigned by {len(witnesses)} listed witnesses ({', '.join(witnesses)}): no quorum"
-    by_label = {(key.name, key.key_id): key for key in names}
+    by_label = {(key.name, key.key_id): key for key, name in names.items() if name in counted}
     timestamps: dict[VerifierKey, int] = {}
     for line in note.lines:
         key = by_label.get((line.name, line.key_id))
@@ -119,6 +137,7 @@ def evaluate(
         logs=logs,
         witnesses=witnesses,
         timestamps=tuple(timestamps.values()),
+        beside=tuple(name for name in signed if name not in counted),
     )
 
 
@@ -228,20 +247,31 @@ class PolicyMember:
     log_key: VerifierKey
     cosigner_key: VerifierKey
     url: str
+    second_key: VerifierKey | None = None  # ML-DSA-44
 
 
 def policy_text(members: Sequence[PolicyMember], quorum: int) -> bytes:
     """The one policy text of an epoch, by the one rule that every node follows (RULINGS R44): its SHA-256 is on the ledger.
 
-    Members ascending by state id; first the logs, then the witnesses under their state ids, then the group and the quorum.
+    Members ascending by state id; first the logs, then the witnesses under their state ids, then the second cosigners of those
+    who have one as STATE/pq, then the groups and the quorum. Finality rests on the Ed25519 lines (R38); second lines are a group
+    of their own once a quorum of members has such a key, and whoever trusts Ed25519 no more changes the last line to
+    `quorum states/pq`.
     """
     assert 1 <= quorum <= len(members), f"quorum {quorum} of {len(members)} members"
     ordered = sorted(members, key=lambda member: member.state)
     lines = [f"log {member.log_key} {member.url}".rstrip(" ") for member in ordered]
     for member in ordered:
         lines.append(f"witness {member.state} {member.cosigner_key} {member.url}".rstrip(" "))
+    second = [member for member in ordered if member.second_key is not None]
+    for member in second:
+        lines.append(f"witness {member.state}/pq {member.second_key} {member.url}".rstrip(" "))
     states = " ".join(member.state for member in ordered)
-    lines += (f"group states {quorum} {states}", "quorum states")
+    lines.append(f"group states {quorum} {states}")
+    if len(second) >= quorum:
+        names = " ".join(f"{member.state}/pq" for member in second)
+        lines.append(f"group states/pq {quorum} {names}")
+    lines.append("quorum states")
     text = ("\n".join(lines) + "\n").encode()
     parse_policy(text)  # a register that cannot be written down is a mistake of ours, found here
     return text

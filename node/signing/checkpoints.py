@@ -10,7 +10,7 @@ from node.log.checkpoint import Checkpoint
 from node.log.cosignature import Cosignature, cosigned_message, cosigned_subtree_message
 from node.log.note import KeyType, SignatureLine, VerifierKey, signature_line, verifier_key
 from node.signing.keys import MldsaKey, Role, SigningKey
-from node.signing.verify import verify_ed25519
+from node.signing.verify import mldsa_check, verify_ed25519
 
 
 def log_vkey(origin: str, public_key: bytes) -> VerifierKey:
@@ -88,3 +88,15 @@ def verify_cosignature(
     if not verify_ed25519(public_key, message, cosignature.signature):
         return None
     return VerifiedCosignature(state=state, checkpoint=checkpoint, cosignature=cosignature)
+
+
+def verify_mldsa_cosignature(
+    state: str, public_key: bytes, checkpoint: Checkpoint, cosignature: Cosignature
+) -> bool | None:
+    """Whether a state's second line is good under its ML-DSA key; None where this machine cannot tell."""
+    check = mldsa_check()
+    if check is None:
+        return None
+    vkey = mldsa_cosigner_vkey(checkpoint.origin, state, public_key)
+    message = cosigned_subtree_message(cosignature.timestamp, vkey.name, checkpoint)
+    return check(public_key, message, cosignature.signature)

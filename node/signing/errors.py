@@ -3,6 +3,7 @@
     SigningError(Exception)
     ├── WeakKey            a public key that must not be registered: wrong length, not on the curve, of small order
     ├── KeyReused          one key in two roles
+    ├── NoMldsa            this machine's cryptographic library has no ML-DSA-44
     ├── KeyFileError       a key file that cannot be used
     │   ├── UnsafeKeyFile  other users can read it, or it is no regular file
     │   ├── BadKeyFile     not a key file, or not of this version; or its parts contradict one another
@@ -24,6 +25,10 @@ class WeakKey(SigningError):
 
 
 class KeyReused(SigningError):
+    pass
+
+
+class NoMldsa(SigningError):
     pass
 
 

@@ -13,15 +13,17 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Self
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from nacl import bindings
 from nacl.utils import random as os_random
 
 from node.log.cose import kid_of
-from node.signing.errors import KeyReused, WeakKey
+from node.signing.errors import KeyReused, NoMldsa, WeakKey
 from node.signing.transport import TransportIdentity, generate_transport
 
 PUBLIC_KEY_BYTES = 32
+MLDSA_PUBLIC_KEY_BYTES = 1312
 SEED_BYTES = 32
 SIGNATURE_BYTES = 64
 
@@ -82,12 +84,23 @@ class MldsaKey:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> Self:
-        public = MLDSA44PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
-        return cls(public=public, seed=seed)
+        """Raises NoMldsa."""
+        return cls(public=_mldsa(seed).public_key().public_bytes_raw(), seed=seed)
 
     def sign(self, message: bytes) -> bytes:
         """Pure ML-DSA-44, empty context, 2,420 bytes."""
-        return MLDSA44PrivateKey.from_seed_bytes(self.seed).sign(message)
+        return _mldsa(self.seed).sign(message)
+
+
+def _mldsa(seed: bytes) -> MLDSA44PrivateKey:
+    """Raises NoMldsa: the library under `cryptography` may be one that was built without it."""
+    try:
+        return MLDSA44PrivateKey.from_seed_bytes(seed)
+    except UnsupportedAlgorithm as err:
+        raise NoMldsa(
+            f"this machine's cryptographic library has no ML-DSA-44 ({err}): use a build of `cryptography` with OpenSSL 3.5 or"
+            " later, or keys without a second cosigner"
+        ) from err
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +123,14 @@ class AgencyKeys:
     author_id: str
     author: SigningKey
     vote: SigningKey | None
+
+
+def check_mldsa_key(public: bytes, what: str = "ML-DSA-44 key") -> None:
+    """Raises WeakKey unless it has the length of one: any such bytes are a public key, good only with its secret half."""
+    if len(public) != MLDSA_PUBLIC_KEY_BYTES:
+        raise WeakKey(
+            f"{what} of {len(public)} bytes: ML-DSA-44 keys have {MLDSA_PUBLIC_KEY_BYTES}"
+        )
 
 
 def check_public_key(public: bytes, what: str = "public key") -> None:
@@ -135,11 +156,15 @@ def check_distinct(keys: Mapping[str, bytes]) -> None:
             )
 
 
-def generate_node_keys(state: str, *, seed: bytes | None = None, later: bool = False) -> NodeKeys:
+def generate_node_keys(
+    state: str, *, seed: bytes | None = None, later: bool = False, with_mldsa: bool = False
+) -> NodeKeys:
     """A node's keys: from the operating system's randomness, or all from one seed in tests and demonstrations.
 
-    `later`: they follow others of the same state.
+    `later`: they follow others of the same state. `with_mldsa`: with the optional ML-DSA-44 cosigner; raises NoMldsa where this
+    machine cannot.
     """
+    mldsa_seed = os_random(SEED_BYTES) if seed is None else split_seed(seed, Role.COSIGNER_PQ)
     keys = NodeKeys(
         state=state,
         block=_key(Role.BLOCK, seed),
@@ -151,6 +176,7 @@ def generate_node_keys(state: str, *, seed: bytes | None = None, later: bool = F
             later=later,
         ),
         witness=_key(Role.WITNESS, seed),
+        cosigner_pq=MldsaKey.from_seed(mldsa_seed) if with_mldsa else None,
     )
     signing = (keys.block, keys.log, keys.cosigner, keys.witness)
     check_distinct({key.role: key.public for key in signing if key is not None})

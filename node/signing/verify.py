@@ -12,15 +12,17 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cache
 from threading import Lock
 from typing import NamedTuple, Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
 PUBLIC_KEY_BYTES = 32
+MLDSA_PUBLIC_KEY_BYTES = 1312
 SIGNATURE_BYTES = 64
 
 _CHUNK_CHECKS = (
@@ -51,6 +53,16 @@ def verify_mldsa44(public_key: bytes, message: bytes, signature: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@cache
+def mldsa_check() -> Callable[[bytes, bytes, bytes], bool] | None:
+    """`verify_mldsa44`, or None where this machine's library has no ML-DSA: then such lines are lines of nobody known."""
+    try:
+        MLDSA44PublicKey.from_public_bytes(bytes(MLDSA_PUBLIC_KEY_BYTES))
+    except UnsupportedAlgorithm:
+        return None
+    return verify_mldsa44
 
 
 class SignatureCheck(NamedTuple):

@@ -15,7 +15,8 @@ Column family, key -> value:
     contents      content hash 32                          -> entry hash 32 (accepted entries only)
     facets        u8 facet | u8 length | value | u64 entry -> (empty): author, kind, subject and case of each entry
     mempool       entry hash 32                            -> u64 arrival | u64 inclusion_by_ms | u8 held | entry bytes
-    cosignatures  u64 size | u16 member                    -> opaque cosignature row
+    cosignatures  u64 size | u16 member                    -> opaque cosignature row; of a second line the member
+                  | 0x8000; of this node's own log line | 0x4000, 64 bytes of signature
     meta          name                                     -> see `META_*`
 """
 
@@ -46,6 +47,7 @@ META_GENESIS: Final = b"genesis"  # the genesis document, bytes as hashed
 META_TIP: Final = b"tip"  # see `pack_tip`
 META_DROPPED: Final = b"dropped"  # opaque to storage: counts carried to the next commit record
 META_FINAL: Final = b"final"  # u64 size of the newest checkpoint known to be final
+META_SECOND: Final = b"second"  # u64 size that second lines were put for last
 META_REBUILD: Final = (
     b"rebuild"  # u64: the size cosigned before this store was started anew from peers
 )
@@ -116,6 +118,10 @@ def facet_prefix(facet: Facet, value: bytes) -> bytes:
 def equivocation(epoch: int, author: int) -> bytes:
     """The name of a `meta` row."""
     return META_EQUIVOCATION + epoch.to_bytes(4, "big") + author.to_bytes(2, "big")
+
+
+SECOND_LINE: Final = 0x8000  # a genesis lists at most 1,024 members
+LOG_LINE: Final = 0x4000
 
 
 def cosignature(size: int, member: int) -> bytes:

@@ -504,12 +504,55 @@ class Store:
             batch.delete(keys.cosignature(size, member), handle)
         self._write(batch)
 
+    def forget_checkpoint(self, size: int) -> None:
+        """Every line of this size, but for second lines."""
+        end = keys.cosignature(size, keys.SECOND_LINE)
+        held = [key for key, _ in self._scan("cosignatures", keys.u64(size), end)]
+        self.delete_cosignatures([(size, int.from_bytes(key[8:], "big")) for key in held])
+
     def cosignatures(self, size: int) -> list[tuple[int, bytes]]:
         """(member, row) held for exactly this size, ascending by member."""
+        end = keys.cosignature(size, keys.LOG_LINE)
         return [
             (int.from_bytes(key[8:], "big"), value)
-            for key, value in self._scan("cosignatures", keys.u64(size), keys.u64(size + 1))
+            for key, value in self._scan("cosignatures", keys.u64(size), end)
         ]
+
+    def log_lines(self, size: int) -> list[tuple[int, bytes]]:
+        """(member, signature) of this node's log key over exactly this size; at most one."""
+        start, end = (keys.cosignature(size, at) for at in (keys.LOG_LINE, keys.SECOND_LINE))
+        return [
+            (int.from_bytes(key[8:], "big") - keys.LOG_LINE, value)
+            for key, value in self._scan("cosignatures", start, end)
+        ]
+
+    def put_log_line(self, size: int, member: int, signature: bytes) -> None:
+        self.put_cosignatures([(size, keys.LOG_LINE | member, signature)])
+
+    def second_lines(self, size: int) -> list[tuple[int, bytes]]:
+        """The same, of second lines."""
+        start = keys.cosignature(size, keys.SECOND_LINE)
+        return [
+            (int.from_bytes(key[8:], "big") - keys.SECOND_LINE, value)
+            for key, value in self._scan("cosignatures", start, keys.u64(size + 1))
+        ]
+
+    def put_second_lines(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Rows (size, member, opaque bytes); and which size was the last."""
+        self.put_cosignatures(
+            [(size, keys.SECOND_LINE | member, row) for size, member, row in rows]
+        )
+        if rows:
+            self.put_meta(keys.META_SECOND, keys.u64(max(size for size, _, _ in rows)))
+
+    def delete_second_lines(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Rows (size, member)."""
+        self.delete_cosignatures([(size, keys.SECOND_LINE | member) for size, member in rows])
+
+    def newest_second(self) -> int | None:
+        """The size that second lines were put for last."""
+        row = self.meta(keys.META_SECOND)
+        return None if row is None else int.from_bytes(row, "big")
 
     def cosigned_sizes(self, first: int, end: int, limit: int) -> list[int]:
         """Ascending sizes in [first, end) for which any line is held."""

@@ -22,7 +22,7 @@ from node.treaty.book import RANK_LAPSE, Book, Refused
 from node.treaty.codes import Code
 from node.treaty.register import NODE, kid_of, put_key
 from node.treaty.rows.clock import Counter
-from node.treaty.rows.parties import Closing, Epoch, Seat
+from node.treaty.rows.parties import Closing, Epoch, Seat, SecondKey
 
 MEMBERS_MIN: Final = 4
 DUE: Final = "epoch_due"  # counter: the clock looks at the committee at this second
@@ -62,10 +62,10 @@ def declared_seats(book: Book) -> Committee:
 
 def check_seat(book: Book, state: str, node: pb.Validator) -> None:
     """Raises Refused REPEATED unless every key is the state's own from before or new to the ledger (RULINGS R16, R46)."""
-    keys = (node.block_key, node.log_key, node.cosigner_key)
+    keys = _keys_in(node)
     held = _keys_of_newest(book, state)
     for role, key in enumerate(keys):
-        if held is not None and held[role] == key:
+        if not key or (held is not None and held[role] == key):
             continue
         if kid_of(key).hex() in book.state.key_owners or keys.count(key) > 1:
             raise Refused(Code.REPEATED, "a node key whose id is already registered")
@@ -77,16 +77,24 @@ def check_seat(book: Book, state: str, node: pb.Validator) -> None:
             raise Refused(Code.REPEATED, f"a log key with the note key ID of one of {other}")
 
 
-def _keys_of_newest(book: Book, state: str) -> tuple[bytes, bytes, bytes] | None:
+def _keys_in(node: pb.Validator) -> tuple[bytes, bytes, bytes, bytes]:
+    """Block, log, cosigner, and the second cosigner's, which may be empty."""
+    return node.block_key, node.log_key, node.cosigner_key, node.cosigner_pq_key
+
+
+def _keys_of_newest(book: Book, state: str) -> tuple[bytes, bytes, bytes, bytes] | None:
+    """As `_keys_in`."""
     number = newest_seat(book, state)
     if not number:
         for member in book.genesis.members:
             if member.state == state and len(member.node_keys) == 3:
                 block, log, cosigner = member.node_keys
-                return block, log, cosigner
+                return block, log, cosigner, member.second_key
         return None
     row = book.state.seats[seat_name(state, number)]
-    return row.block_key, row.log_key, row.cosigner_key
+    second = book.state.second_keys.get(seat_name(state, number))
+    key = b"" if second is None else second.public_key
+    return row.block_key, row.log_key, row.cosigner_key, key
 
 
 def _moves(book: Book, state: str, node: pb.Validator) -> bool:
@@ -123,9 +131,11 @@ def take_seat(book: Book, state: str, node: pb.Validator, leaf: int) -> None:
     """Enter a checked seat; it validates from some later epoch on."""
     row = book.state.seat_counts.get(state)
     number = row.value + 1 if row is not None else 1
-    for key in (node.block_key, node.log_key, node.cosigner_key):
-        if kid_of(key).hex() not in book.state.key_owners:
+    for key in _keys_in(node):
+        if key and kid_of(key).hex() not in book.state.key_owners:
             put_key(book, state, key, NODE)
+    if node.cosigner_pq_key:
+        book.state.second_keys.put(seat_name(state, number), SecondKey(node.cosigner_pq_key))
     book.state.seat_counts.put(state, Counter(number))
     book.state.seats.put(
         seat_name(state, number),

@@ -24,12 +24,13 @@ def is_in_force(kind: str, law_version: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundingMember:
-    """A state that signed the genesis. Keys: Ed25519, 32 bytes each."""
+    """A state that signed the genesis. Keys: Ed25519, 32 bytes each, but for the last."""
 
     state: str  # ISO code
     author_key: bytes
     vote_key: bytes
     node_keys: tuple[bytes, ...] = ()  # block, log, cosigner, so that none takes another role
+    second_key: bytes = b""  # its node's ML-DSA-44 cosigner; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

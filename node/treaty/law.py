@@ -426,6 +426,11 @@ class Law:
         """A seat declared since the founding. Raises KeyError."""
         return self._book.state.seats[epochs.seat_name(state, number)]
 
+    def second_key(self, state: str, number: int) -> bytes:
+        """The ML-DSA-44 cosigner key of a seat declared since the founding; empty: it has none."""
+        row = self._book.state.second_keys.get(epochs.seat_name(state, number))
+        return b"" if row is None else row.public_key
+
     def seat_leaf(self, state: str, number: int) -> int:
         """The entry that declared a seat; 0, the leaf that names the genesis, for a founder's first. Raises KeyError."""
         return self.seat(state, number).leaf if number else 0

@@ -56,6 +56,8 @@ def found(book: Book) -> None:
         _found_key(book, member.state, member.vote_key, VOTE)
         for key in member.node_keys:
             _found_key(book, member.state, key, NODE)
+        if member.second_key:
+            put_key(book, member.state, member.second_key, NODE)
     for party in genesis.parties:
         state = "SEC" if party.role == "secretariat" else party.state
         _found_party(book, party.party, Party(party.role, state, tuple(sorted(party.owners))))

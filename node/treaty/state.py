@@ -53,6 +53,7 @@ from node.treaty.rows.parties import (
     PriorLog,
     Sealing,
     Seat,
+    SecondKey,
     Source,
     Suspect,
     Suspension,
@@ -123,6 +124,7 @@ class State:
         self.key_owners = Table("kid", KeyOwner, changed)
         self.members = Table("member", Member, changed)
         self.seats = Table("seat", Seat, changed)
+        self.second_keys = Table("second_key", SecondKey, changed)
         self.seat_counts = Table("seat_count", Counter, changed)
         self.epochs = Table("epoch", Epoch, changed)
         self.closing = Table("closing", Closing, changed)

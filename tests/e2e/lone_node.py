@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from node.engine.figures import EngineFigures
 from node.engine.parts import PeerLink
 from node.ledger.batch import CommittedBatch
-from node.ledger.finality import Cosigned
+from node.ledger.cosigned import Cosigned
 from node.main import Parts, main
 from node.storage.errors import WriteFailed
 

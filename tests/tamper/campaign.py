@@ -28,7 +28,7 @@ import rocksdict
 from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Finding, Verdict
 from node.audit.source import CannotAudit
-from node.ledger.finality import cosignature_lines
+from node.ledger.cosigned import note_lines
 from node.log import merkle
 from node.log.checkpoint import Checkpoint
 from node.log.note import Note
@@ -270,12 +270,7 @@ class Campaign:
         founding = self._world.weave.founding
         genesis = founding.genesis
         mine = lines(founding, size, root, [1])
-        made = cosignature_lines(
-            genesis.origin,
-            [member.state for member in genesis.members],
-            [member.cosigner_key for member in genesis.members],
-            mine,
-        )
+        made = note_lines(genesis.origin, genesis.members, mine)
         checkpoint = Checkpoint(origin=genesis.origin, size=size, root=root)
         note = Note(text=checkpoint.text(), lines=tuple(made))
         old = (self._archive / "checkpoint").read_bytes().splitlines(keepends=True)

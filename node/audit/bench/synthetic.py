@@ -53,7 +53,7 @@ from node.audit.export import TileWriter, seal
 from node.audit.order import committee_of
 from node.audit.unfinished import Unfinished
 from node.ledger.batch import CommittedBatch
-from node.ledger.finality import Cosigned, cosignature_lines
+from node.ledger.cosigned import Cosigned, note_lines
 from node.ledger.genesis import (
     Genesis,
     GenesisMember,
@@ -494,11 +494,9 @@ class _Archivist:
                     signature=signed.signature,
                 )
             )
-        states = [member.state for member in genesis.members]
-        keys = [member.cosigner_key for member in genesis.members]
         note = Note(
             text=checkpoint.text(),
-            lines=tuple(cosignature_lines(genesis.origin, states, keys, lines)),
+            lines=tuple(note_lines(genesis.origin, genesis.members, lines)),
         )
         files.write("genesis.cbor", [founding.document])
         files.write("policy", [trust_policy(genesis)])

@@ -51,6 +51,12 @@ class Seat(NamedTuple):
     http: str
 
 
+class SecondKey(NamedTuple):
+    """Key: state/number, as of its seat. Only where the node has an ML-DSA-44 cosigner."""
+
+    public_key: bytes
+
+
 class Epoch(NamedTuple):
     """Key: number in ten digits, from 1. Who validates in it, by state."""
 

@@ -20,6 +20,9 @@ from node.treaty.statements.trade import NAMES as TRADE_NAMES
 CERTIFICATE_BYTES_MAX: Final = 4_096
 ENDPOINT_CHARS_MAX: Final = 255
 SUSPECT_SPANS_MAX: Final = 64  # of one party, the latest
+SIGNATURE_BYTES: Final = (64, 64, 64)  # by the block, log and cosigner key
+MLDSA_KEY_BYTES: Final = 1_312
+MLDSA_SIGNATURE_BYTES: Final = 2_420
 
 
 def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
@@ -155,8 +158,17 @@ def _validator(body: Any) -> None:
     for name in ("peer_endpoint", "client_endpoint", "http_endpoint"):
         if not _is_endpoint(getattr(node, name)):
             raise MalformedContent(f"identity.validator.{name}", "want host:port")
-    if [len(signature) for signature in node.possession] != [64, 64, 64]:
-        raise MalformedContent("identity.validator.possession", "want three signatures of 64 bytes")
+    second = len(node.cosigner_pq_key)
+    if second not in (0, MLDSA_KEY_BYTES):
+        raise MalformedContent(
+            "identity.validator.cosigner_pq_key", f"{second} bytes, not {MLDSA_KEY_BYTES}"
+        )
+    wanted = (*SIGNATURE_BYTES, MLDSA_SIGNATURE_BYTES) if second else SIGNATURE_BYTES
+    if tuple(map(len, node.possession)) != wanted:
+        raise MalformedContent(
+            "identity.validator.possession",
+            f"want signatures of {', '.join(map(str, wanted))} bytes",
+        )
 
 
 def _is_endpoint(text: str) -> bool:

@@ -863,6 +863,7 @@ class Validator(_message.Message):
     CLIENT_ENDPOINT_FIELD_NUMBER: _builtins.int
     HTTP_ENDPOINT_FIELD_NUMBER: _builtins.int
     POSSESSION_FIELD_NUMBER: _builtins.int
+    COSIGNER_PQ_KEY_FIELD_NUMBER: _builtins.int
     block_key: _builtins.bytes
     log_key: _builtins.bytes
     cosigner_key: _builtins.bytes
@@ -872,9 +873,13 @@ class Validator(_message.Message):
     """host:port"""
     client_endpoint: _builtins.str
     http_endpoint: _builtins.str
+    cosigner_pq_key: _builtins.bytes
+    """ML-DSA-44, 1,312 bytes: the cosigner of second lines; may be missing"""
     @_builtins.property
     def possession(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Signatures by the block, log and cosigner key over this seat (node/ledger/seats.py): nobody registers another's key."""
+        """Signatures by the block, log and cosigner key over this seat (node/ledger/seats.py), and by the ML-DSA key where there is
+        one: nobody registers another's key.
+        """
 
     def __init__(
         self,
@@ -887,10 +892,11 @@ class Validator(_message.Message):
         client_endpoint: _builtins.str | None = ...,
         http_endpoint: _builtins.str | None = ...,
         possession: _abc.Iterable[_builtins.bytes] | None = ...,
+        cosigner_pq_key: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_key", b"block_key", "certificate_pem", b"certificate_pem", "client_endpoint", b"client_endpoint", "cosigner_key", b"cosigner_key", "http_endpoint", b"http_endpoint", "log_key", b"log_key", "peer_endpoint", b"peer_endpoint", "possession", b"possession"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_key", b"block_key", "certificate_pem", b"certificate_pem", "client_endpoint", b"client_endpoint", "cosigner_key", b"cosigner_key", "cosigner_pq_key", b"cosigner_pq_key", "http_endpoint", b"http_endpoint", "log_key", b"log_key", "peer_endpoint", b"peer_endpoint", "possession", b"possession"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_key", b"block_key", "certificate_pem", b"certificate_pem", "client_endpoint", b"client_endpoint", "cosigner_key", b"cosigner_key", "http_endpoint", b"http_endpoint", "log_key", b"log_key", "peer_endpoint", b"peer_endpoint", "possession", b"possession"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_key", b"block_key", "certificate_pem", b"certificate_pem", "client_endpoint", b"client_endpoint", "cosigner_key", b"cosigner_key", "cosigner_pq_key", b"cosigner_pq_key", "http_endpoint", b"http_endpoint", "log_key", b"log_key", "peer_endpoint", b"peer_endpoint", "possession", b"possession"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

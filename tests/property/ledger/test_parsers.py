@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.ledger import records
+from node.ledger.cosigned import Cosigned, encode_cosigned, parse_cosigned
 from node.ledger.errors import MalformedGenesis, MalformedRecord
-from node.ledger.finality import Cosigned, encode_cosigned, parse_cosigned
 from node.ledger.genesis import (
     encode_genesis,
     parse_declaration,

@@ -15,8 +15,9 @@ from typing import Final
 
 from consensus.simulate.checkers import Violation, table_sizes
 from node.engine.inbox import EVENTS_MAX
+from node.ledger.cosigned import Cosigned
 from node.ledger.errors import Refused
-from node.ledger.finality import Cosigned, FinalCheckpoint
+from node.ledger.finality import FinalCheckpoint
 from node.ledger.ledger import Applied
 from tests.simulation.driver.checkers import Conduct, sha256
 from tests.simulation.driver.client import Outbox, operator

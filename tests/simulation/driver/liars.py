@@ -17,7 +17,7 @@ from random import Random
 from typing import Final, Protocol
 
 from foedus.v1 import peer_pb2 as pb
-from node.ledger.finality import Cosigned, encode_cosigned
+from node.ledger.cosigned import Cosigned, encode_cosigned
 from node.log.checkpoint import Checkpoint
 from node.signing.checkpoints import sign_cosignature
 from node.signing.keys import NodeKeys

@@ -16,8 +16,9 @@ from node.engine.clock import SlewedClock
 from node.engine.epochs import Epochs
 from node.engine.parts import EngineParts
 from node.ledger.admission import Admission, chain_place
+from node.ledger.cosigned import Cosigned
 from node.ledger.errors import LedgerError
-from node.ledger.finality import Cosigned, FinalCheckpoint, Finality
+from node.ledger.finality import FinalCheckpoint, Finality
 from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import Mempool
 from node.signing.keys import NodeKeys

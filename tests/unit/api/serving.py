@@ -15,7 +15,7 @@ from node.api.refusals import REFUSAL_KEY
 from node.api.server import ClientServer
 from node.engine.figures import EngineFigures, MemberFigures, QueueDepth
 from node.ledger.append import StoreFacts
-from node.ledger.finality import Added, Cosigned
+from node.ledger.cosigned import Added, Cosigned
 from node.log.checkpoint import Checkpoint
 from node.settings import LimitSettings
 from node.signing.checkpoints import sign_cosignature

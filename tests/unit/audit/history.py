@@ -42,8 +42,8 @@ from consensus.types import (
     ValidatorIndex,
 )
 from node.ledger.batch import CommittedBatch
+from node.ledger.cosigned import Cosigned
 from node.ledger.evidence import evidence_of
-from node.ledger.finality import Cosigned
 from node.log.checkpoint import Checkpoint
 from node.settings import FILE_NAME, ListenSettings, NodeSettings, Settings, documented_toml
 from node.signing.checkpoints import sign_cosignature

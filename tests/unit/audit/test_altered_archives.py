@@ -20,7 +20,7 @@ from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Verdict
 from node.audit.source import CannotAudit
 from node.audit.swift import file_digest
-from node.ledger.finality import cosignature_lines
+from node.ledger.cosigned import note_lines
 from tests.unit.audit.conftest import World
 from tests.unit.audit.history import clone, flip, lines
 from tests.unit.ledger.founding import found
@@ -156,12 +156,7 @@ def _line_of_another_size(world: World, export: Path) -> None:
     founding = world.weave.founding
     (line,) = lines(founding, 12, bytes(32), [4])
     genesis = founding.genesis
-    made = cosignature_lines(
-        genesis.origin,
-        [member.state for member in genesis.members],
-        [member.cosigner_key for member in genesis.members],
-        [line],
-    )
+    made = note_lines(genesis.origin, genesis.members, [line])
     kept = text.splitlines(keepends=True)[:-1]
     path.write_bytes(b"".join(kept) + str(made[0]).encode())
 

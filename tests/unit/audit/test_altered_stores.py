@@ -251,23 +251,40 @@ def _record_without_deciders(world: World, home: Path) -> None:
 
 def _cosignature(world: World, home: Path) -> None:
     del world
-    with Store.open(database(home), read_only=True) as store:
-        key, row = list(store.rows("cosignatures"))[-1]
+    key, row = _lines(home)[-1]
     put(home, "cosignatures", key, flip(row, 60))
+
+
+def _lines(home: Path) -> list[tuple[bytes, bytes]]:
+    """Rows of cosignatures, not of log lines."""
+    with Store.open(database(home), read_only=True) as store:
+        return [(key, row) for key, row in store.rows("cosignatures") if key[8] == 0]
+
+
+def _log_line(world: World, home: Path) -> None:
+    del world
+    with Store.open(database(home), read_only=True) as store:
+        key, row = next((k, r) for k, r in store.rows("cosignatures") if k[8] == keys.LOG_LINE >> 8)
+    put(home, "cosignatures", key, flip(row, 7))
+
+
+def _second_line(world: World, home: Path) -> None:
+    """Where nobody has an ML-DSA key there is none."""
+    del world
+    key, row = _lines(home)[-1]
+    key = keys.cosignature(int.from_bytes(key[:8], "big"), keys.SECOND_LINE)
+    put(home, "cosignatures", key, row)
 
 
 def _cosignature_of_nobody(world: World, home: Path) -> None:
     del world
-    with Store.open(database(home), read_only=True) as store:
-        key, row = list(store.rows("cosignatures"))[-1]
+    key, row = _lines(home)[-1]
     put(home, "cosignatures", key[:8] + b"\x00\x09", b"\x00\x09" + row[2:])
 
 
 def _too_few_cosignatures(world: World, home: Path) -> None:
     del world
-    with Store.open(database(home), read_only=True) as store:
-        rows = [key for key, _ in store.rows("cosignatures")]
-    for key in rows[-2:]:
+    for key, _ in _lines(home)[-2:]:
         delete(home, "cosignatures", key)
 
 
@@ -315,6 +332,8 @@ def _waiting(world: World, home: Path) -> None:
         (_record_without_deciders, Depth.ORDER, "do not decide"),
         (_cosignature, Depth.CERTIFICATES, "is not by its cosigner"),
         (_cosignature_of_nobody, Depth.CERTIFICATES, "line of nobody"),
+        (_log_line, Depth.CERTIFICATES, "is not by its log key"),
+        (_second_line, Depth.CERTIFICATES, "line of nobody"),
         (_too_few_cosignatures, Depth.CERTIFICATES, "make a quorum"),
         (_cosign_file, Depth.STORE, "checksum"),
         (_block_file, Depth.STORE, "checksum"),

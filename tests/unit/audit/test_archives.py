@@ -22,9 +22,11 @@ from node.audit.findings import Depth, Verdict
 from node.audit.importing import import_archive
 from node.audit.source import CannotAudit
 from node.cli.main import build_app
-from node.ledger.finality import encode_cosigned
+from node.ledger.cosigned import encode_cosigned
 from node.log import merkle
 from node.log.note import parse_note
+from node.log.policy import evaluate, parse_policy
+from node.signing.verify import verify_ed25519
 from node.storage import keys
 from node.storage.errors import StoreLocked
 from node.storage.sign_state import SignState
@@ -158,7 +160,10 @@ def test_two_exports_of_one_folder_at_once(world: World, tmp_path: Path) -> None
 
 def test_the_checkpoint_of_an_archive_is_a_note_where_clients_look(world: World) -> None:
     note = parse_note((world.exports["CN"] / "checkpoint").read_bytes())
-    assert len(note.lines) == MEMBERS
+    assert [len(line.signature) for line in note.lines] == [64, *[72] * MEMBERS]
+    # Other people's tools want a log's line: this one is a checkpoint to whoever has the policy (FORMATS 7).
+    policy = parse_policy((world.exports["CN"] / "policy").read_bytes())
+    assert evaluate(policy, bytes(note), verify_ed25519).satisfied
     assert note.text.split(b"\n")[1] == b"%d" % world.exported["CN"].size
 
 

@@ -12,9 +12,7 @@ import foedus_verify as fv
 from node.ledger.genesis import chain_id
 from node.ledger.trust import trust_policy
 from node.log import merkle
-from node.log.checkpoint import Checkpoint
 from node.log.proof import ProofFile
-from node.signing.checkpoints import sign_log_line
 from node.storage.store import Store
 from tests.unit.audit.conftest import World
 from tests.unit.audit.history import clone, database, flip
@@ -38,15 +36,9 @@ def policy(world: World, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def certificate(world: World, tmp_path: Path) -> Path:
-    """As a node serves it: the archive's note and a log line."""
-    made = fv.parse_note((world.exports["CN"] / "checkpoint").read_bytes())
-    point = fv.parse_checkpoint(made.text)
-    founding = world.weave.founding
-    checkpoint = Checkpoint(origin=point.origin, size=point.size, root=point.root)
-    line = sign_log_line(founding.nodes[1].log, checkpoint)
-    whole = (world.exports["CN"] / "checkpoint").read_bytes()
+    """As a node serves it, and as an archive holds it: log line and cosignatures."""
     path = tmp_path / "certificate"
-    path.write_bytes(whole + str(line).encode())
+    path.write_bytes((world.exports["CN"] / "checkpoint").read_bytes())
     return path
 
 
@@ -101,7 +93,7 @@ def test_a_receipt_and_a_certificate(
     assert run("receipt", receipt) == 2
     few = tmp_path / "few"
     lines = certificate.read_bytes().splitlines(keepends=True)
-    few.write_bytes(b"".join([*lines[:4], *lines[6:]]))
+    few.write_bytes(b"".join([*lines[:5], *lines[7:]]))
     assert run("certificate", few, "--policy", policy) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Verdict
 from node.ledger import records
-from node.ledger.finality import encode_cosigned
+from node.ledger.cosigned import encode_cosigned
 from node.log import cbor, merkle
 from node.log.merkle import EMPTY_TREE
 from node.storage import keys

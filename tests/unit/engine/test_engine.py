@@ -8,7 +8,7 @@ import pytest
 
 from consensus.codec import decode_block, decode_commit_record
 from consensus.types import Digest, Ref, Round, ValidatorIndex
-from node.ledger.finality import Added, encode_cosigned
+from node.ledger.cosigned import Added, encode_cosigned
 from node.network import wire
 from node.storage.errors import WriteFailed
 from node.storage.sign_state import SignState

@@ -28,7 +28,7 @@ from node.engine.gossip import Gossip
 from node.engine.hosting import BACKLOG_BLOCKS_MAX, Host
 from node.engine.payload import OwnPayload
 from node.engine.prefetching import Prefetcher
-from node.ledger.finality import Added, Cosigned, encode_cosigned
+from node.ledger.cosigned import Added, Cosigned, encode_cosigned
 from node.ledger.ledger import Ledger
 from node.ledger.mempool import Place
 from node.network import wire

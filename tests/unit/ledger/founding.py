@@ -129,10 +129,17 @@ def found(
     law_version: int = 1,
     drill: bool = True,
     policy: dict[str, int] | None = None,
+    second: int = 0,
 ) -> Founding:
-    """A ledger of `members` states, signed by all, with some operators of the first ones. Any of STATES may join."""
+    """A ledger of `members` states, signed by all, with some operators of the first ones. Any of STATES may join.
+
+    The first `second` members have an ML-DSA cosigner too.
+    """
     states = sorted(STATES[:members])
-    nodes = tuple(generate_node_keys(state, seed=_seed(state)) for state in states)
+    nodes = tuple(
+        generate_node_keys(state, seed=_seed(state), with_mldsa=index < second)
+        for index, state in enumerate(states)
+    )
     agencies = tuple(generate_agency_keys(state, seed=_seed("agency/" + state)) for state in states)
     parties = tuple(
         generate_agency_keys(f"op{number}", with_vote=False, seed=_seed(f"op{number}"))
@@ -175,6 +182,7 @@ def member_of(node: NodeKeys, agency: AgencyKeys) -> GenesisMember:
         peer_endpoint="127.0.0.1:7001",
         client_endpoint="127.0.0.1:7002",
         http_endpoint="127.0.0.1:7003",
+        cosigner_pq_key=b"" if node.cosigner_pq is None else node.cosigner_pq.public,
     )
 
 

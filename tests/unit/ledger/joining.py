@@ -17,10 +17,10 @@ def new_state(state: str) -> tuple[NodeKeys, AgencyKeys]:
     return generate_node_keys(state, seed=seed), generate_agency_keys(state, seed=other)
 
 
-def rotated(state: str, times: int = 1) -> NodeKeys:
+def rotated(state: str, times: int = 1, *, with_mldsa: bool = False) -> NodeKeys:
     """Later keys of a state's node."""
     seed = sha256(b"rotated/%d/" % times + state.encode()).digest()
-    return generate_node_keys(state, seed=seed, later=True)
+    return generate_node_keys(state, seed=seed, later=True, with_mldsa=with_mldsa)
 
 
 def registers(sponsor: Author, joining: AgencyKeys, behind: Sequence[AgencyKeys]) -> bytes:

@@ -13,7 +13,7 @@ from node.ledger.certificates import (
     LogCertifier,
     verify,
 )
-from node.ledger.finality import Added, Cosigned, encode_cosigned, parse_cosigned
+from node.ledger.cosigned import Added, Cosigned, encode_cosigned, parse_cosigned
 from node.ledger.genesis import GenesisMember
 from node.log import merkle
 from node.log.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ import pytest
 
 from consensus.committee import committee_hash
 from foedus.v1 import content_pb2 as pb
-from node.ledger.epochs import epoch_of_size
+from node.ledger.epochs import epoch_of_size, epochs_of
 from node.ledger.errors import EpochForced
 from node.ledger.reader import ReadEntry, read_entry
 from node.ledger.records import parse_epoch_record
@@ -239,6 +239,52 @@ async def test_nobody_declares_a_key_that_is_not_its_own_or_was_used_before(
     assert codes(node) == ["REPEATED"], "keys that were given up never come back"
     await node.commit(declares(us, other, port=7777))
     assert codes(node) == [""], "a node may move and keep its keys"
+
+
+async def test_a_seat_may_have_an_ml_dsa_cosigner(node: Running, founding: Founding) -> None:
+    us = founding.state_author(founding.genesis.member_index("US"))
+    other = rotated("US", with_mldsa=True)
+    good = declared(
+        other, ledger=founding.chain_id, state="US", peer="h:1", client="h:2", http="h:3"
+    )
+    assert [len(signature) for signature in good.possession] == [64, 64, 64, 2420]
+    stranger = rotated("US", 7, with_mldsa=True).cosigner_pq
+    assert stranger is not None
+    without, short, stolen = (type(good)() for _ in range(3))
+    for bad in (without, short, stolen):
+        bad.CopyFrom(good)
+    del without.possession[3]
+    short.cosigner_pq_key = good.cosigner_pq_key[1:]
+    stolen.cosigner_pq_key = stranger.public
+    for bad in (without, short, stolen):
+        entry = us.sign(declares_content(us, bad), kind="identity", subject="US", advance=False)
+        await node.commit(entry)
+        assert codes(node) == ["SCHEMA"], bad
+    await node.commit(declares(us, other))
+    assert codes(node) == [""]
+    await node.commit(after_ms=EPOCH_MIN_MS)
+    await node.commit(ends_epoch=True)
+    first, second = node.ledger.epochs
+    origin = founding.genesis.origin
+    seat = next(member for member in second.members if member.state == "US")
+    assert other.cosigner_pq is not None
+    assert seat.cosigner_pq_key == other.cosigner_pq.public
+    assert b"witness US/pq " in second.trust_policy(origin)
+    assert b"/pq " not in first.trust_policy(origin)
+    record = parse_epoch_record(node.ledger.entry(second.record_leaf or 0).leaf)
+    assert record.trust_policy == sha256(second.trust_policy(origin)).digest()
+    reread = epochs_of(
+        founding.genesis,
+        founding.document,
+        [second.record_leaf or 0],
+        lambda at: node.ledger.entry(at).leaf,
+    )
+    assert reread[1] == second, "an auditor finds the same by the log alone"
+    await node.commit(declares(us, rotated("US", 2, with_mldsa=True)))
+    await node.commit(declares(us, other))
+    assert codes(node) == ["REPEATED"], "keys that were given up never come back"
+    await node.commit(declares(us, rotated("US", 3)))
+    assert codes(node) == [""], "and a later seat may do without"
 
 
 def declares_content(author: Author, seat: pb.Validator) -> bytes:

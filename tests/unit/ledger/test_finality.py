@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from node.ledger.cosigned import Added, Cosigned, encode_cosigned, parse_cosigned
 from node.ledger.errors import MalformedRecord
-from node.ledger.finality import (
-    Added,
-    Cosigned,
-    Finality,
-    encode_cosigned,
-    parse_cosigned,
-)
+from node.ledger.finality import Finality
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import open_checkpoint
 from node.signing.checkpoints import cosigner_vkey, log_vkey, sign_cosignature
@@ -56,6 +51,7 @@ class Node:
             self.founding.genesis,
             own=0,
             cosigner_key=self.founding.nodes[0].cosigner,
+            mldsa_keys=[n.cosigner_pq for n in self.founding.nodes[:1] if n.cosigner_pq],
             log_key=self.founding.nodes[0].log,
             log_size=self.size,
             root_at=root_at,
@@ -64,10 +60,10 @@ class Node:
         )
         return self.finality
 
-    async def append(self, size: int) -> None:
+    async def append(self, size: int, time_ms: int = 0) -> None:
         """The log grows; wait until the own line is out (or nothing will come)."""
         self.size = size
-        self.finality.appended(size)
+        self.finality.appended(size, time_ms or 1_000 * size)
         await self.settle()
 
     async def settle(self) -> None:
@@ -104,7 +100,7 @@ async def test_far_behind_only_the_newest_size_is_cosigned_at_the_end(node: Node
     node.finality.only_newest(is_on=True)
     for size in (7, 9, 12):
         node.size = size
-        node.finality.appended(size)
+        node.finality.appended(size, 1_000 * size)
     assert not node.finality._work.is_set()
     assert [line.size for line in node.sent] == [5]
     node.finality.only_newest(is_on=False)
@@ -166,7 +162,7 @@ async def test_lines_ahead_of_the_log_wait_for_it(node: Node) -> None:
         assert node.finality.add(node.line(member, 20)) is Added.AHEAD
     assert node.finality.final_size == 0
     assert node.finality.add(node.line(1, 20)) is Added.KNOWN
-    node.finality.appended(20)
+    node.finality.appended(20, 20_000)
     assert node.finality.final_size == 20
 
 
@@ -294,7 +290,7 @@ async def test_a_log_that_contradicts_what_was_signed_never_signs_again(node: No
 
 async def test_a_node_far_behind_skips_to_the_newest(node: Node) -> None:
     for size in range(1, 150):
-        node.finality.appended(size)
+        node.finality.appended(size, 1_000 * size)
     node.size = 149
     await node.settle()
     assert len(node.sent) < 60

@@ -15,8 +15,8 @@ from nacl import bindings
 from foedus.v1 import content_pb2 as pb
 from node.ledger import records
 from node.ledger.batch import CommittedBatch
+from node.ledger.cosigned import Cosigned
 from node.ledger.errors import NotYet, Refused
-from node.ledger.finality import Cosigned
 from node.ledger.ledger import Status
 from node.ledger.plan import CommitMachine, MemoryFacts
 from node.ledger.reader import nothing_known, read_entry

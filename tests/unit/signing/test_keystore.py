@@ -2,10 +2,11 @@ import os
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from node.log import cbor
 from node.signing import keystore
-from node.signing.errors import BadKeyFile, KeyFileError, UnsafeKeyFile, WrongPassphrase
+from node.signing.errors import BadKeyFile, KeyFileError, NoMldsa, UnsafeKeyFile, WrongPassphrase
 from node.signing.keys import (
     AgencyKeys,
     MldsaKey,
@@ -185,3 +186,16 @@ def test_a_file_cannot_make_us_compute_for_ever(path: Path) -> None:
     path.write_bytes(b"x" * 65_537)
     with pytest.raises(BadKeyFile, match="at most"):
         keystore.read_node_keys(path, PASS)
+
+
+def test_a_machine_without_ml_dsa_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lacking:
+        @staticmethod
+        def from_seed_bytes(seed: bytes) -> None:
+            del seed
+            raise UnsupportedAlgorithm("ML-DSA is not supported by this version of OpenSSL")
+
+    monkeypatch.setattr("node.signing.keys.MLDSA44PrivateKey", Lacking)
+    with pytest.raises(NoMldsa, match="no ML-DSA-44"):
+        generate_node_keys("US", with_mldsa=True)
+    assert generate_node_keys("US").cosigner_pq is None
