@@ -1,7 +1,7 @@
 """Who may evaluate and review: appointed, and independent of the developer (M39; LAW K29); one by lot (MODEL 10).
 
-Beside the evaluators that a developer finds for itself, one is drawn for each run that ends in Tier 1 or above. Until it has
-spoken, or its `examiner` seconds are over, no DEPLOY is judged without it: its silence delays, and stops nothing.
+Beside the evaluators that a developer finds for itself, one is drawn for each run once its first evaluation after the end is
+there. Until it has spoken, or its `examiner` seconds are over, no DEPLOY is taken: its silence delays, and stops nothing.
 """
 
 from typing import Final
@@ -50,9 +50,9 @@ def dependence(book: Book, evaluator: str, run: str) -> str:
     return f"{evaluator} and {plan.operator} share {sorted(shared)}" if shared else ""
 
 
-def run_ended(book: Book, run: str) -> None:
+def first_evaluated(book: Book, run: str) -> None:
     """Have an evaluator drawn, where there are enough to draw from."""
-    if not book.draws_for(EXAMINER) or book.state.lives[run].tier < 1:
+    if not book.draws_for(EXAMINER):
         return
     if len({book.state_of(name) for name in _independent(book, run)}) >= STATES_MIN:
         beacon.ask(book, EXAMINER, run)

@@ -10,7 +10,7 @@ from node.treaty.capabilities import capabilities
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
-from node.treaty.evaluators import require_evaluator, require_independence
+from node.treaty.evaluators import first_evaluated, require_evaluator, require_independence
 from node.treaty.filing import require_past
 from node.treaty.kinds import Kind
 from node.treaty.lives import enter
@@ -56,6 +56,7 @@ def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
     life = book.state.lives[run]
     if life.status == "ENDED":
         enter(book, run, life._replace(status="EVALUATED"))
+        first_evaluated(book, run)
     weigh(book, run)
     cap = gates_of(book, run).bench_cap
     if is_over_cap(body.score_bp, body.items, cap) and len(over_cap_states(book, model, cap)) == 1:

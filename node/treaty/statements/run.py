@@ -12,7 +12,6 @@ from node.treaty.checks import data
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
-from node.treaty.evaluators import run_ended
 from node.treaty.filing import countersigned, operator_of, require_past
 from node.treaty.kinds import Kind
 from node.treaty.lives import TIER_WITH_OVERSIGHT, emit_step, gates_for, halts_at, watch_progress
@@ -201,7 +200,6 @@ def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> Non
     _note_work(book, run, body)
     if body.phase == pb.RUN_PHASE_END:
         data.run_ended(book, run, entry.entry_hash)
-        run_ended(book, run)
 
 
 def _ancestors(book: Book, parents: tuple[str, ...]) -> set[str]:

@@ -26,9 +26,13 @@ def secret(state: str) -> bytes:
     return hashlib.sha256(f"secret of {state}".encode()).digest()
 
 
-def anchored(*states: str, policy: dict[str, object] | None = None) -> Court:
-    """A court in which these states have anchored chains of CHAIN links."""
-    court = Court(genesis_of(policy=REAL | (policy or {})))
+def anchored(
+    *states: str,
+    policy: dict[str, object] | None = None,
+    more: tuple[tuple[str, str, str], ...] = (),
+) -> Court:
+    """A court in which these states have anchored chains of CHAIN links; `more` parties as in `genesis_of`."""
+    court = Court(genesis_of(policy=REAL | (policy or {}), more=more))
     for state in states:
         note = pb.Note(type=pb.NOTE_TYPE_ANCHOR, hash=link(secret(state), CHAIN))
         court.must(state, note)
