@@ -9,6 +9,7 @@ Nothing here sees a clock, a disk, a socket or a key, and of the standard librar
     dag             accepted blocks, their votes and certificates
     commit_rule     which leader slots are committed, skipped, undecided, and the blocks that show it
     linearizer      committed leaders -> one sequence of blocks, ledger time, floor
+    pace            named paces: between states, on one machine
     pacemaker       rules A1 A2 L1 L2 C1 C2 C3: when to enter a round, when to make a block
     waiting         blocks whose parents are missing, bounded
     admission       a block's way in: limits, variants, acceptance

@@ -104,9 +104,9 @@ class RangeSync:
             self.failed(now)
 
     def failed(self, now: Millis) -> None:
-        """Another peer's turn, after a pause."""
+        """Another peer's turn, after a pause: peers that refuse at once are not asked as fast as they refuse."""
         self._turn += 1
-        self._pause_until = Millis(now + self._parameters.min_round_delay_ms)
+        self._pause_until = Millis(now + self._parameters.half_delta_ms)
 
     def next_at(self, now: Millis) -> Millis | None:
         return self._pause_until if self._head is not None and self._pause_until > now else None

@@ -45,7 +45,7 @@ class Resending:
         if may_idle or not self._pacemaker.has_made_block:
             self.wake_at = None
         elif moved or self.wake_at is None:
-            self.wake_at = Millis(now + self._parameters.min_round_delay_ms)
+            self.wake_at = Millis(now + self._parameters.half_delta_ms)
         elif now >= self.wake_at:
             self.wake_at = Millis(now + self._pacemaker.timeout_ms)
             return True

@@ -196,7 +196,7 @@ class Parameters:
     timeout_deltas: int = 2  # leader timeout = 2 delta: every push carries its history (P6)
     history_delay_ms: int = 0  # Push; above 0 is Lazy-Push, which wants timeout_deltas = 8 (SPEC 5)
     timeout_cap_ms: int = 60_000
-    min_round_delay_ms: int = 250  # WAN; drills and localnets use 50 (R33)
+    min_round_delay_ms: int = 250  # R33's; `pace` has those that nodes take
     idle_delay_ms: int = 30_000  # how long a round may wait while there is nothing to order
     request_timeout_ms: int = 2_000  # how long a peer may take to answer before others are asked
     fetch_backoff_cap_ms: int = 5_000
@@ -215,6 +215,11 @@ class Parameters:
         32 * 1024 * 1024
     )  # payload of such commits that the ledger has not applied
 
+    @property
+    def half_delta_ms(self) -> int:
+        """A pause that is no message delay and no busy loop."""
+        return max(1, self.delta_ms // 2)
+
     def __post_init__(self) -> None:
         for name in self.__slots__:
             least = 0 if name == "history_delay_ms" else 1
@@ -224,17 +229,6 @@ class Parameters:
             raise ValueError(
                 f"timeout_deltas={self.timeout_deltas}: at least {LAZY_TIMEOUT_DELTAS_MIN} where history comes later"
             )
-
-
-LOCAL_PACE: Final = Parameters(
-    # One machine or one city: R33's 50 ms, and a delta that still covers an fsync and a busy core. Processes that share cores
-    # feel every block sent twice, so history comes later: decision 0004.
-    delta_ms=100,
-    timeout_deltas=8,
-    history_delay_ms=1_000,
-    min_round_delay_ms=50,
-    idle_delay_ms=5_000,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

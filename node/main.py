@@ -29,6 +29,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Protocol
 
+from consensus.pace import pace_of
 from node.api.http import LogFiles
 from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
@@ -36,7 +37,6 @@ from node.api.server import ClientServer
 from node.api.witness import WitnessBook, WitnessKeys, read_witness_keys
 from node.engine.epochs import Epochs
 from node.engine.figures import EngineFigures
-from node.engine.pace import pace_of
 from node.engine.parts import EngineParts, PeerLink
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts

@@ -22,19 +22,13 @@ from consensus.simulate.node import Machinery
 from consensus.simulate.regime import Regime
 from consensus.types import GC_DEPTH, Block, CommitDecided, Parameters, Ref, Round
 
-PUSH_UP_TO: Final = 30  # members; above, history comes later (decision 0004)
-PUSH: Final = Parameters()
-LAZY_PUSH: Final = Parameters(timeout_deltas=8, history_delay_ms=3 * PUSH.delta_ms)
+SUBMIT_EVERY_MS: Final = 50  # by each core, so that no round is put off for want of work
 WARM_UP_ROUNDS: Final = 4
 TAIL_ROUNDS: Final = 12  # so that the last measured blocks are ordered too
 DEPTH: Final = 6  # rounds below a leader in which its commit is looked for
 NEVER: Final = float("inf")
 VIRTUAL_MS_MAX: Final = 3_600_000
 LeaderOf = Callable[[int], int]
-
-
-def pace_of(size: int) -> Parameters:
-    return PUSH if size <= PUSH_UP_TO else LAZY_PUSH
 
 
 def crashed_of(size: int, count: int) -> tuple[int, ...]:
@@ -104,7 +98,7 @@ def _regime(size: int, crashed: tuple[int, ...], parameters: Parameters) -> Regi
         cuts=(),
         crashes=(),
         submitters=alive,
-        submit_every_ms=parameters.min_round_delay_ms,
+        submit_every_ms=SUBMIT_EVERY_MS,
         healed_submitters=alive[:1],
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from consensus.committee import Committee, quorum_of
+from consensus.pace import between_states
 from consensus.simulate import fed, wan
 from consensus.simulate.capitals import capitals, four_hops_ms, matrix_of, median_link_ms, some
 from consensus.simulate.console import Parser, Progress, text_table
@@ -76,7 +77,7 @@ def examine(
 
 
 def _row(size: int, count: int, rounds: int, cores_up_to: int, min_round_ms: int | None) -> Row:
-    parameters = wan.pace_of(size)
+    parameters = between_states(size)
     if min_round_ms is not None:
         parameters = replace(parameters, min_round_delay_ms=min_round_ms)
     matrix = matrix_of(some(size))

@@ -57,7 +57,7 @@ def wan_command(
     min_round_ms: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Least time of a round; else the nodes' own, 250.", show_default=False
+            min=1, help="Least time of a round; else the nodes' own, 1.", show_default=False
         ),
     ] = None,
     cores_up_to: Annotated[

@@ -13,7 +13,7 @@ gossip    cosignatures to and from peers
 hosting   what peers are answered from the store
 seating   who sits where; `register`: by which certificates peers are known as the ledger goes on
 loss      an operator's word after a lost sign state, on its way to the core
-pace      how fast a profile goes; `parts`: what an engine works with
+parts     what an engine works with
 figures   what is counted and shown: `outcomes`, `accusations`, gathered by `watching`
 dag       the driver: one task that owns the core and does its effects in order
 epochs    from one epoch's engine to the next; `past`: an epoch that is over, as peers see it who are still in it

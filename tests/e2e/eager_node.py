@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from unittest import mock
 
-from consensus.types import LOCAL_PACE
+from consensus.pace import LOCAL_PACE
 from node.main import build_engine, main
 
 BEHIND = 15  # commits, instead of 100

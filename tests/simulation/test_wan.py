@@ -6,6 +6,7 @@ from statistics import median, quantiles
 
 import pytest
 
+from consensus.pace import PUSH_PACE
 from consensus.simulate import fed, wan, wan_report
 from consensus.simulate.capitals import (
     capitals,
@@ -15,6 +16,7 @@ from consensus.simulate.capitals import (
     one_way_ms,
     some,
 )
+from consensus.types import Parameters
 
 PINGS = (
     Path(__file__).resolve().parents[3] / "shared" / "data" / "latency_wondernetwork_2018"
@@ -57,11 +59,12 @@ def test_links_are_like_measured_pings() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_the_schedule_is_that_of_cores(count: int) -> None:
+@pytest.mark.parametrize("pace", [PUSH_PACE, Parameters()], ids=["prompt", "250 ms"])
+def test_the_schedule_is_that_of_cores(pace: Parameters, count: int) -> None:
     matrix = matrix_of(some(7))
     crashed = wan.crashed_of(7, count)
-    cluster = wan.WanCluster(matrix, crashed, wan.PUSH, rounds=8)
-    schedule = wan.scheduled(matrix, crashed, wan.PUSH, cluster.committee, rounds=8)
+    cluster = wan.WanCluster(matrix, crashed, pace, rounds=8)
+    schedule = wan.scheduled(matrix, crashed, pace, cluster.committee, rounds=8)
     scheduled, real = schedule.measure(), cluster.measure()
     assert len(scheduled) == (7 - count) * 8
     for percent in (50, 90):
@@ -72,7 +75,7 @@ def test_the_schedule_is_that_of_cores(count: int) -> None:
 
 def test_no_order_is_faster_than_four_hops() -> None:
     matrix = matrix_of(some(10))
-    parameters = wan.PUSH
+    parameters = PUSH_PACE
     committee = wan.WanCluster(matrix, (), parameters, 1).committee
     latencies = wan.scheduled(matrix, (), parameters, committee, 6).measure()
     assert median(latencies) > four_hops_ms(matrix, range(10), 7) * 0.9
@@ -81,8 +84,8 @@ def test_no_order_is_faster_than_four_hops() -> None:
 
 
 def test_the_fed_core_commits_and_pays_for_each_member() -> None:
-    small = fed.cost_of(7, range(7), wan.PUSH, rounds=4)
-    large = fed.cost_of(28, range(28), wan.PUSH, rounds=4)
+    small = fed.cost_of(7, range(7), PUSH_PACE, rounds=4)
+    large = fed.cost_of(28, range(28), PUSH_PACE, rounds=4)
     assert small.commits >= 4
     assert large.commits >= 4
     assert large.bytes_per_round > 4 * small.bytes_per_round > 0
@@ -92,7 +95,7 @@ def test_the_fed_core_commits_and_pays_for_each_member() -> None:
 def test_the_fed_core_keeps_up_where_leaders_are_crashed() -> None:
     crashed = wan.crashed_of(10, 3)
     alive = [index for index in range(10) if index not in crashed]
-    found = fed.cost_of(10, alive, wan.PUSH, rounds=20)
+    found = fed.cost_of(10, alive, PUSH_PACE, rounds=20)
     assert found.commits >= 5
     assert found.decide_slot_ms > 0
 

@@ -94,7 +94,8 @@ class Pair:
 
     def accept(self, block: Block) -> None:
         self.dag.accept(block)
-        sender = self.rng.choice((None, block.ref.author, self.rng.choice(self.peers)))
+        givers = (None, block.ref.author, ValidatorIndex(self.rng.choice(self.peers)))
+        sender = self.rng.choice(givers)
         self.real.accepted(block, sender, self.now)
         self.naive.accepted(block, sender, self.now)
         self.compare()
@@ -138,6 +139,7 @@ class Pair:
             assert told is not None, "owed, and never sent"
             assert told <= max(self.now, min(due)), "sent too late"
         if due and min(due) <= self.now:
+            assert told is not None
             assert told <= self.now
 
 

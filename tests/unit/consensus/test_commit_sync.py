@@ -520,7 +520,7 @@ def test_where_nobody_can_certify_rounds_are_fetched_and_later_it_is_tried_again
         laggard.step(commits_answer(question, ()))
     assert not laggard.core.is_catching_up
     laggard.step(TimerFired(), after_ms=PARAMETERS.request_timeout_ms)  # of the one asked at first
-    assert only(SendRange, laggard.step(TimerFired(), after_ms=PARAMETERS.min_round_delay_ms))
+    assert only(SendRange, laggard.step(TimerFired(), after_ms=PARAMETERS.half_delta_ms))
     laggard.step(TimerFired(), after_ms=TURN_LOST_MS)
     assert laggard.core.is_catching_up
 

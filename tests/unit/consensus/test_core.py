@@ -347,7 +347,7 @@ def test_a_range_with_rounds_outside_it_is_rejected_and_another_asked() -> None:
         )
     )
     assert [(r.peer, r.fault) for r in only(Reject, effects)] == [(question.peer, Fault.BAD_RANGE)]
-    effects += member.tick(PARAMETERS.min_round_delay_ms)
+    effects += member.tick(PARAMETERS.half_delta_ms)
     (again,) = only(SendRange, effects)
     assert again.peer != question.peer
 
@@ -410,7 +410,7 @@ def test_p4_who_has_something_to_order_wakes_the_others() -> None:
     member = Member().ready()
     (wanted,) = only(Propose, member.tick(T))
     assert not only(SendWake, member.propose(wanted))
-    effects = member.tick(PARAMETERS.min_round_delay_ms)
+    effects = member.tick(PARAMETERS.half_delta_ms)
     assert sorted((wake.peer, wake.round) for wake in only(SendWake, effects)) == [
         (1, 1),
         (2, 1),

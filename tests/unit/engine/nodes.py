@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from consensus.codec import encode_block, make_header
 from consensus.committee import Committee
+from consensus.pace import LOCAL_PACE
 from consensus.types import (
-    LOCAL_PACE,
     Block,
     Digest,
     EquivocationProof,
