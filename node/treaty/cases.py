@@ -150,6 +150,17 @@ def _start(book: Book, name: str, case: Case) -> None:
         open_breach(book, motion, name, case.subject, rule="SUP")
 
 
+def sites_accused(book: Book) -> set[str]:
+    """Sites that a case of severity 3 or 4 is about which is not yet decided, or appealed."""
+    return {
+        case.about
+        for case in book.state.cases.values()
+        if case.severity >= BREACH_SEVERITY
+        and (case.status in UNDECIDED or case.status == "APPEALED")
+        and case.about in book.state.facilities
+    }
+
+
 def _mark_provisional(book: Book, name: str) -> None:
     """Before entry into force all works, and what it works on is marked (MODEL 7)."""
     known = book.is_first_law or name in book.state.provisional

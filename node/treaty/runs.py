@@ -7,7 +7,7 @@ together (C15); and what a decision makes of a run. The statement itself is in `
 from typing import Final
 
 from node.treaty.book import RANK_LAPSE, Book, Group
-from node.treaty.cases import raise_finding
+from node.treaty.cases import raise_finding, sites_accused
 from node.treaty.lives import (
     HALT_SEVERITY,
     TIER_WITH_OVERSIGHT,
@@ -195,13 +195,17 @@ def submitted(book: Book, run: str, motion: str) -> None:
 
 
 def barrier_to_approval(book: Book, run: str, tier: int) -> str:
-    """What stands against an approval at the close (LAW K41): empty, HORIZON or RUN_STATE."""
+    """What stands against an approval at the close (LAW K41): empty, RUN_STATE, HORIZON or CASES."""
     weigh(book, run)
     life = book.state.lives[run]
     if life.status != "SUBMITTED":
         return "RUN_STATE"
     if max(tier, life.tier) == 3 and not book.value("horizon_open"):
         return "HORIZON"
+    # Approvals at a site are frozen while a grave case about it is open (CHECKS 6); scenarios ask for that with `remedy`.
+    sites = set(book.state.plans[run].sites)
+    if book.draws_for("remedy") and sites & sites_accused(book):
+        return "CASES"
     return ""
 
 

@@ -3,8 +3,9 @@
 Every `routine_draw` seconds the beacon draws so many of the covered sites that each has its turn once in `routine` seconds:
 at least three tenths of them evenly, so that nothing is predictable, the rest by weight (H100-equivalents, more where
 findings are open). A site that would otherwise pass a whole `routine` without an inspection is inspected anyway, also where
-the beacon gave nothing. At a drawn site inspectors of two states compare so many serial numbers that 80 H100-equivalents of
-dummies are missed once in ten at most; they report with the mandate `drawn` within `routine_due`. After that:
+the beacon gave nothing, and so is one that an undecided case of severity 3 is about (CHECKS 6). At a drawn site inspectors of
+two states compare so many serial numbers that 80 H100-equivalents of dummies are missed once in ten at most; they report with
+the mandate `drawn` within `routine_due`. After that:
 
     nobody came, or too few chips were looked at     2, subject SEC, whose work-plan it is
     inspectors of two states were not let in         3
@@ -15,7 +16,7 @@ Scenarios give a beacon to all draws from the start; they have routine draws onl
 
 from typing import Final
 
-from node.treaty import beacon
+from node.treaty import beacon, cases
 from node.treaty.book import RANK_DUTY, Book, Chance
 from node.treaty.cases import raise_finding
 from node.treaty.chips import chip_of
@@ -71,7 +72,9 @@ def draw_sites(book: Book, chance: Chance) -> None:
     """The round is over: the sites whose turn it is."""
     rows = sorted(book.state.facilities.items())
     covered = [name for name, row in rows if row.slot]
-    drawn = [name for name in covered if _is_overdue(book, name)]
+    grave = cases.sites_accused(book)
+    drawn = [name for name in covered if name in grave or _is_overdue(book, name)]
+    drawn = [name for name in drawn if not _is_open(book, name)]
     rest = [name for name in covered if name not in set(drawn) and not _is_open(book, name)]
     wanted = -(-len(covered) * book.value("routine_draw") // book.value("routine"))
     if chance.value is not None:

@@ -127,7 +127,7 @@ def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
 
 
 KIND: Final = MotionKind(
-    form=Form(enums=("what",), names=("name",)),
+    form=Form(enums=("what",), names=("name",), hashes=("text_hash",)),
     file=_file,
     outcomes=always("no_change", "appointed"),
     barrier=_barrier,

@@ -2272,20 +2272,24 @@ class Appoint(_message.Message):
     WHAT_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     REMOVE_FIELD_NUMBER: _builtins.int
+    TEXT_HASH_FIELD_NUMBER: _builtins.int
     what: Global___AppointmentType.ValueType
     name: _builtins.str
     remove: _builtins.bool
     """capability: take it off the list"""
+    text_hash: _builtins.bytes
+    """of a standard: SHA-256 of its text; its version stands in the name"""
     def __init__(
         self,
         *,
         what: Global___AppointmentType.ValueType | None = ...,
         name: _builtins.str | None = ...,
         remove: _builtins.bool | None = ...,
+        text_hash: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remove", b"remove", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remove", b"remove", "text_hash", b"text_hash", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remove", b"remove", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remove", b"remove", "text_hash", b"text_hash", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
