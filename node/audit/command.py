@@ -12,6 +12,7 @@ from node.audit.bench.command import bench_audit_command
 from node.audit.blame import evidence_documents, write_documents
 from node.audit.evidence import write_evidence
 from node.audit.findings import AuditReport, Depth, Verdict
+from node.audit.group import audit_app
 from node.audit.html_report import html_report
 from node.audit.monitor_command import monitor_command
 from node.audit.progress_bars import showing_progress
@@ -113,6 +114,8 @@ def audit_command(
       foedus audit br-home --against https://ke.example:7452 --evidence br.json
 
       foedus audit archive-us archive-ke --genesis genesis.cbor --json
+
+    `foedus audit` alone means this. Two places of a history, or two copies, are compared by `foedus audit diff`.
     """
     from node.audit.audit import audit_sources
 
@@ -147,7 +150,11 @@ def audit_command(
 
 def register(app: typer.Typer) -> None:
     """Add this face's commands to the root of the command (decision 0031)."""
-    app.command("audit")(audit_command)
+    app.add_typer(
+        audit_app(audit_command),
+        name="audit",
+        help="Replay a history offline: what is wrong with it?",
+    )
     app.add_typer(archive_app(), name="archive")
     app.command("monitor")(monitor_command)
 

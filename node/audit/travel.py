@@ -182,7 +182,7 @@ class Journey:
                 f" {time_text(moment.time_s)} it does not hold"
             )
         past = self._past
-        if not moment.holds(past.size, past.time_ms):
+        if not self.reaches(moment):
             raise CannotAudit(
                 f"{self.source.where}: that lies before entry {past.size}, {time_text(past.time_ms // MS_PER_S)}, where this"
                 " history begins, or where we stand already"
@@ -202,12 +202,23 @@ class Journey:
             raise CannotAudit(f"{self.source.where}: entry {self.final.size - 1} closes no commit")
         return time_ms // MS_PER_S
 
-    def root_at(self, size: int) -> bytes:
-        """By the copy's own hashes. Raises CannotAudit."""
+    def reaches(self, moment: Moment) -> bool:
+        """Whether a moment is not behind us."""
+        return moment.holds(self._past.size, self._past.time_ms)
+
+    def certified_root_at(self, size: int) -> bytes:
+        """By the copy's own hashes, which lead to its certified root. Raises CannotAudit."""
+        read = reader_of(self.source)
         try:
-            return merkle.load(size, reader_of(self.source)).root()
+            root = merkle.load(size, read).root()
+            proof = merkle.consistency_proof(size, self.final.size, read)
         except Lost as lost:
             raise CannotAudit(f"{self.source.where}: {lost.why}") from lost
+        if not merkle.verify_consistency(size, self.final.size, root, self.final.root, proof):
+            raise CannotAudit(
+                f"{self.source.where}: its hashes do not lead to the root cosigned at {self.final.size}"
+            )
+        return root
 
     def _record(self, size: int) -> dict[str, Any]:
         try:

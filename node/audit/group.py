@@ -1,0 +1,30 @@
+"""`foedus audit`: a whole history, unless a word says otherwise: `diff`, `absence`.
+
+    foedus audit us-home --json      is      foedus audit history us-home --json
+
+A folder of such a name is named as ./diff.
+"""
+
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from node.audit.diff_command import diff_command
+
+DEFAULT: Final = "history"
+
+
+class _HistoryByDefault(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+def audit_app(history: Any) -> typer.Typer:
+    """A fresh object. `history`: the command that replays whole copies."""
+    app = typer.Typer(cls=_HistoryByDefault, rich_markup_mode=None, add_completion=False)
+    app.command(DEFAULT)(history)
+    app.command("diff")(diff_command)
+    return app
