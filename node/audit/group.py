@@ -16,6 +16,8 @@ DEFAULT: Final = "history"
 
 
 class _HistoryByDefault(TyperGroup):
+    default = DEFAULT
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
             args = [DEFAULT, *args]

@@ -97,8 +97,15 @@ def faults(line: str, root: Any) -> str:
     while words and getattr(command, "commands", None) is not None and not words[0].startswith("-"):
         name = words.pop(0).rstrip(",.:")
         if name not in command.commands:
-            return f"no command {name!r}"
+            break
         command = command.commands[name]
+        name = ""
+    else:
+        name = ""
+    if getattr(command, "commands", None) is not None and hasattr(command, "default"):
+        command = command.commands[command.default]  # the word that may be left out
+    elif name:
+        return f"no command {name!r}"
     known = options_of(command)
     unknown = [
         word
