@@ -154,6 +154,9 @@ def draw(seed: int) -> Regime:
     if seed >= LATER and later.random() < 0.1:
         strategies = tuple(later.choice(LATER_STRATEGIES) for _ in byzantine)
     parameters = _parameters(rng)
+    beat_ms = parameters.min_round_delay_ms
+    if seed >= LATER and Random(seed ^ 0xFA57).random() < 0.2:
+        parameters, beat_ms = replace(parameters, min_round_delay_ms=1), 5  # decision 0165
     weather = _weather(rng, parameters)
     storm_ms = _round_ms(parameters, weather) * rng.randint(*ROUNDS[size])
     if (
@@ -182,7 +185,7 @@ def draw(seed: int) -> Regime:
         cuts=() if calm else _cuts(rng, size, storm_ms),
         crashes=() if calm else _crashes(rng, honest, storm_ms),
         submitters=tuple(sorted(rng.sample(honest, rng.choice((0, 1, len(honest)))))),
-        submit_every_ms=parameters.min_round_delay_ms * rng.choice((1, 5, 40)),
+        submit_every_ms=beat_ms * rng.choice((1, 5, 40)),
         healed_submitters=tuple(sorted(rng.sample(honest, rng.choice((1, len(honest)))))),
         schedule=rng.choice((None, rng.choice(SCHEDULES))),
         steady_rounds=rng.randint(*STEADY_ROUNDS[size]) * (4 if calm else 1),
