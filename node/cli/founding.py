@@ -22,6 +22,7 @@ from node.ledger.errors import MalformedGenesis
 from node.ledger.genesis import (
     DECLARATION_BYTES_MAX,
     GENESIS_BYTES_MAX,
+    WORLD_FIELDS,
     Genesis,
     GenesisMember,
     GenesisParty,
@@ -96,6 +97,7 @@ class Terms:
     protocol: Mapping[str, int] = field(default_factory=dict)
     states: tuple[str, ...] = ()  # states that may accede later; the members are always among them
     parties: tuple[GenesisParty, ...] = ()
+    world: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # see Genesis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,7 @@ def propose(declarations: Sequence[bytes], terms: Terms) -> bytes:
         publication=terms.publication,
         protocol=dict(terms.protocol),
         policy=dict(terms.policy),
+        world=terms.world,
         law_version=LAW_VERSION,
         states=tuple(states),
         members=members,
@@ -347,6 +350,7 @@ def genesis_view(genesis: Genesis, document: bytes) -> dict[str, Any]:
         "parties": [_party_view(party) for party in genesis.parties],
         "states": list(genesis.states),
         "policy": json.loads(json.dumps(dict(genesis.policy))),
+        "world": {name: dict(amounts) for name, amounts in genesis.world.items()},
         "protocol": dict(genesis.protocol),
         "quorum": quorum_of(genesis),
         "unsigned_by": list(missing),
@@ -414,6 +418,18 @@ def read_policy(path: Path) -> dict[str, PolicyValue]:
         if not isinstance(value, int | list | dict) or isinstance(value, bool):
             raise CouldNot(
                 f"{path}: {name} = {shown(value)}: want a number, [[from, value], ...] or a generator"
+            )
+    return document
+
+
+def read_world(path: Path) -> dict[str, dict[str, int]]:
+    """What the world has, from a file of two tables: capacity_mh and fab, each by state. Raises CouldNot."""
+    document = _document(path)
+    for name, amounts in document.items():
+        is_table = isinstance(amounts, dict) and all(type(one) is int for one in amounts.values())
+        if name not in WORLD_FIELDS or not is_table:
+            raise CouldNot(
+                f"{path}: {name}: want tables {' and '.join(WORLD_FIELDS)}: CODE = number"
             )
     return document
 

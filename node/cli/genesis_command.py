@@ -23,6 +23,7 @@ from node.cli.founding import (
     read_declaration,
     read_parties,
     read_policy,
+    read_world,
     sign_proposal,
 )
 from node.cli.outbox import write_durably
@@ -63,6 +64,13 @@ def propose_command(
     policy: Annotated[
         Path | None,
         typer.Option(help="Policy overrides, TOML or .json: name = number.", show_default=False),
+    ] = None,
+    world: Annotated[
+        Path | None,
+        typer.Option(
+            help="The world's capacity by state, TOML or .json: tables capacity_mh and fab. It opens the slow door into force.",
+            show_default=False,
+        ),
     ] = None,
     party: Annotated[
         list[str] | None,
@@ -113,6 +121,7 @@ def propose_command(
             drill=drill,
             publication=publication,
             policy=read_policy(policy) if policy else {},
+            world=read_world(world) if world else {},
             protocol=dict(map(_constant, protocol or ())),
             states=tuple(code.strip() for code in states.split(",") if code.strip()),
             parties=(

@@ -4,6 +4,7 @@ A document is deterministic CBOR. The members sign it with their block keys; it 
 
     {"version": 1, "origin": text, "time_ms": u64, "drill": bool, "publication": "members"|"open",
      "protocol": {name: int}, "policy": {param: int | [[t_from, value], ...] | {generator}}, "law_version": int,
+     "world": {"capacity_mh": {code: int}, "fab": {code: int}}                      only if the founders say it
      "states": [code, ...], "members": [{...}, ...], "parties": [{...}, ...],    "cosigner_pq_key" only of who has one
      "signatures": {member code: 64 bytes}}         each over H("sign/genesis/1", the map without "signatures")
 
@@ -15,6 +16,7 @@ into an unsigned genesis; each state reads that and signs it; the document with 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
 from typing import Any, Final
 
@@ -41,6 +43,8 @@ NUMBER_MAX: Final = 2**53 - 1
 
 PUBLICATIONS: Final = ("members", "open")
 ROLES: Final = ("operator", "inspector", "evaluator", "source", "device", "secretariat")
+WORLD_FIELDS: Final = ("capacity_mh", "fab")
+LAW_WITH_WORLD: Final = 2
 PQ_FIELD: Final = "cosigner_pq_key"
 KEY_FIELDS: Final = ("block_key", "log_key", "cosigner_key", "author_key", "vote_key")
 
@@ -91,6 +95,8 @@ class Genesis:
     states: tuple[str, ...]  # codes that may be members, founding ones included
     members: tuple[GenesisMember, ...]
     parties: tuple[GenesisParty, ...] = ()
+    # "capacity_mh" and "fab" by state, for the slow door of entry into force (MODEL 7); empty: not said, and not in the document
+    world: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     signatures: Mapping[str, bytes] = field(default_factory=dict)
 
     def member_index(self, state: str) -> int:
@@ -153,6 +159,11 @@ def _unsigned(genesis: Genesis) -> dict[str, Any]:
         "states": list(genesis.states),
         "members": [_fields(member) for member in genesis.members],
         "parties": [{**_fields(party), "owners": list(party.owners)} for party in genesis.parties],
+        **(
+            {"world": {name: dict(of) for name, of in genesis.world.items()}}
+            if genesis.world
+            else {}
+        ),
     }
 
 
@@ -227,11 +238,14 @@ def parse_unsigned_genesis(document: bytes) -> Genesis:
         states=states,
         members=members,
         parties=parties,
+        world=_world(reader),
         signatures=reader.signatures("signatures"),
     )
     reader.done()
     _check_names(genesis)
     _check_keys(genesis)
+    _check_world(genesis)
+    _check_owners(genesis)
     try:
         parse_policy(genesis.policy, drill=genesis.drill)
     except InvalidPolicy as err:
@@ -307,6 +321,35 @@ def _check_names(genesis: Genesis) -> None:
         for owner in party.owners:
             if owner not in ids:
                 raise MalformedGenesis(f"party {party.id}: owner {owner!r} is not a party")
+
+
+def _world(reader: "_Reader") -> dict[str, dict[str, int]]:
+    """What the founders hold to be the world's capacity, if the document says it."""
+    if not reader.has("world"):
+        return {}
+    world = _Reader("world", reader.take("world"))
+    found = {name: world.numbers(name) for name in WORLD_FIELDS if world.has(name)}
+    world.done()
+    if not any(found.values()):
+        raise MalformedGenesis("world: leave it out where nothing is said")
+    return found
+
+
+def _check_world(genesis: Genesis) -> None:
+    if genesis.world and genesis.law_version < LAW_WITH_WORLD:
+        raise MalformedGenesis(f"world: from law {LAW_WITH_WORLD} on")
+
+
+def _check_owners(genesis: Genesis) -> None:
+    """From law 2 on nobody owns itself, directly or not (MODEL 3, kind 1)."""
+    if genesis.law_version < LAW_WITH_WORLD:
+        return
+    try:
+        tuple(
+            TopologicalSorter({party.id: party.owners for party in genesis.parties}).static_order()
+        )
+    except CycleError as err:
+        raise MalformedGenesis(f"parties: they own themselves: {' -> '.join(err.args[1])}") from err
 
 
 def _check_keys(genesis: Genesis) -> None:

@@ -187,6 +187,8 @@ def facts_of(genesis: Genesis, document: bytes) -> GenesisFacts:
         ),
         policy=genesis.policy,
         origin=genesis.origin,
+        world_capacity_mh=genesis.world.get("capacity_mh", {}),
+        world_fab=genesis.world.get("fab", {}),
     )
 
 

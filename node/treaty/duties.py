@@ -181,6 +181,12 @@ def who_and_what(book: Book, what: str) -> tuple[str, tuple[str, str]]:
     return kind.subject(book, rest), (name, kind.about(rest))
 
 
+def level_of(name: str) -> int:
+    """The level of protection of a kind of duty, as `who_and_what` names it; of a reply that of training."""
+    kind = _KINDS.get(name)
+    return kind.level if kind is not None else TRAINING
+
+
 def duty_due(book: Book, what: str) -> None:
     """The clock looks at a duty. Overdue, it is a finding, and owed anew if it is owed again and again."""
     row = book.state.duties.get(what)

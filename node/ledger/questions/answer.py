@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from node.ledger.questions import labels, log_views, state_views
+from node.ledger.questions import labels, log_views, measures, state_views
 from node.ledger.questions.sight import Sight
 from node.ledger.questions.state_views import Rows
 
@@ -32,6 +32,12 @@ QUESTIONS: Final[dict[str, Callable[[Sight, str], Rows]]] = {
     "membership": state_views.coverage,
     "labels": labels.labels,
     "dossier": log_views.dossier,
+    "levels": measures.levels,
+    "places": measures.places,
+    "makers": measures.makers,
+    "firmware": measures.firmware,
+    "remedies": measures.remedies,
+    "papers": measures.papers,
     "knew": log_views.knew,
 }
 

@@ -313,6 +313,19 @@ def test_an_altered_declaration_is_refused(run: Run, network: FakeNetwork, tmp_p
     assert str(path) in result.stderr
 
 
+def test_a_proposal_says_what_the_world_has(run: Run, network: FakeNetwork, tmp_path: Path) -> None:
+    path, proposal = tmp_path / "US.declaration", tmp_path / "proposal.cbor"
+    path.write_bytes(network.homes["US"].declaration)
+    world = tmp_path / "world.toml"
+    world.write_text("[capacity_mh]\nUS = 6000\nCN = 4000\n")
+    run("genesis", "propose", path, "--origin", ORIGIN, "--world", world, "-o", proposal)
+    genesis = parse_unsigned_genesis(proposal.read_bytes())
+    assert genesis.world == {"capacity_mh": {"US": 6000, "CN": 4000}}
+    world.write_text("[capacities]\nUS = 6000\n")
+    args = ("genesis", "propose", path, "--origin", ORIGIN, "--world", world, "-o", proposal)
+    assert "want tables capacity_mh and fab" in run(*args, status=2).stderr
+
+
 def test_two_nodes_at_one_address_are_refused(tmp_path: Path) -> None:
     same = Endpoints(peer="h:1", client="h:2", http="h:3")
     made = [

@@ -18,6 +18,7 @@ from node.ledger.genesis import (
     signed_bytes,
     with_signature,
 )
+from node.ledger.plan import facts_of
 from node.log import cbor
 from tests.unit.ledger.founding import Founding, found, sign_by_all
 
@@ -135,3 +136,38 @@ def test_a_declaration_is_signed_by_its_own_block_key(founding: Founding) -> Non
     )
     with pytest.raises(MalformedGenesis, match="declaration of CN: not signed"):
         parse_declaration(forged)
+
+
+@pytest.mark.measure("M09")
+def test_the_founders_may_say_what_the_world_has() -> None:
+    """The slow door of entry into force needs the world's capacity (MODEL 7); a document without it is what it was."""
+    second = found(4, law_version=2)
+    assert b"world" not in second.document
+    said = {"capacity_mh": {"CN": 4_000, "US": 6_000}, "fab": {"US": 1}}
+    genesis = changed(second, world=said)
+    document = encode_genesis(genesis)
+    assert parse_genesis(document) == genesis
+    facts = facts_of(genesis, document)
+    assert (facts.world_capacity_mh, facts.world_fab) == (said["capacity_mh"], said["fab"])
+    for wrong, why in (
+        ({"fab": {"US": -1}}, "world: fab=.*want a map of names to integers"),
+        ({"fab": {"US": 1 << 53}}, "world: fab=.*want a map of names to integers"),
+        ({"fabs": {"US": 1}}, "unknown field 'fabs'"),
+        ({"fab": {}}, "leave it out"),
+    ):
+        with pytest.raises(MalformedGenesis, match=why):
+            parse_genesis(encode_genesis(changed(second, world=wrong)))
+
+
+def test_law_1_knows_no_world(founding: Founding) -> None:
+    with pytest.raises(MalformedGenesis, match="world: from law 2 on"):
+        parse_genesis(encode_genesis(changed(founding, world={"fab": {"US": 1}})))
+
+
+def test_no_party_owns_itself() -> None:
+    second = found(4, operators=2, law_version=2)
+    one, other = second.genesis.parties
+    owned = (replace(one, owners=(other.id,)), replace(other, owners=(one.id,)))
+    with pytest.raises(MalformedGenesis, match="parties: they own themselves: op"):
+        parse_genesis(encode_genesis(changed(second, parties=owned)))
+    parse_genesis(encode_genesis(changed(second, parties=(owned[0], other))))
