@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from consensus.codec import (
+    MalformedBlock,
     decode_block,
     decode_commit_record,
     encode_commit_record,
@@ -280,7 +281,8 @@ def recover(
     records: list[CommitRecord] = []
     for index in range(reader.last_commit_index(), after_commit, -1):
         record = _record(reader, index)
-        assert record is not None, f"commit {index} is below the last one and not stored"
+        if record is None:
+            raise MalformedBlock(f"commit {index} is below the last one and not stored")
         records.append(record)
         if record.commit.leader.round <= floor:
             break

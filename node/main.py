@@ -34,7 +34,9 @@ from node.api.http import LogFiles
 from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
 from node.api.server import ClientServer
+from node.api.stale import StaleFiles, newest_proven
 from node.api.witness import WitnessBook, WitnessKeys, read_witness_keys
+from node.audit.at_start import mend_at_start
 from node.engine.epochs import Epochs
 from node.engine.figures import EngineFigures
 from node.engine.parts import EngineParts, PeerLink
@@ -46,12 +48,13 @@ from node.ledger.finality import Finality
 from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, parse_genesis
 from node.ledger.ledger import Ledger
 from node.ledger.mempool import MIB, Mempool, MempoolLimits
+from node.reporting import CouldNot
 from node.settings import FILE_NAME, BadSettings, Settings, load_settings
 from node.signing.errors import SigningError
 from node.signing.keys import NodeKeys
 from node.signing.keystore import read_node_keys
 from node.signing.verify import VerifyPool
-from node.storage.errors import StorageError
+from node.storage.errors import StorageError, StoreDamaged
 from node.storage.sign_state import SignState
 from node.storage.store import Store
 from node.telemetry import Metrics, event, start_logging
@@ -308,7 +311,7 @@ async def run(prepared: Prepared, build_engine: BuildEngine) -> int:
     status = EXIT_STOPPED
     try:
         await _serve(prepared, build_engine, ending)
-    except* (StorageError, LedgerError, OSError) as group:
+    except* (StorageError, LedgerError, OSError, CouldNot) as group:
         # Each of these messages says what was seen and what to do about it.
         for err in _leaves(group):
             event(_log, "node cannot go on", level=logging.CRITICAL, why=str(err))
@@ -325,14 +328,17 @@ async def run(prepared: Prepared, build_engine: BuildEngine) -> int:
 async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) -> None:
     metrics = Metrics(prepared.settings.node.state)
     async with AsyncExitStack() as stack:
-        parts = await _open(prepared, metrics, stack)
-        engine = build_engine(parts)
-        parts.finality.on_line(engine.send)
+        sign_state = stack.enter_context(SignState(prepared.settings.data_path))
+        try:
+            parts, engine = await _begin(prepared, metrics, build_engine, sign_state, stack)
+        except StoreDamaged as err:
+            await _mend(prepared, sign_state, err)
+            # Its metrics have the names of the first attempt's: a registry of its own.
+            metrics = Metrics(prepared.settings.node.state)
+            parts, engine = await _begin(prepared, metrics, build_engine, sign_state, stack)
         admission = _admission(parts)
         node = _served(parts, admission, engine)
         _measure(parts, engine, metrics)
-        await engine.start()
-        stack.push_async_callback(engine.stop)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(parts.finality.run(), name="finality"),
@@ -352,10 +358,87 @@ async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) 
                 task.cancel()
 
 
-async def _open(prepared: Prepared, metrics: Metrics, stack: AsyncExitStack) -> Parts:
-    """Lock, store, ledger and what waits in them. Raises StorageError, LedgerError."""
+async def _begin(
+    prepared: Prepared,
+    metrics: Metrics,
+    build_engine: BuildEngine,
+    sign_state: SignState,
+    stack: AsyncExitStack,
+) -> tuple[Parts, Engine]:
+    """Everything opened and compared, peers listened to. Raises StorageError, LedgerError, OSError: then nothing stays open."""
+    async with AsyncExitStack() as attempt:
+        parts = await _open(prepared, metrics, sign_state, attempt)
+        engine = build_engine(parts)
+        parts.finality.on_line(engine.send)
+        attempt.push_async_callback(engine.stop)
+        await engine.start()
+        stack.push_async_callback(attempt.pop_all().aclose)
+        return parts, engine
+
+
+async def _mend(prepared: Prepared, sign_state: SignState, err: StoreDamaged) -> None:
+    """Put a whole store in the place of the damaged one; meanwhile readers are shown what it can still prove.
+
+    Raises StorageError, OSError, CouldNot: then an operator must look.
+    """
+    why = str(err)
+    event(_log, "store damaged", level=logging.ERROR, why=why)
+    settings = prepared.settings
+    async with AsyncExitStack() as shown:
+        await _show_stale(prepared, why, shown)
+        made = await asyncio.to_thread(
+            mend_at_start,
+            settings,
+            prepared.genesis,
+            prepared.document,
+            prepared.keys.transport,
+            sign_state,
+        )
+    for row in made.damage.rows:
+        event(_log, "row damaged", level=logging.ERROR, row=str(row))
+    event(
+        _log,
+        "store repaired" if made.replaced else "store found sound",
+        level=logging.WARNING,
+        size=made.size,
+        commits=made.commits,
+        cut=made.cut,
+        set_aside=None if made.set_aside is None else str(made.set_aside),
+        **made.damage.counts,
+    )
+    if not made.replaced:
+        raise err
+
+
+async def _show_stale(prepared: Prepared, why: str, stack: AsyncExitStack) -> None:
+    """As far as the damaged store can be read at all."""
+    settings = prepared.settings
+    try:
+        store = stack.enter_context(Store.open(settings.store_path, read_only=True, salvage=True))
+        stands = newest_proven(store, prepared.genesis, prepared.document)
+    except StorageError as err:
+        event(_log, "nothing can be shown meanwhile", level=logging.WARNING, why=str(err))
+        return
+    if stands is None:
+        event(_log, "nothing can be shown meanwhile", level=logging.WARNING)
+        return
+    files = StaleFiles(store, stands, prepared.genesis, prepared.keys.log, why)
+    face = HttpListener(
+        files.app(),
+        settings.listen.http,
+        requests_max=settings.limits.http_connections,
+        identity=prepared.keys.transport,
+    )
+    await face.start()
+    stack.push_async_callback(face.stop)
+    event(_log, "shown meanwhile, as it stood", size=stands.checkpoint.size)
+
+
+async def _open(
+    prepared: Prepared, metrics: Metrics, sign_state: SignState, stack: AsyncExitStack
+) -> Parts:
+    """Store, ledger and what waits in them. Raises StorageError, LedgerError."""
     settings, limits = prepared.settings, prepared.settings.limits
-    sign_state = stack.enter_context(SignState(settings.data_path))
     store = stack.enter_context(Store.open(settings.store_path))
     pool = stack.enter_context(VerifyPool(threads=limits.verify_threads))
     ledger = await Ledger.open(store, prepared.document, pool, sign_state=sign_state)
@@ -441,7 +524,7 @@ def _served(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
         uptime_s=lambda: int(time.monotonic() - began),
         own_round=engine.own_round,
         peers=lambda: _standings(engine),
-        alarms=lambda: _alarms(finality, engine),
+        alarms=lambda: _alarms(parts.ledger, finality, engine),
         figures=engine.figures,
     )
 
@@ -460,9 +543,9 @@ def _standings(engine: Engine) -> list[PeerStanding]:
     ]
 
 
-def _alarms(finality: Finality, engine: Engine) -> list[str]:
+def _alarms(ledger: Ledger, finality: Finality, engine: Engine) -> list[str]:
     own = finality.alarm
-    return [*([] if own is None else [own]), *engine.alarms()]
+    return [*([] if own is None else [own]), *engine.alarms(), *ledger.damage]
 
 
 def _faces(
@@ -498,7 +581,11 @@ def _measure(parts: Parts, engine: Engine, metrics: Metrics) -> None:
     show("foedus_ledger_time_ms", "Ledger time.", lambda: ledger.time_ms)
     show("foedus_mempool_entries", "Entries waiting here.", lambda: len(mempool))
     show("foedus_mempool_bytes", "Bytes of them.", lambda: mempool.bytes_held)
-    show("foedus_alarm", "1 while an operator must look.", lambda: bool(_alarms(finality, engine)))
+    show(
+        "foedus_alarm",
+        "1 while an operator must look.",
+        lambda: bool(_alarms(ledger, finality, engine)),
+    )
     show("foedus_disk_flushes", "Shared flushes of the disk.", lambda: parts.store.flushes)
     show(
         "foedus_peers_connected",

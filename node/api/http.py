@@ -28,7 +28,7 @@ from node.api.scrapi import ScrapiFace
 from node.api.witness import WitnessBook, WitnessFace
 from node.log.errors import MalformedTile
 from node.log.note import Note
-from node.log.tiles import TilePath, cut_tile, encode_bundle, parse_path
+from node.log.tiles import TILE_HEIGHT, TILE_WIDTH, TilePath, encode_bundle, parse_path
 from node.storage.errors import StoreDamaged
 
 CHECKPOINT_MAX_AGE_S: Final = 1
@@ -124,8 +124,9 @@ class LogFiles:
     def _cut(self, tile: TilePath) -> bytes:
         ledger = self._node.ledger
         if tile.level is None:
-            return encode_bundle(ledger.entries(256 * tile.index, tile.width))
-        return cut_tile(tile, ledger.read_hash)
+            return encode_bundle(ledger.entries(TILE_WIDTH * tile.index, tile.width))
+        hashes = ledger.hashes(TILE_HEIGHT * tile.level, TILE_WIDTH * tile.index, tile.width)
+        return b"".join(hashes)
 
     def _checkpoint(self, which: str, made: Callable[[], Note | None]) -> Response:
         now = self._clock_s()

@@ -16,6 +16,7 @@ from node.audit.group import audit_app
 from node.audit.html_report import html_report
 from node.audit.monitor_command import monitor_command
 from node.audit.progress_bars import showing_progress
+from node.audit.repair_command import repair_command
 from node.ledger.questions.moment import Moment
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import CouldNot, JsonOption, Report, reporting, table
@@ -156,6 +157,7 @@ def register(app: typer.Typer) -> None:
         help="Replay a history offline: what is wrong with it?",
     )
     app.add_typer(archive_app(), name="archive")
+    app.command("repair")(repair_command)
     app.command("monitor")(monitor_command)
 
 

@@ -23,7 +23,7 @@ from node.audit.findings import (
     differing,
 )
 from node.audit.law import LawResult, Replay, replay_batches, replay_log
-from node.audit.order import OrderReplay
+from node.audit.order import OrderReplay, batch_of
 from node.audit.source import Certificate, Lost, Source, TrustAt
 from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_sign_state
 from node.audit.store_source import StoreSource
@@ -32,8 +32,10 @@ from node.audit.swift import Workers
 from node.audit.withheld import Promise, judge_promises
 from node.ledger.batch import CommittedBatch
 from node.ledger.batch import Judged as Fate
+from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import Genesis, chain_id
 from node.ledger.plan import AppendPlan
+from node.ledger.records import decode_record
 from node.signing.verify import VerifyPool
 
 Tick = Callable[[int], None]
@@ -281,6 +283,10 @@ def _order_alone(copy: Copy, ground: Ground, order: OrderReplay) -> None:
         done += 1
         tick(1)
     how_far = f"{done} commits" if done == last else f"stopped at commit {done + 1} of {last}"
+    if order.taken:
+        how_far += (
+            f", up to commit {order.taken} as a quorum's certificate says: the depth law shows it"
+        )
     copy.checked[Depth.SIGNATURES] = Checked(
         done=done == last, how_far=f"{order.blocks} of blocks; those of entries at depth law"
     )
@@ -302,15 +308,7 @@ def _by_blocks(
 
     def batches() -> Iterator[CommittedBatch]:
         for ordered in order.commits(last):
-            commit = ordered.commit
-            yield CommittedBatch(
-                index=commit.index,
-                time_ms=commit.time_ms,
-                order_digest=commit.digest,
-                entries=ordered.entries,
-                ends_epoch=ordered.ends_epoch,
-                evidence=ordered.evidence,
-            )
+            yield batch_of(ordered)
             tick(1)
 
     copy.law = replay_batches(source, run, batches(), _told(copy, ground, rows), FINDINGS_MAX)
@@ -323,6 +321,7 @@ def _by_blocks(
     if not complete:
         return False
     copy.law_from_blocks = True
+    _taken(copy, order.taken)
     if copy.law.entries != source.size:
         copy.findings.add(
             Depth.LAW, f"holds {source.size} entries, its {last} commits give {copy.law.entries}"
@@ -331,6 +330,24 @@ def _by_blocks(
         done=True, how_far=f"{copy.law.entries} entries of {done} commits, by the blocks"
     )
     return True
+
+
+def _taken(copy: Copy, taken: int) -> None:
+    """A leader that no block decides stands under a cosigned commit record: its digest covers all commits up to it (R45)."""
+    if not taken:
+        return
+    certified = 0
+    final = copy.final
+    try:
+        if final is not None:
+            certified = decode_record(copy.source.entries(final.size - 1, 1)[0])["index"]
+    except (Lost, MalformedRecord, KeyError):
+        pass  # the structure, or the law, says what is wrong with that entry
+    if certified < taken:
+        copy.findings.add(
+            Depth.ORDER,
+            f"commit {taken}: no blocks here decide its leader, and no cosigned commit record is as late as that",
+        )
 
 
 def _told(copy: Copy, ground: Ground, rows: StoreRows | None) -> Callable[[AppendPlan], None]:

@@ -12,14 +12,11 @@ marked, and finality keeps the cosigner silent until it is past everything that 
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from consensus.codec import encode_block
-from consensus.types import Block
 from node.audit.archive import ArchiveSource, is_archive
 from node.audit.archive_files import check_files
 from node.audit.certificates import Judged, judge
@@ -27,15 +24,12 @@ from node.audit.copies import Progress, Silent
 from node.audit.epochs import trust_of
 from node.audit.findings import Findings
 from node.audit.order import OrderReplay
+from node.audit.rebuilding import Rebuilding
 from node.audit.source import CannotAudit
-from node.ledger.append import StoreBuckets, StoreFacts, write_plan
-from node.ledger.batch import CommittedBatch
 from node.ledger.cosigned import encode_cosigned
 from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, chain_id, parse_genesis
-from node.ledger.plan import CommitMachine
-from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
 from node.settings import FILE_NAME, load_settings
-from node.signing.verify import SignatureCheck, VerifyPool
+from node.signing.verify import VerifyPool
 from node.storage import keys
 from node.storage.sign_state import CosignSigned, SignState
 from node.storage.store import Store
@@ -85,9 +79,9 @@ def import_archive(
         partial = settings.store_path.with_name(settings.store_path.name + ".importing")
         shutil.rmtree(partial, ignore_errors=True)
         with Store.open(partial) as store:
-            made = _Import(store, source, genesis, document, pool, shown)
-            blocks = made.run(final)
-            made.certify(final, sign_state.cosign())
+            made = Rebuilding(store, genesis, document, pool, shown)
+            _fill(made, source, final, pool)
+            _certify(store, final, sign_state.cosign())
             store.sync()
         partial.rename(settings.store_path)
     return Imported(
@@ -96,7 +90,7 @@ def import_archive(
         size=final.size,
         root=final.root.hex(),
         commits=source.last_commit or 0,
-        blocks=blocks,
+        blocks=made.blocks,
         cosigned_by=final.signers,
     )
 
@@ -137,100 +131,36 @@ def _refused(archive: Path, why: str) -> CannotAudit:
     return CannotAudit(f"{archive}: {why}: nothing was imported; run `foedus audit` on it")
 
 
-class _Import:
-    """The order and the law, run over the archive into a store."""
-
-    def __init__(
-        self,
-        store: Store,
-        source: ArchiveSource,
-        genesis: Genesis,
-        document: bytes,
-        pool: VerifyPool,
-        progress: Progress,
-    ) -> None:
-        self._store = store
-        self._source = source
-        self._genesis = genesis
-        self._document = document
-        self._pool = pool
-        self._progress = progress
-        self._reader = EntryReader()
-        self._findings = Findings(source.name)
-
-    def run(self, final: Judged) -> int:
-        """All commits. Returns how many blocks. Raises CannotAudit if they do not lead to the cosigned root."""
-        store, source = self._store, self._source
-        last = source.last_commit or 0
-        order = OrderReplay(
-            source,
-            trust_of(source, self._genesis, self._document, self._findings).epochs,
-            self._pool,
-            self._findings,
+def _fill(
+    made: Rebuilding,
+    source: ArchiveSource,
+    final: Judged,
+    pool: VerifyPool,
+) -> None:
+    """All commits of the archive. Raises CannotAudit if they do not lead to the cosigned root."""
+    last = source.last_commit or 0
+    findings = Findings(source.name)
+    order = OrderReplay(source, made.epochs, pool, findings)
+    made.run(order, last)
+    for finding in findings.all():
+        raise _refused(source.path, str(finding))
+    tree = made.tree
+    if made.commits != last or tree.size != final.size or tree.root() != final.root:
+        raise _refused(
+            source.path,
+            f"{made.commits} commits give {tree.size} entries and root {tree.root().hex()}, cosigned are {final.size} and"
+            f" {final.root.hex()}",
         )
-        order.on_blocks = self._put_blocks
-        store.put_meta(keys.META_GENESIS, self._document)
-        machine, plan = CommitMachine.found(
-            self._genesis, self._document, facts=StoreFacts(store), buckets=StoreBuckets(store)
-        )
-        write_plan(store, plan, b"")
-        tick = self._progress.start("order and law", last)
-        done = 0
-        for batch in _batches(order, last):
-            self._verify_ahead(machine, batch)
-            plan = machine.commit(batch, self._reader.read, self._pool.known)
-            write_plan(store, plan, source.commit_record(batch.index))
-            for raw in batch.entries:
-                self._reader.forget(raw)
-            done += 1
-            tick(1)
-        for finding in self._findings.all():
-            raise _refused(source.path, str(finding))
-        tree = machine.standing.tree
-        if done != last or tree.size != final.size or tree.root() != final.root:
-            raise _refused(
-                source.path,
-                f"{done} commits give {tree.size} entries and root {tree.root().hex()}, cosigned are {final.size} and"
-                f" {final.root.hex()}",
-            )
-        return order.blocks
-
-    def certify(self, final: Judged, signed: CosignSigned | None) -> None:
-        """The cosignatures that came with the archive; and a mark: what this node has `signed`, or that nobody here knows."""
-        rows = [(line.size, line.member, encode_cosigned(line)) for line in final.good]
-        self._store.put_cosignatures(rows)
-        second = [(line.size, line.member, encode_cosigned(line)) for line in final.second]
-        self._store.put_second_lines(second)
-        self._store.put_meta(keys.META_FINAL, keys.u64(final.size))
-        if signed is None:
-            self._store.put_meta(keys.META_RESTORED, b"")
-        else:  # the store may stand below it until it has caught up
-            self._store.put_meta(keys.META_REBUILD, keys.u64(signed.size))
-
-    def _put_blocks(self, blocks: Sequence[Block]) -> None:
-        epoch = blocks[0].header.epoch if blocks else 0  # those of one commit are of one epoch
-        self._store.put_blocks([(block.ref, encode_block(block)) for block in blocks], epoch)
-
-    def _verify_ahead(self, machine: CommitMachine, batch: CommittedBatch) -> None:
-        checks: list[SignatureCheck] = []
-        for raw in batch.entries:
-            entry = self._reader.read(raw)
-            if isinstance(entry, Malformed):
-                continue
-            resolved = resolve(entry, machine.law.resolve_key)
-            if resolved is not None:
-                checks += open_checks(resolved, self._pool.known)
-        self._pool.verify_now(checks)
 
 
-def _batches(order: OrderReplay, last: int) -> Iterator[CommittedBatch]:
-    for ordered in order.commits(last):
-        commit = ordered.commit
-        yield CommittedBatch(
-            index=commit.index,
-            time_ms=commit.time_ms,
-            order_digest=commit.digest,
-            entries=ordered.entries,
-            evidence=ordered.evidence,
-            ends_epoch=ordered.ends_epoch,
-        )
+def _certify(store: Store, final: Judged, signed: CosignSigned | None) -> None:
+    """The cosignatures that came with the archive; and a mark: what this node has `signed`, or that nobody here knows."""
+    rows = [(line.size, line.member, encode_cosigned(line)) for line in final.good]
+    store.put_cosignatures(rows)
+    second = [(line.size, line.member, encode_cosigned(line)) for line in final.second]
+    store.put_second_lines(second)
+    store.put_meta(keys.META_FINAL, keys.u64(final.size))
+    if signed is None:
+        store.put_meta(keys.META_RESTORED, b"")
+    else:  # the store may stand below it until it has caught up
+        store.put_meta(keys.META_REBUILD, keys.u64(signed.size))

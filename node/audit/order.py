@@ -9,10 +9,16 @@ which leader comes next. What the record says is only compared with the answer:
       decide -> slot 19 skipped, slot 20 commits 20/3;  order -> blocks, time, digest: as recorded, or a finding
 
 So a record can neither add, drop nor move a block: it could at most withhold the proof of its own, and that is a finding too.
+
+A node that was away takes commits over on a quorum's certificate, and its records of them name no deciders (SPEC 11). Those are
+looked for in what follows: the history of later commits brings them. Where nothing follows yet, the recorded leader stands until
+the law: the commit's digest is in a commit record, and that record under the cosigned root (`taken`).
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from consensus.codec import (
     MalformedBlock,
@@ -42,11 +48,15 @@ from consensus.types import (
 from consensus.validity import InvalidBlock, check_block
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
-from node.ledger.batch import Evidence
+from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.epochs import Epoch
 from node.ledger.evidence import evidence_of, proof_checks
 from node.ledger.genesis import Genesis, chain_id
 from node.signing.verify import SignatureCheck, VerifyPool
+
+LOOK_AHEAD: Final = (
+    64  # commits: a leader is decided three rounds later, and each commit has a round of its own
+)
 
 
 def committee_of(genesis: Genesis, document: bytes) -> Committee:
@@ -63,9 +73,31 @@ class Ordered:
     """One commit as the rule gives it, and the transactions it brings."""
 
     commit: Commit
+    record: CommitRecord  # what a node keeps of it: with the deciders that led here
     entries: tuple[bytes, ...]
     evidence: tuple[Evidence, ...]  # what its blocks prove
     ends_epoch: bool
+
+
+class Led(NamedTuple):
+    """Where a commit begins: its leader, what decided it, and the record that said so, if there was one."""
+
+    leader: Ref
+    deciders: tuple[Ref, ...]
+    record: CommitRecord | None
+
+
+def batch_of(ordered: Ordered) -> CommittedBatch:
+    """What the law is given of it."""
+    commit = ordered.commit
+    return CommittedBatch(
+        index=commit.index,
+        time_ms=commit.time_ms,
+        order_digest=commit.digest,
+        entries=ordered.entries,
+        ends_epoch=ordered.ends_epoch,
+        evidence=ordered.evidence,
+    )
 
 
 class BrokenOrder(Exception):
@@ -95,6 +127,7 @@ class OrderReplay:
             None  # told of each that was accepted
         )
         self.blocks = 0  # verified so far
+        self.taken = 0  # the last commit whose leader no block here decides: by its record alone
 
     def _begin(self, epoch: Epoch) -> None:
         """A fresh DAG; index, digests and time go on (SPEC 14.4)."""
@@ -139,11 +172,10 @@ class OrderReplay:
     def _commit(self, index: CommitIndex) -> Ordered:
         if self._end.reached:
             self._follow(index)
-        record = self._record(index)
-        self._load(index, [record.commit.leader, *record.deciders])
-        leader = self._decided(index)
-        commit = self._linearizer.order(self._dag, leader)
-        self._compare(record.commit, commit)
+        led = self._lead(index)
+        commit = self._linearizer.order(self._dag, led.leader)
+        if led.record is not None:
+            self._compare(led.record.commit, commit)
         entries: list[bytes] = []
         headers: list[Header] = []
         blocks: list[Block] = []
@@ -155,10 +187,13 @@ class OrderReplay:
             blocks.append(block)
             self._dag.release(ref)
         self._dag.raise_floor(self._linearizer.floor)
-        self._compare_closing(record, self._end.committed(commit.leader.round, blocks))
+        closed_by = self._end.committed(commit.leader.round, blocks)
+        if led.record is not None:
+            self._compare_closing(led.record, closed_by)
         evidence = evidence_of(headers, [member.state for member in self._members])
         return Ordered(
             commit=commit,
+            record=CommitRecord(commit=commit, deciders=led.deciders, closed_by=closed_by),
             entries=tuple(entries),
             evidence=evidence,
             ends_epoch=self._end.reached,
@@ -173,6 +208,41 @@ class OrderReplay:
                 f"commit {recorded.commit.index}: recorded as closed by {recorded.closed_by}, the blocks give {closed_by}",
             )
             raise BrokenOrder
+
+    def _lead(self, index: CommitIndex) -> Led:
+        """The leader that the rule gives, by the blocks that the record names. Raises BrokenOrder."""
+        record = self._record(index)
+        self._load(index, [record.commit.leader, *record.deciders])
+        leader = self._decided()
+        if leader is None and not record.deciders:
+            leader = self._decided_later(index)
+            if leader is None:
+                self.taken = index
+                leader = record.commit.leader
+                self._next_round = Round(leader.round + 1)
+        if leader is None:
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {index}: the blocks that its record names do not decide the leader of round {self._next_round}",
+            )
+            raise BrokenOrder
+        return Led(leader, record.deciders, record)
+
+    def _decided_later(self, index: CommitIndex) -> Ref | None:
+        """With the blocks of the commits that follow, one after another. What is wrong with those is said in their turn."""
+        told, self._findings = self._findings, Findings(self._source.name)
+        try:
+            for later in range(index + 1, index + 1 + LOOK_AHEAD):
+                record = self._record(CommitIndex(later))
+                self._load(index, [record.commit.leader, *record.deciders])
+                leader = self._decided()
+                if leader is not None:
+                    return leader
+        except BrokenOrder:
+            pass
+        finally:
+            self._findings = told
+        return None
 
     def _record(self, index: CommitIndex) -> CommitRecord:
         """From this source, or from another one where it is lost."""
@@ -200,8 +270,7 @@ class OrderReplay:
                 for parent in block.header.parents
                 if parent not in found and not self._dag.has(parent)
             ]
-        blocks = [found[ref] for ref in sorted(found)]
-        self._verify(index, blocks)
+        blocks = self._verified(index, [found[ref] for ref in sorted(found)])
         for block in blocks:
             before = self._dag.slot(block.ref.round, block.ref.author)
             self._dag.accept(block)
@@ -214,6 +283,8 @@ class OrderReplay:
     def _block(self, index: CommitIndex, ref: Ref) -> Block:
         for source in (self._source, *self._others):
             try:
+                if source is not self._source:
+                    _turn_to(source, index)
                 return self._read(source, ref)
             except Lost as lost:
                 if source is self._source and ref not in self._reported:
@@ -236,27 +307,40 @@ class OrderReplay:
             raise Lost(f"altered: its header has the digest {block.ref.digest.hex()}")
         return block
 
-    def _verify(self, index: CommitIndex, blocks: Sequence[Block]) -> None:
-        checks = [self.signature_check(block) for block in blocks]
-        for block, good in zip(blocks, self._pool.verify_now(checks), strict=True):
-            where = f"commit {index}: block {block.ref.round}/{self._name(block.ref)} {block.ref.digest.hex()}"
-            if not good:
-                self._findings.add(
-                    Depth.SIGNATURES, f"{where} is not signed by {self._name(block.ref)}"
-                )
-                raise BrokenOrder
+    def _verified(self, index: CommitIndex, blocks: list[Block]) -> list[Block]:
+        """These, each signed by its author and valid. Raises BrokenOrder."""
+        blocks = self._signed(index, blocks)
+        for block in blocks:
             try:
                 check_block(block, self._committee)
             except InvalidBlock as err:
                 # Its author signed it, and no honest validator accepts it: a commit that rests on it is none.
                 self._findings.add(
                     Depth.ORDER,
-                    f"{where} is invalid: {err}",
+                    f"{self._place(index, block.ref)} is invalid: {err}",
                     accused=(self._name(block.ref),),
                     proof={"signature": block.signature.hex()},
                 )
                 raise BrokenOrder from err
         self._verify_evidence(index, blocks)
+        return blocks
+
+    def _signed(self, index: CommitIndex, blocks: list[Block]) -> list[Block]:
+        """These, if each is signed by its author. Raises BrokenOrder."""
+        checks = [self.signature_check(block) for block in blocks]
+        for block, good in zip(blocks, self._pool.verify_now(checks), strict=True):
+            if not good:
+                self._unsigned(index, block.ref)
+                raise BrokenOrder
+        return blocks
+
+    def _unsigned(self, index: CommitIndex, ref: Ref) -> None:
+        self._findings.add(
+            Depth.SIGNATURES, f"{self._place(index, ref)} is not signed by {self._name(ref)}"
+        )
+
+    def _place(self, index: CommitIndex, ref: Ref) -> str:
+        return f"commit {index}: block {ref.round}/{self._name(ref)} {ref.digest.hex()}"
 
     def _verify_evidence(self, index: CommitIndex, blocks: Sequence[Block]) -> None:
         """Whoever carries a proof that proves nothing has signed an invalid block (SPEC 12)."""
@@ -291,14 +375,14 @@ class OrderReplay:
             block.signature,
         )
 
-    def _decided(self, index: CommitIndex) -> Ref:
-        """The next leader by the rule; everything before it is skipped."""
+    def _decided(self) -> Ref | None:
+        """The next leader by the rule; everything before it is skipped. None: the blocks here do not tell. Raises BrokenOrder."""
         try:
             decisions = decide(self._dag, self._next_round)
         except Forked as err:
             self._findings.add(
                 Depth.ORDER,
-                f"commit {index}: {err}: more than f validators signed against the rules",
+                f"after round {self._next_round - 1}: {err}: more than f validators signed against the rules",
             )
             raise BrokenOrder from err
         for decision in decisions:
@@ -307,11 +391,7 @@ class OrderReplay:
             self._next_round = Round(decision.round + 1)
             if decision.leader is not None:
                 return decision.leader
-        self._findings.add(
-            Depth.ORDER,
-            f"commit {index}: the blocks that its record names do not decide the leader of round {self._next_round}",
-        )
-        raise BrokenOrder
+        return None
 
     def _compare(self, recorded: Commit, made: Commit) -> None:
         for name in ("epoch", "index", "prev_digest", "leader", "time_ms", "committee_hash"):
@@ -352,6 +432,12 @@ class OrderReplay:
     def _name(self, ref: Ref) -> str:
         known = ref.author < len(self._members)
         return self._members[ref.author].state if known else f"validator {ref.author}"
+
+
+def _turn_to(source: Source, index: CommitIndex) -> None:
+    """An archive finds blocks by the commits near which they stand: it is read from this one on."""
+    with contextlib.suppress(Lost):
+        source.commit_record(index)
 
 
 def _text(value: object) -> str:

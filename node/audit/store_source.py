@@ -24,6 +24,9 @@ from node.storage.store import Store, Tip
 
 DATABASE: Final = "rocksdb"  # inside the data folder
 SIZES_PAGE: Final = 1_000
+ROUND_BYTES_MAX: Final = (
+    256 * 1024 * 1024
+)  # of one round's blocks: 200 validators of 300 KB, and twins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +198,16 @@ class StoreSource:
         if block is None:
             raise Lost(f"block {ref.round}/{ref.author} {ref.digest.hex()} is missing")
         return block
+
+    def refs_in_round(self, round_: int, epoch: int) -> list[Ref]:
+        """Names of the blocks of one round that can be read."""
+        try:
+            return [
+                ref
+                for ref, _ in self.store.blocks_in_rounds(round_, round_, ROUND_BYTES_MAX, epoch)
+            ]
+        except StoreDamaged:
+            return []  # the damaged file hides them all; each is asked for by name where a record names it
 
     def rows(self, family: str) -> Iterator[tuple[bytes, bytes]]:
         """Every row of a column family. Raises Lost at the first that cannot be read."""

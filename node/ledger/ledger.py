@@ -25,8 +25,8 @@ from node.ledger.plan import AppendPlan, CommitMachine
 from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
 from node.ledger.records import EPOCH_TYPE
 from node.ledger.seats import members_of
+from node.ledger.sound import SoundLog
 from node.ledger.state_digest import DamagedState
-from node.log import merkle
 from node.log.merkle import Tree
 from node.signing.verify import SignatureCheck, VerifyPool
 from node.storage import keys
@@ -113,6 +113,7 @@ class Ledger:
         self._commit = machine.standing.index
         self._time_ms = machine.standing.time_ms
         self._epochs = self._read_epochs()
+        self._sound = SoundLog(store, lambda: self._tree)
         self._roots: dict[int, bytes] = {}
         self._applying = False
         self._finality: Finality | None = None
@@ -381,11 +382,11 @@ class Ledger:
         """Raises NotYet beyond the end, StoreDamaged if it cannot be read."""
         if not 0 <= index < self.size:
             raise NotYet(f"entry {index}: the log has {self.size}")
-        return LoggedEntry(index=index, leaf=self._store.entry(index))
+        return LoggedEntry(index=index, leaf=self._sound.entry(index))
 
     def entries(self, first: int, count: int) -> list[bytes]:
         """Leaf bytes of at most `count` entries from `first`; fewer only at the end of the log. Raises StoreDamaged."""
-        return self._store.entries(first, max(0, min(count, self.size - first)))
+        return self._sound.entries(first, max(0, min(count, self.size - first)))
 
     def find(self, entry_hash: bytes) -> int | None:
         """Leaf index of the signed entry with this SHA-256, if it is in the log."""
@@ -458,7 +459,7 @@ class Ledger:
         self._check_size(size)
         root = self._roots.get(size)
         if root is None:
-            root = merkle.load(size, self._store.hash).root()
+            root = self._sound.root_at(size)
             self._remember_root(size, root)
         return root
 
@@ -467,14 +468,15 @@ class Ledger:
         self._check_size(size)
         if not 0 <= index < size:
             raise NotYet(f"entry {index}: not in a tree of {size}")
-        return merkle.inclusion_proof(index, size, self._store.hash)
+        return self._sound.inclusion_proof(index, size, self.root_at(size))
 
     def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
         """RFC 9162 2.1.4.1. Raises NotYet, StoreDamaged."""
         self._check_size(new_size)
         if not 0 <= old_size <= new_size:
             raise NotYet(f"consistency from {old_size} to {new_size}: want 0 <= old <= new")
-        return merkle.consistency_proof(old_size, new_size, self._store.hash)
+        old, new = self.root_at(old_size), self.root_at(new_size)
+        return self._sound.consistency_proof((old_size, old), (new_size, new))
 
     def hashes(self, level: int, first: int, count: int) -> list[bytes]:
         """Stored hashes of full subtrees of 2^level leaves, for tiles. Raises NotYet, StoreDamaged."""
@@ -482,11 +484,12 @@ class Ledger:
             raise NotYet(
                 f"hashes {first} to {first + count} of level {level}: the log has {self.size}"
             )
-        return self._store.hashes([(level, first + offset) for offset in range(count)])
+        return self._sound.hashes(level, first, count)
 
-    def read_hash(self, level: int, index: int) -> bytes:
-        """A `merkle.ReadHash`. Raises StoreDamaged."""
-        return self._store.hash(level, index)
+    @property
+    def damage(self) -> Sequence[str]:
+        """What was found damaged in this store since the start, and is not handed out."""
+        return self._sound.damage
 
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:

@@ -127,6 +127,37 @@ def load(size: int, read_hash: ReadHash) -> Tree:
     )
 
 
+def leads_to(
+    tree: Tree, level: int, first: int, hashes: Sequence[bytes], read_hash: ReadHash
+) -> bool:
+    """Whether these neighbouring full subtrees, from (level, first) on, fold with stored siblings to the tree's own peaks.
+
+    What is read on the way is proven by it as well. Costs one read for each level at either end.
+    """
+    row = list(hashes)
+    assert first >= 0, f"first={first}"
+    assert (first + len(row)) << level <= tree.size, (
+        f"{len(row)} nodes of level {level}: beyond {tree.size}"
+    )
+    peaks = dict(zip(peak_positions(tree.size), tree.peaks, strict=True))
+    while row:
+        peak = peaks.get((level, first + len(row) - 1))
+        if peak is not None and row.pop() != peak:
+            return False
+        if not row:
+            return True
+        if first & 1:
+            first -= 1
+            row.insert(0, read_hash(level, first))
+        if len(row) & 1:  # the last one is no peak, so it has a right sibling
+            row.append(read_hash(level, first + len(row)))
+        pairs = iter(row)
+        row = [node_hash(left, right) for left, right in zip(pairs, pairs, strict=True)]
+        first >>= 1
+        level += 1
+    return True
+
+
 def root_of_leaf_hashes(leaves: Sequence[bytes]) -> bytes:
     """The root over these leaf hashes (shape: in leaf order)."""
     return append(EMPTY_TREE, leaves).tree.root()

@@ -579,6 +579,16 @@ class Store:
         """Every (key, value) of one column family, ascending, for the auditor, who counts them (R54). Raises StoreDamaged."""
         return self._scan(family, b"", None)
 
+    def row(self, family: str, key: bytes) -> bytes | None:
+        """One row by key, for the auditor. Raises StoreDamaged."""
+        return self._get(family, key)
+
+    def put_row(self, family: str, key: bytes, value: bytes) -> None:
+        """One row as another store held it, for a repair, which has checked it. Raises WriteFailed."""
+        batch = self._new_batch()
+        batch.put(key, value, self._handles[family])
+        self._write(batch)
+
     # The only four places that touch RocksDB
 
     def _write(self, batch: Any) -> None:

@@ -16,6 +16,7 @@ from node.api.listener import HttpListener, metrics_app
 from node.ledger.genesis import encode_genesis
 from node.log import merkle, tiles
 from node.signing.transport import server_name
+from node.storage import keys
 from tests.unit.api.serving import Serving, free_port, serve
 from tests.unit.ledger.founding import Founding, found, sign_by_all
 
@@ -93,7 +94,7 @@ async def test_every_tile_of_the_log_leads_to_its_root(
             entries += tiles.decode_bundle(answer.content, path.width)
         elif path.level == 0:
             first = 256 * path.index
-            stored = [serving.running.ledger.read_hash(0, first + i) for i in range(path.width)]
+            stored = serving.running.ledger.hashes(0, first, path.width)
             assert answer.content == b"".join(stored)
     assert merkle.root_of_entries(entries) == serving.running.ledger.root
     full = tiles.TilePath(level=None, index=0)
@@ -220,3 +221,24 @@ async def test_metrics_on_their_own_plain_listener(serving: Serving) -> None:
 
 def _digest(pem: str) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+async def test_a_damaged_bundle_is_refused_and_every_other_tile_served(
+    serving: Serving, http: httpx.AsyncClient
+) -> None:
+    await fill(serving, 300)
+    store = serving.running.store
+    leaf = store.entry(270)
+    store.put_row("log", keys.u64(270), leaf[:-1] + bytes((leaf[-1] ^ 1,)))
+    answers = {
+        path: await http.get(f"/{path}") for path in tiles.paths(serving.running.ledger.size)
+    }
+    refused = {str(path) for path, answer in answers.items() if answer.status_code != 200}
+    width = serving.running.ledger.size - 256
+    assert refused == {f"tile/entries/001.p/{width}"}
+    answer = await http.get(f"/tile/entries/001.p/{width}")
+    assert answer.status_code == 500
+    assert "entry 270" in answer.text
+    assert "Ask another node" in answer.text
+    assert (await http.get("/tile/entries/001.p/14")).status_code == 200, "what lies before it"
+    assert [line for line in serving.running.ledger.damage if "entry 270" in line]
