@@ -18,6 +18,10 @@ Reading order:
     schedules     delays within the bound, drawn up against the protocol
     checkers      what must hold, computed again without the core's code
     cluster       all of it together: a storm, then healing, then everybody commits again
+    law           what stands for the law where members change
+    member        one member through the epochs
+    succession    a network whose members come and go
+    run           one regime, by the one or the other
     trace         one line per event and effect
     script        hand-written schedules: real cores, a liar's hand, pushes held or lost
     seeds         many drawn runs, from the command line

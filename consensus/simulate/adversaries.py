@@ -94,6 +94,7 @@ class Puppet:
         self.rng = rng
         self.quorum = mind.mint.committee.quorum
         self.targets: tuple[int, ...] = tuple(mind.honest)
+        self.flags = 0  # of every block it makes
 
     def leads(self, round_: int) -> bool:
         return self.mind.mint.committee.leader(Round(round_)) == self.index
@@ -126,7 +127,7 @@ class Puppet:
             round=Round(round_),
             parents=parents,
             time_ms=Millis(now if time_ms is None else time_ms),
-            flags=0,
+            flags=self.flags,
             commit_votes=votes,
             evidence=evidence,
         )

@@ -37,6 +37,10 @@ class Facts:
     genesis_time_ms: int
     gc_depth: int
     leaders: tuple[int, ...]  # of round r: leaders[r mod n]
+    # The last commit of the epoch before this one.
+    previous_index: int = 0
+    previous_digest: bytes = bytes(32)
+    previous_time_ms: int = 0
 
     @property
     def quorum(self) -> int:
@@ -57,22 +61,23 @@ class History:
 
     def restarted(self, node: int, height: int) -> None:
         """`node` goes on from what its store kept; it may decide the lost ones again."""
-        if height > self.heights.get(node, 0):
+        if height > self.heights.get(node, self._facts.previous_index):
             raise Violation(f"node {node}: restarts at commit {height}, never decided")
         self.heights[node] = height
 
     def committed(self, node: int, effect: CommitDecided) -> None:
         commit = effect.record.commit
-        height = self.heights.get(node, 0)
+        height = self.heights.get(node, self._facts.previous_index)
         if commit.index != height + 1:
             raise Violation(f"node {node}: commit {commit.index} after commit {height}")
         if tuple(block.ref for block in effect.blocks) != commit.blocks:
             raise Violation(f"node {node}: commit {commit.index} hands on other blocks than named")
-        if commit.index > len(self.commits):
+        at = commit.index - self._facts.previous_index - 1
+        if at >= len(self.commits):
             self._first_seen(commit, effect.blocks)
             self.commits.append(commit)
-        elif commit != self.commits[commit.index - 1]:
-            known = self.commits[commit.index - 1]
+        elif commit != self.commits[at]:
+            known = self.commits[at]
             raise Violation(
                 f"node {node}: commit {commit.index} is {_name(commit.leader)} with "
                 f"{len(commit.blocks)} blocks, elsewhere {_name(known.leader)} with {len(known.blocks)}"
@@ -82,7 +87,7 @@ class History:
     def _first_seen(self, commit: Commit, blocks: Sequence[Block]) -> None:
         before = self.commits[-1] if self.commits else None
         where = f"commit {commit.index} ({_name(commit.leader)})"
-        if commit.prev_digest != (before.digest if before else bytes(32)):
+        if commit.prev_digest != (before.digest if before else self._facts.previous_digest):
             raise Violation(f"{where}: does not chain to the commit before")
         if before is not None and commit.leader.round <= before.leader.round:
             raise Violation(f"{where}: not above leader {_name(before.leader)}")
@@ -129,7 +134,7 @@ class History:
             if parent.round == commit.leader.round - 1
         )
         median = next(time for at, time in enumerate(times, 1) if 2 * at > len(times))
-        least = before.time_ms if before else 0
+        least = before.time_ms if before else self._facts.previous_time_ms
         if commit.time_ms != max(median, least):
             raise Violation(
                 f"{where}: time {commit.time_ms}, median {median} after {least} of {times}"

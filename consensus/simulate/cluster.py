@@ -87,6 +87,8 @@ class Outcome:
     accused: int
     tables_max: int  # the largest table seen
     drought: int  # most blocks that one node signed, after healing, between two of its commits
+    epochs: int = 1
+    refused: int = 0  # blocks pushed that were not valid: liars sent those of another epoch
 
 
 class PuppetSeat:

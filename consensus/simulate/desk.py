@@ -135,4 +135,10 @@ class Desk:
     ) -> Recovered:
         """After a restart: the store as it is now, the block in the sign state, and the proofs kept."""
         own = None if sign_state is None else self._mint.by_data[sign_state]
-        return serving.recover(self._store, own, evidence=evidence, gc_depth=self._gc_depth)
+        return serving.recover(
+            self._store,
+            own,
+            evidence=evidence,
+            after_commit=self._mint.committee.previous_index,
+            gc_depth=self._gc_depth,
+        )

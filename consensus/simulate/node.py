@@ -20,6 +20,7 @@ from consensus.simulate.mint import Mint
 from consensus.simulate.network import Carrier
 from consensus.simulate.store import SimulatedStore
 from consensus.types import (
+    FLAG_EPOCH_CLOSE,
     Accuse,
     Alarm,
     Block,
@@ -124,9 +125,11 @@ class HonestNode:
         start_ms: int,
         peers: Mapping[int, Peer],
         gc_depth: int,
+        mempool: deque[bytes] | None = None,
     ) -> None:
+        """`index`: its place in the committee, or behind it, if it only looks on. `mempool`: kept elsewhere, if given."""
         self.index = index
-        self.store = SimulatedStore()
+        self.store = SimulatedStore(mint.committee.previous_index)
         self.sign_state: bytes | None = None  # the newest block signed, its bytes
         self.evidence: dict[ValidatorIndex, EquivocationProof] = {}  # kept beside the store
         self.core: Machine | None = None
@@ -148,7 +151,7 @@ class HonestNode:
         self._effects: deque[Effect] = deque()
         self._busy = False  # a sync is under way, or a step
         self._timer_at = NEVER
-        self._mempool: deque[bytes] = deque()
+        self._mempool: deque[bytes] = deque() if mempool is None else mempool
         self._pending_told = False
         self._submitted = 0
 
@@ -172,11 +175,16 @@ class HonestNode:
         self._effects.extend(self.core.start(self.now()))
         self._pending_told = False
         self._carry_out()
-        self._tell_pending()
+        self.tell_pending()
 
     def crash(self) -> None:
         """The process is gone at once, and with it what was not synced, or some of it."""
         assert self.core is not None
+        self.end()
+        self._watch.crashed(self.index, self.store.crash(self._rng))
+
+    def end(self) -> None:
+        """The core is no more; the disk keeps what it has."""
         self.core = None
         self.crash_point = None
         self.requests_open = 0
@@ -185,15 +193,15 @@ class HonestNode:
         self._effects.clear()
         self._busy = False
         self._timer_at = NEVER
-        self._watch.crashed(self.index, self.store.crash(self._rng))
 
     def submit(self) -> None:
         """A client hands this node one transaction. The mempool is kept elsewhere: it survives a crash."""
         self._submitted += 1
         self._mempool.append(f"{self.index}/{self._submitted}".encode())
-        self._tell_pending()
+        self.tell_pending()
 
-    def _tell_pending(self) -> None:
+    def tell_pending(self) -> None:
+        """The core is told when there begins to be, or is no more, something to order."""
         pending = bool(self._mempool)
         if self.up and pending != self._pending_told:
             self._pending_told = pending
@@ -216,7 +224,11 @@ class HonestNode:
                 self._effects.extend(effects)
                 self._carry_out()
 
-    def _later(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def void(self, ref: Ref) -> None:
+        """An own block will never be committed: what it holds is to be proposed again."""
+        self._mempool.extend(self._mint.verified[ref].block.payload)
+
+    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
         """Do it unless the process has died by then."""
         life = self._life
 
@@ -247,13 +259,13 @@ class HonestNode:
                 case CommitDecided():
                     self._commit(effect)
                 case Propose():
-                    self._later(self._machinery.sign_ms, partial(self._sign, effect))
+                    self.later(self._machinery.sign_ms, partial(self._sign, effect))
                 case SendWake():
                     wake = WakeReceived(peer=ValidatorIndex(self.index), round=effect.round)
                     self._send(effect.peer, wake)
                 case OwnBlockVoid():
-                    self._mempool.extend(self._mint.verified[effect.block].block.payload)
-                    self._later(0, self._tell_pending)
+                    self.void(effect.block)
+                    self.later(0, self.tell_pending)
                 case Accuse():
                     self.evidence[effect.proof.author] = effect.proof
                     self._watch.said(self.index, effect)
@@ -299,7 +311,7 @@ class HonestNode:
 
     def _now_or_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         if delay_ms:
-            self._later(delay_ms, action)
+            self.later(delay_ms, action)
         else:
             action()
 
@@ -310,11 +322,15 @@ class HonestNode:
         return True
 
     def _sign(self, wanted: Propose) -> None:
-        payload = tuple(
-            self._mempool.popleft() for _ in range(min(TRANSACTIONS_PER_BLOCK, len(self._mempool)))
-        )
-        self.receive(BlockProposed(self._mint.make(self.index, wanted, payload)))
-        self._tell_pending()
+        self.receive(BlockProposed(self._mint.make(self.index, wanted, self.payload(wanted))))
+        self.tell_pending()
+
+    def payload(self, wanted: Propose) -> tuple[bytes, ...]:
+        """What the own block carries; none once the epoch closes (SPEC 14.2)."""
+        if wanted.flags & FLAG_EPOCH_CLOSE:
+            return ()
+        count = min(TRANSACTIONS_PER_BLOCK, len(self._mempool))
+        return tuple(self._mempool.popleft() for _ in range(count))
 
     def _push(self, effect: SendBlocks) -> None:
         for ref in effect.blocks:
@@ -336,8 +352,12 @@ class HonestNode:
         commit = effect.record.commit
         self.store.put_record(commit.index, encode_commit_record(effect.record))
         self._mint.cosigned.setdefault(commit.digest, set()).add(self.index)
-        self._inbox.append(CommitsApplied(commit.index))
+        self.written(effect)
         self._crash_here(CrashPoint.AFTER_COMMIT)
+
+    def written(self, effect: CommitDecided) -> None:
+        """A commit is in the store. Here the law is quick."""
+        self._inbox.append(CommitsApplied(effect.record.commit.index))
 
     def _set_timer(self, at_ms: Millis) -> None:
         self._timer_at = at_ms
@@ -347,7 +367,7 @@ class HonestNode:
                 self._timer_at = NEVER
                 self.receive(TimerFired())
 
-        self._later(at_ms - self._offset_ms - self._clock.now_ms, fire)
+        self.later(at_ms - self._offset_ms - self._clock.now_ms, fire)
 
     # Requests, both sides
 
@@ -375,7 +395,7 @@ class HonestNode:
 
         arrive = partial(self._peers[peer].serve, effect, me, reply)
         self._network.send(me, peer, arrive)
-        self._later(self._machinery.request_timeout_ms, give_up)
+        self.later(self._machinery.request_timeout_ms, give_up)
 
     def serve(self, request: Request, asker: int, reply: Callable[[Event], None]) -> None:
         if self.up:

@@ -49,6 +49,19 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A member joins or leaves: an epoch ends for it (SPEC 14). Seats from `size` on are of those who join."""
+
+    at_ms: int  # handed to somebody as an entry
+    seat: int
+    joins: bool
+
+    @property
+    def entry(self) -> bytes:
+        return b"%s %d" % (b"joins" if self.joins else b"leaves", self.seat)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Regime:
     seed: int
     size: int
@@ -70,10 +83,26 @@ class Regime:
     ]  # who else has, afterwards: at least one, or there is nothing to commit
     schedule: str | None = None  # of delays within the bound: see `schedules`
     steady_rounds: int = 0  # after all committed again it goes on for so long
+    changes: tuple[Change, ...] = ()
+    law_lag_ms: int = 0  # at most so long after a commit was decided its law has executed it
 
     @property
     def honest(self) -> tuple[int, ...]:
-        return tuple(index for index in range(self.size) if index not in self.byzantine)
+        """By seat, those included who join."""
+        return tuple(seat for seat in range(self.seats) if seat not in self.byzantine)
+
+    @property
+    def seats(self) -> int:
+        return self.size + sum(change.joins for change in self.changes)
+
+    @property
+    def leaving(self) -> frozenset[int]:
+        return frozenset(change.seat for change in self.changes if not change.joins)
+
+    @property
+    def staying(self) -> tuple[int, ...]:
+        """The honest who have a seat in the end."""
+        return tuple(seat for seat in self.honest if seat not in self.leaving)
 
     def describe(self) -> str:
         liars = ", ".join(
@@ -84,7 +113,12 @@ class Regime:
             f"G={self.gc_depth}, delays {self.weather.delay_min_ms}..{self.weather.delay_max_ms} ms, "
             f"loss {self.weather.loss}/1000, {len(self.cuts)} cuts, {len(self.crashes)} crashes, "
             f"storm {self.storm_ms} ms, schedule {self.schedule}, {self.steady_rounds} rounds after"
+            f"{self._changes()}"
         )
+
+    def _changes(self) -> str:
+        words = [f"{each.entry.decode()} at {each.at_ms} ms" for each in self.changes]
+        return f", changes [{', '.join(words)}], law {self.law_lag_ms} ms behind" if words else ""
 
 
 # How many rounds a storm would last without faults. A round costs n**3 messages, as everybody pushes everything to everybody.
@@ -140,9 +174,60 @@ LATER: Final = (
 )
 LATER_STRATEGIES: Final = ("evidence-stuffing",)
 LATER_SIZES: Final = (13, 25)
+CHANGING: Final = 0xE90C
+CHANGING_CHANCE: Final = 0.25
+CHANGING_SIZES: Final = (4, 5, 7)
+MEMBERS_MIN: Final = 3  # below that a committee of drills is all there could be
 
 
 def draw(seed: int) -> Regime:
+    """Members that come and go are drawn last, from a source of their own: seeds kept before mean what they meant."""
+    regime, changing = _unchanging(seed), Random(seed ^ CHANGING)
+    if seed < LATER or regime.size not in CHANGING_SIZES or changing.random() >= CHANGING_CHANCE:
+        return regime
+    return change_members(regime, changing)
+
+
+def change_members(regime: Regime, rng: Random) -> Regime:
+    """One or two join, at most two leave; no committee on the way has more liars than it bears, whatever comes first.
+
+    A liar may be among those who join, and among those who leave.
+    """
+    size, storm_ms = regime.size, regime.storm_ms
+    byzantine, strategies = regime.byzantine, regime.strategies
+    joining = [
+        Change(at_ms=rng.randrange(storm_ms), seat=size + number, joins=True)
+        for number in range(rng.randint(0, 2))
+    ]
+    leaving = [
+        Change(at_ms=rng.randrange(storm_ms), seat=seat, joins=False)
+        for seat in rng.sample(range(size), rng.choice((0, 1, 1, 2)))
+    ]
+    if not byzantine and joining and rng.random() < 0.5:
+        byzantine, strategies = (joining[-1].seat,), _company(rng, 1)
+    while leaving and not _bears(size, byzantine, leaving):
+        leaving.pop()
+    if not joining and not leaving:
+        joining = [Change(at_ms=rng.randrange(storm_ms), seat=size, joins=True)]
+    return replace(
+        regime,
+        byzantine=byzantine,
+        strategies=strategies,
+        machinery=regime.machinery + tuple(_machinery(rng, regime.parameters) for _ in joining),
+        changes=tuple(sorted((*joining, *leaving), key=lambda change: change.at_ms)),
+        law_lag_ms=rng.choice((0, regime.parameters.delta_ms, 10 * regime.parameters.delta_ms)),
+        submitters=tuple(each for each in regime.submitters if each not in byzantine),
+        schedule=None,
+    )
+
+
+def _bears(size: int, byzantine: tuple[int, ...], leaving: list[Change]) -> bool:
+    """Whether also the smallest committee has no more than f liars: all honest who leave are gone, of the liars none."""
+    least = size - sum(change.seat not in byzantine for change in leaving)
+    return least >= MEMBERS_MIN and len(byzantine) <= (least - 1) // 3
+
+
+def _unchanging(seed: int) -> Regime:
     rng = Random(seed)
     size = rng.choice(SIZES)
     later = Random(seed ^ 0x1A7E)

@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-from consensus.simulate.cluster import Cluster, Outcome
+from consensus.simulate.cluster import Outcome
 from consensus.simulate.regime import BASE_SEED_VARIABLE, base_seed, draw, fresh
+from consensus.simulate.run import simulate
 from consensus.simulate.trace import Trace
 
 
@@ -51,7 +52,7 @@ def _one(seed: int, *, trace: bool) -> int:
     regime = draw(seed)
     print(f"seed {seed:#x}: {regime.describe()}", file=sys.stderr)
     try:
-        outcome = Cluster(regime, trace=Trace(print) if trace else None).run()
+        outcome = simulate(regime, trace=Trace(print) if trace else None)
     except AssertionError as error:
         _report(seed, error)
         return 1
@@ -65,7 +66,7 @@ def _many(seeds: Iterable[int]) -> int:
     failed = 0
     for seed in seeds:
         try:
-            totals.append(Cluster(draw(seed)).run())
+            totals.append(simulate(draw(seed)))
         except AssertionError as error:
             failed += 1
             _report(seed, error)

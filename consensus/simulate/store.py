@@ -14,7 +14,9 @@ Write = Ref | int  # a block's name, or the index of a commit record
 class SimulatedStore:
     """Blocks and commit records of one node, with the reading methods of `node.storage.Store`."""
 
-    def __init__(self) -> None:
+    def __init__(self, after_commit: int = 0) -> None:
+        """Of one epoch: `after_commit` is the last commit of the one before."""
+        self._after = after_commit
         self._blocks: dict[Ref, bytes] = {}
         self._rounds: dict[int, dict[Ref, None]] = {}
         self._newest: dict[int, list[Ref]] = {}  # per author, in order of writing
@@ -32,7 +34,8 @@ class SimulatedStore:
         self._unsynced.append(ref)
 
     def put_record(self, index: int, record: bytes) -> None:
-        assert index == len(self._records) + 1, f"commit {index} after {len(self._records)}"
+        before = self.last_commit_index()
+        assert index == before + 1, f"commit {index} after {before}"
         self._records.append(record)
         self._unsynced.append(index)
 
@@ -84,7 +87,8 @@ class SimulatedStore:
         return ref, self._blocks[ref]
 
     def commit_record(self, index: int) -> bytes | None:
-        return self._records[index - 1] if 1 <= index <= len(self._records) else None
+        at = index - self._after - 1
+        return self._records[at] if 0 <= at < len(self._records) else None
 
     def last_commit_index(self) -> int:
-        return len(self._records)
+        return self._after + len(self._records)

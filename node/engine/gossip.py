@@ -2,7 +2,8 @@
 
 out   each own line once it is durable; again each second until its size or a larger is final; to a new reader at once,
       with the lines of the newest final checkpoint, so that who was away sees at once what is final
-in    from streams; and pulled: when nothing became final for a second, all lines that some peer holds for the size we lack
+in    from streams; and pulled: when nothing became final for a second, all lines that some peer holds for the size we lack; so
+      too those of the last size of an epoch that is over, if we were not there when its members cosigned it (R43, R44)
 """
 
 import asyncio
@@ -54,14 +55,14 @@ class Gossip:
         """The largest size that this member is known to have cosigned; 0 if none."""
         return self._newest.get(member, 0)
 
-    def take(self, lines: Sequence[bytes]) -> None:
-        """Lines from a peer. Raises Rejected if one of them is none, or not signed by who it names."""
+    def take(self, lines: Sequence[bytes], epoch: int | None = None) -> None:
+        """Lines from a peer, of this epoch or the one given. Raises Rejected if one is none, or not signed by who it names."""
         for data in lines:
             try:
                 line = parse_line(data)
             except MalformedRecord as err:
                 raise Rejected(str(err), BAD_LINE_POINTS) from None
-            added = self._finality.add(line, self._epoch)
+            added = self._finality.add(line, self._epoch if epoch is None else epoch)
             if added is Added.REFUSED:
                 why = f"cosigned line of member {line.member}, size {line.size}: not that member's"
                 raise Rejected(why, BAD_LINE_POINTS)
@@ -74,12 +75,12 @@ class Gossip:
                     size=line.size,
                     root=line.root,
                 )
-            elif added is not Added.KNOWN:
+            elif added is not Added.KNOWN and epoch is None:
                 self._newest[line.member] = max(self.newest_of(line.member), line.size)
 
     async def run(self) -> None:
         """Until cancelled."""
-        before = self._finality.final_size
+        before, end_before = self._finality.final_size, self._finality.uncertified_end()
         while True:
             await asyncio.sleep(EVERY_S)
             for line in self._finality.to_resend(self._epoch):
@@ -91,8 +92,12 @@ class Gossip:
             elif (second := self._finality.second_to_pull(self._epoch)) is not None:
                 await self._pull(second)
             before = final
+            end = self._finality.uncertified_end()
+            if end is not None and end == end_before and end[0] < self._epoch:
+                await self._pull(end[1], end[0])
+            end_before = end
 
-    async def _pull(self, size: int) -> None:
+    async def _pull(self, size: int, epoch: int | None = None) -> None:
         """Ask the next connected peer in turn."""
         asked = [member for member in self._network.members() if self._network.is_connected(member)]
         if not asked:
@@ -100,7 +105,7 @@ class Gossip:
         self._turn += 1
         member = asked[self._turn % len(asked)]
         try:
-            self.take(await self._network.cosignatures(member, size))
+            self.take(await self._network.cosignatures(member, size), epoch)
         except Unanswered as err:
             event(_log, "no cosignatures", level=logging.DEBUG, member=member, why=str(err))
         except Rejected as err:

@@ -134,6 +134,7 @@ class Finality:
         self._own_conflict: str | None = None
         self._only_newest = False
         self._final: FinalCheckpoint | None = None
+        self._ends_certified = 0  # epochs that are over, from the first on, with a certificate here
         self._kept_minute = -1
         self._last: CosignSigned | None = sign_state.cosign()
         # A store that was restored beside no sign state: what this cosigner signed before, its peers alone know (D12).
@@ -219,6 +220,19 @@ class Finality:
         if last == self._size:
             return last if last > self.final_size else None
         return last if last and not self.is_certified(last) else None
+
+    def uncertified_end(self) -> tuple[int, int] | None:
+        """The first epoch that is over and whose last size has no certificate here, and that size; None: all have (R43).
+
+        Who was down, or only looked on, when its members cosigned lacks it: nobody says again what belongs to another epoch.
+        """
+        epochs = self._epochs()
+        while self._ends_certified + 1 < len(epochs):
+            last = epochs[self._ends_certified + 1].after_size
+            if not self.is_certified(last):
+                return self._ends_certified, last
+            self._ends_certified += 1
+        return None
 
     def final_of(self, epoch: int) -> FinalCheckpoint | None:
         """The newest final checkpoint of this epoch's members; of an epoch that is over, that of its last size (R43)."""
@@ -543,9 +557,10 @@ class Finality:
         held = self._line_of(line.size, line.member)
         if held is not None:
             return held.root == line.root
-        # Long final: another line adds nothing, unless it contradicts us.
+        # Long final: another line adds nothing, unless it contradicts us, or hands over to the next epoch.
         return (
             self._final is not None
+            and not (self._is_last(line.size) and not self.is_certified(line.size))
             and line.size < self._final.checkpoint.size
             and line.size not in self._lines
             and self._root_at(line.size) == line.root
@@ -584,7 +599,8 @@ class Finality:
     def _hold(self, line: Cosigned) -> None:
         if line.size not in self._lines:
             in_order = not self._lines or line.size > next(reversed(self._lines))
-            self._lines[line.size] = {}
+            kept = self.lines(line.size) if self._is_last(line.size) else []
+            self._lines[line.size] = {each.member: each for each in kept}
             if not in_order:
                 self._lines = OrderedDict(sorted(self._lines.items()))
             while len(self._lines) > SIZES_HELD_MAX:

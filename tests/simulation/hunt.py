@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from consensus.simulate import cluster as core_cluster
 from consensus.simulate import regime as core_regime
 from consensus.simulate import seeds as core_seeds
+from consensus.simulate.run import simulate as simulate_core
 from node.telemetry import ROOT_LOGGER, resident_bytes
 from tests.simulation.driver import cluster as driver_cluster
 from tests.simulation.driver import regime as driver_regime
@@ -190,7 +190,7 @@ def _run(tally: Tally, seed: int, end: float, *, keeping: bool) -> None:
 
 def _core_seed(tally: Tally, seed: int, end: float) -> None:
     del end  # such a run takes seconds
-    outcome = core_cluster.Cluster(core_regime.draw(seed)).run()
+    outcome = simulate_core(core_regime.draw(seed))
     tally.virtual_ms += outcome.virtual_ms
     tally.commits += outcome.commits
     tally.lives += outcome.crashes

@@ -3,7 +3,7 @@
 A mutant is a copy of the project's consensus and its tests with one piece of text replaced. The hunters go after it in turn,
 cheapest first, each in a process of its own, until one fails:
 
-    part    the unit tests of the module that was changed
+    part    the tests of the module that was changed, unit and property
     unit    all of tests/unit/consensus
     breaks  the hand-written schedules of tests/simulation
     twin    the naive reference of the commit rule, on seeded histories
@@ -54,6 +54,7 @@ SINGLE: Final = (
 )
 PYTEST: Final = (sys.executable, "-m", "pytest", "-x", "-q", "--no-header")
 TIMEOUT_S: Final = 600
+PART: Final = "part"  # see `parts_of`
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ HUNTERS: Final = (
         (sys.executable, "-c", HUNT, "{folder}", "60"),
         ("committee.py", "commit_rule.py", "linearizer.py", "dag.py"),
     ),
-    Hunter("part", (*PYTEST, "tests/unit/consensus/test_{stem}.py")),
+    Hunter(PART, PYTEST),
     Hunter("unit", (*PYTEST, "tests/unit/consensus")),
     Hunter(
         "breaks",
@@ -377,16 +378,23 @@ def mutate(folder: Path, mutant: Mutant) -> None:
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
 
 
+def parts_of(folder: Path, stem: str) -> list[str]:
+    """The tests named after a module."""
+    named = [f"tests/{kind}/consensus/test_{stem}.py" for kind in ("unit", "property")]
+    return [each for each in named if (folder / each).exists()]
+
+
 def catches(hunter: Hunter, folder: Path, stem: str) -> bool:
     """Whether this hunter fails in the folder. `stem`: of the mutated module."""
-    if hunter.name == "part" and not (folder / f"tests/unit/consensus/test_{stem}.py").exists():
-        return False
+    command = hunter.command
+    if hunter.name == PART:
+        parts = parts_of(folder, stem)
+        if not parts:
+            return False
+        command = (*command, *parts)
     try:
         done = subprocess.run(
-            [
-                part.replace("{folder}", str(folder)).replace("{stem}", stem)
-                for part in hunter.command
-            ],
+            [part.replace("{folder}", str(folder)).replace("{stem}", stem) for part in command],
             cwd=folder,
             env={
                 **os.environ,

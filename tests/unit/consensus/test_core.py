@@ -398,6 +398,20 @@ def test_what_there_is_to_order_lifts_the_idle_delay(event: Event) -> None:
     assert [wanted.round for wanted in only(Propose, effects)] == [1]
 
 
+def test_a_wake_that_comes_before_its_round_is_kept_for_it() -> None:
+    """PACEMAKER P4: who has it to send sends it once, and is a round ahead of us."""
+    member = idle()
+    member.step(WakeReceived(peer=ValidatorIndex(2), round=Round(2)))
+    (wanted,) = only(Propose, member.tick(PARAMETERS.idle_delay_ms))
+    assert wanted.round == 1, "this round has waited"
+    member.propose(wanted, ())
+    history = History(committee=FOUR, blocks=[answer_to(wanted, ())])
+    for author in OTHERS:
+        member.receive(history.draw(author, 1))
+    made = only(Propose, member.tick(PARAMETERS.min_round_delay_ms))
+    assert [each.round for each in made] == [2], "that one does not"
+
+
 def test_nothing_due_is_nothing_to_order() -> None:
     member = idle()
     member.step(NextDue(Millis(START + 20_000)))

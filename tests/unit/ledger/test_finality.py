@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.ledger.cosigned import Added, Cosigned, encode_cosigned, parse_cosigned
+from node.ledger.cosigned import Added, Cosigned, FoundingTerm, encode_cosigned, parse_cosigned
 from node.ledger.errors import MalformedRecord
 from node.ledger.finality import Finality
 from node.log.checkpoint import Checkpoint
@@ -44,7 +44,13 @@ class Node:
         self.size = size
         self.finality = self.start()
 
-    def start(self) -> Finality:
+    def start(self, *ends: int) -> Finality:
+        """`ends`: sizes with which epochs ended; the same four validate in each."""
+        members = self.founding.genesis.members
+        terms = [
+            FoundingTerm(members=members, number=number, after_size=size)
+            for number, size in enumerate((0, *ends))
+        ]
         self.finality = Finality(
             self.store,
             self.sign_state,
@@ -57,6 +63,7 @@ class Node:
             root_at=root_at,
             clock_s=lambda: self.now,
             on_line=self.sent.append,
+            epochs=lambda: terms,
         )
         return self.finality
 
@@ -309,6 +316,41 @@ async def test_final_checkpoints_survive_a_restart(node: Node) -> None:
     node.store.put_cosignatures([(5, 1, row[:-1] + bytes([row[-1] ^ 1]))])
     with pytest.raises(StoreDamaged, match="does not verify"):
         node.start()
+
+
+async def test_who_lacks_the_certificate_of_an_epochs_end_knows_it_and_takes_it_late(
+    node: Node,
+) -> None:
+    """It was down when the members cosigned: until something is appended nobody sends that size again (driver seed 0x1df)."""
+    await node.append(5)
+    node.start(5)
+    assert node.finality.final_size == 0
+    assert node.finality.uncertified_end() == (0, 5)
+    assert node.finality.add(node.line(1, 5), epoch=1) is Added.REFUSED, "of another epoch"
+    for member in (1, 2):
+        assert node.finality.add(node.line(member, 5), epoch=0) is Added.HELD
+    assert node.finality.final_size == 5
+    assert node.finality.uncertified_end() is None
+
+
+async def test_an_epochs_end_is_certified_also_where_a_later_size_is_final_already(
+    node: Node,
+) -> None:
+    await node.append(5)
+    node.start(5)
+    await node.append(9)
+    for member in (1, 2):
+        node.finality.add(node.line(member, 9))
+    assert node.finality.final_size == 9
+    node.start(5)
+    assert node.finality.uncertified_end() == (0, 5)
+    assert node.finality.add(node.line(1, 5), epoch=0) is Added.HELD
+    node.start(5)  # the first line is on the disk, and counts with those that come
+    assert node.finality.add(node.line(2, 5), epoch=0) is Added.HELD
+    assert node.finality.add(node.line(3, 5), epoch=0) is Added.HELD
+    assert node.finality.uncertified_end() is None
+    assert node.finality.final_size == 9
+    assert node.finality.add(node.line(3, 4), epoch=0) is Added.KNOWN, "any other size is final"
 
 
 async def test_old_certificates_thin_out_to_one_a_minute(node: Node) -> None:
