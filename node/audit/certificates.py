@@ -46,6 +46,12 @@ class Judged:
     def root(self) -> bytes:
         return self.certificate.checkpoint.root
 
+    @property
+    def median_s(self) -> int:
+        """Of the good lines' own clocks: no f of a quorum can move it out of what honest members said (FORMATS 6)."""
+        times = sorted(line.timestamp for line in self.good)
+        return times[(len(times) - 1) // 2]
+
     def note(self, genesis: Genesis) -> str:
         """The signed note of the good lines alone: one bad line would spoil it for other readers."""
         good = replace(

@@ -116,7 +116,8 @@ def audit_command(
 
       foedus audit archive-us archive-ke --genesis genesis.cbor --json
 
-    `foedus audit` alone means this. Two places of a history, or two copies, are compared by `foedus audit diff`.
+    `foedus audit` alone means this. Two places of a history, or two copies, are compared by `foedus audit diff`; that somebody
+    filed nothing, or late, is stated and checked by `foedus audit absence`.
     """
     from node.audit.audit import audit_sources
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from node.audit.absence_command import absence_command
 from node.audit.diff_command import diff_command
 
 DEFAULT: Final = "history"
@@ -29,4 +30,5 @@ def audit_app(history: Any) -> typer.Typer:
     app = typer.Typer(cls=_HistoryByDefault, rich_markup_mode=None, add_completion=False)
     app.command(DEFAULT)(history)
     app.command("diff")(diff_command)
+    app.command("absence")(absence_command)
     return app

@@ -38,16 +38,19 @@ from node.ledger.errors import LedgerError, MalformedGenesis
 from node.ledger.genesis import chain_id, parse_genesis
 from node.ledger.plan import MS_PER_S, AppendPlan
 from node.ledger.questions.moment import Moment, time_text
-from node.ledger.questions.past import Past
+from node.ledger.questions.past import Past, RowProof
 from node.ledger.questions.sight import Leaves, Sight
 from node.ledger.reader import nothing_known
 from node.ledger.records import TYPE_OF, decode_record
 from node.log import merkle
 from node.log.errors import MalformedInput
+from node.treaty.book import Book
 
 NOTE_EVERY_S: Final = 2.0
 
 Note = Callable[[str], None]
+Watch = Callable[[AppendPlan, Book], None]
+"""A commit, and the law's book after it."""
 Copied = ArchiveSource | StoreSource
 
 
@@ -118,12 +121,14 @@ def travel(path: Path, pinned: bytes | None, moment: Moment, note: Note) -> Iter
 
 
 @contextmanager
-def journey(path: Path, pinned: bytes | None, note: Note) -> Iterator["Journey"]:
-    """A copy to go forward in, moment by moment. Raises CannotAudit."""
+def journey(
+    path: Path, pinned: bytes | None, note: Note, watch: Watch | None = None
+) -> Iterator["Journey"]:
+    """A copy to go forward in, moment by moment. `watch` is told of each commit gone through. Raises CannotAudit."""
     source = open_copy(path)
     try:
         with SpilledFacts() as facts:
-            yield Journey(source, pinned, facts, note)
+            yield Journey(source, pinned, facts, note, watch)
     finally:
         source.close()
 
@@ -144,9 +149,15 @@ class Journey:
     """See the module's text. `source` is the copy, `final` its largest checkpoint with a quorum: nothing beyond is looked at."""
 
     def __init__(
-        self, source: Copied, pinned: bytes | None, facts: SpilledFacts, note: Note
+        self,
+        source: Copied,
+        pinned: bytes | None,
+        facts: SpilledFacts,
+        note: Note,
+        watch: Watch | None = None,
     ) -> None:
         """Raises CannotAudit."""
+        self._watch = watch
         self.source = source
         self._note = note
         self._pinned = pinned is not None
@@ -192,6 +203,10 @@ class Journey:
             sight=past.sight(self._leaves),
             stand=self._stand(past),
         )
+
+    def prove(self, key: bytes) -> RowProof:
+        """The row of a key of the state map, or that there is none, where we stand."""
+        return self._past.prove(key)
 
     @property
     def end_s(self) -> int:
@@ -240,6 +255,8 @@ class Journey:
     def _on_plan(self, plan: AppendPlan) -> None:
         self._facts.write(plan)
         self._leaves.take(plan)
+        if self._watch is not None and plan.index:  # the founding commit holds no entries
+            self._watch(plan, self._past.book)
 
     def _read(self, first: int, count: int) -> list[bytes]:
         try:
@@ -307,7 +324,6 @@ class Journey:
         cosigners = f"{len(final.good)} cosignatures, by members of epoch {epoch.number}"
         if later:
             cosigners += ", whom the law seated after this moment: it was run on to there"
-        timestamps = sorted(line.timestamp for line in final.good)
         members = self.trust.at(final.size).members
         return Stand(
             chain_id=chain_id(self._document).hex(),
@@ -330,7 +346,7 @@ class Journey:
             cosigned_by=final.signers,
             members=len(members),
             quorum=quorum_of(len(members)),
-            cosigned_s=timestamps[(len(timestamps) - 1) // 2],
+            cosigned_s=final.median_s,
             checked=(
                 f"the signatures of {len(self.genesis.members)} founders under the genesis {trusted}",
                 cosigners,

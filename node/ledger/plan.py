@@ -264,6 +264,10 @@ class CommitMachine:
             )
         return cls(law, index, digest, buckets, standing, genesis)
 
+    def state_path(self, bucket: int) -> list[bytes]:
+        """The proof of a bucket of the state map under `state_digest`."""
+        return self._digest.path(bucket)
+
     @property
     def state_digest(self) -> bytes:
         return self._digest.root

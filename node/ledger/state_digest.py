@@ -16,6 +16,8 @@ from hashlib import sha256
 from struct import Struct
 from typing import Final, Protocol
 
+from node.log import merkle
+
 BUCKETS: Final = 65_536
 HASH_BYTES: Final = 32
 EMPTY_BUCKET: Final = bytes(HASH_BYTES)
@@ -81,6 +83,17 @@ def bucket_hash(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return sha256(b"".join(parts)).digest() if parts else EMPTY_BUCKET
 
 
+def verify_bucket(
+    key: bytes, pairs: Sequence[tuple[bytes, bytes]], path: Sequence[bytes], root: bytes
+) -> bool:
+    """Whether a state with this digest has exactly these (key, value) pairs in the key's bucket: else it has no such row."""
+    keys = [each for each, _ in pairs]
+    if sorted(set(keys)) != keys:
+        return False
+    leaf = merkle.leaf_hash(bucket_hash(pairs))
+    return merkle.verify_inclusion(leaf, bucket_of(key), BUCKETS, path, root)
+
+
 class StateDigest:
     """The tree over all bucket hashes: 131,072 hashes of 32 bytes, one path of 16 of them per changed bucket.
 
@@ -105,6 +118,14 @@ class StateDigest:
     @property
     def root(self) -> bytes:
         return self._nodes[1]
+
+    def path(self, number: int) -> list[bytes]:
+        """The inclusion proof of a bucket: `verify_bucket` checks it against the root."""
+        node, found = BUCKETS + number, []
+        while node > 1:
+            found.append(self._nodes[node ^ 1])
+            node >>= 1
+        return found
 
     def load(self, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Take over a whole stored map: (bucket, key, value), ascending by bucket and key. For an empty digest only."""

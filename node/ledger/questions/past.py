@@ -28,7 +28,8 @@ from node.ledger.records import (
     decode_record,
     is_record,
 )
-from node.ledger.state_digest import MemoryBuckets
+from node.ledger.state_digest import MemoryBuckets, bucket_of
+from node.treaty.book import Book
 from node.treaty.entries import EntryFacts
 
 LEAVES_STEP: Final = 256
@@ -73,6 +74,14 @@ class LoggedCommit:
     state_digest: bytes
     leaves: tuple[bytes, ...]  # all that it appended, the commit record last
     size: int  # entries of the log after it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowProof:
+    """The whole bucket of a key of the state map and its path to the state digest (`state_digest.verify_bucket`)."""
+
+    pairs: tuple[tuple[bytes, bytes], ...]  # (key, value), ascending
+    path: tuple[bytes, ...]
 
 
 class Past:
@@ -126,6 +135,11 @@ class Past:
         return self._machine.standing.time_ms
 
     @property
+    def book(self) -> Book:
+        """The law's, after it."""
+        return self._machine.law.book
+
+    @property
     def root(self) -> bytes:
         """Of the log's first `size` entries, by the leaves that the law makes and those it was given."""
         return self._machine.standing.tree.root()
@@ -134,6 +148,14 @@ class Past:
         self._buckets.write(plan.state_rows)
         self._facts.size = plan.tree.size
         self._on_plan(plan)
+
+    def prove(self, key: bytes) -> "RowProof":
+        """What shows the row of this key, or that there is none, under the state digest of the commit reached."""
+        number = bucket_of(key)
+        return RowProof(
+            pairs=tuple(self._buckets.bucket(number)),
+            path=tuple(self._machine.state_path(number)),
+        )
 
     def grow(self, size: int) -> None:
         """The log has grown: more may be read."""

@@ -1,0 +1,265 @@
+"""Absence and lateness: what a certified log shows that nobody filed, and whom that accuses."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.audit.absence import Claim, check_absence, state_absence
+from node.audit.export import export_home
+from node.audit.source import CannotAudit
+from node.cli.author import Author
+from node.ledger.questions.moment import THE_END, Moment
+from node.ledger.state_digest import verify_bucket
+from node.treaty.codec import decode
+from tests.unit.audit import history
+from tests.unit.audit.history import MEMBERS, _cosigned, live, weave
+from tests.unit.audit.test_archives import run
+from tests.unit.cli.conftest import document_of
+from tests.unit.ledger.founding import found
+from tests.unit.ledger.running import start
+
+HOUR = 3_600
+SITE = "op0/dc1"
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Year:
+    """A site that reports by the hour: in time, not at all, late, not at all but the ledger stood still."""
+
+    data: Path
+    document: bytes
+    began: int  # second of the site's first slot
+
+    def claim(self, first: int, slots: int = 1, **other: Any) -> Claim:
+        """About these hours, by the end of the hour after them."""
+        start_s, end_s = self.began + first * HOUR, self.began + (first + slots) * HOUR
+        fields = {"who": "BR", "kind": "usage", "about": SITE, "by_s": end_s + HOUR, **other}
+        return Claim(start_s=start_s, end_s=end_s, **fields)
+
+    def state(self, first: int, slots: int = 1, **other: Any) -> dict[str, Any]:
+        claim = self.claim(first, slots, **other)
+        return state_absence(self.data, self.document, claim, THE_END, silent)
+
+
+async def _lived(folder: Path) -> Year:
+    founding = found(MEMBERS, 2, law_version=2, policy={"slot_s": HOUR})
+    node = await start(founding, folder)
+    cosigning = asyncio.create_task(node.finality.run())
+    lab = Author(founding.operators[0], ledger=founding.chain_id)
+    home = next(keys for keys in founding.agencies if keys.author_id == "BR")
+    agency = Author(home, ledger=founding.chain_id)
+    began = 0
+
+    def report(slot: int) -> bytes:
+        body = {"facility": "dc1", "chip_type": "H100", "chips_on": 20, "chip_seconds": 20 * HOUR}
+        amounts = {"pflop_total": 7, "by_class": [{"name": "infer", "amount": 7}]}
+        period = (began + slot * HOUR, began + (slot + 1) * HOUR)
+        return lab.say("usage", {**body, **amounts}, period=period).entry
+
+    async def until(second: int, *entries: bytes) -> None:
+        """Commits every nine minutes, so that none is an outage; the last at that second, with these entries."""
+        while node.now_ms // 1000 + 540 < second:
+            await node.commit(after_ms=540_000)
+        await node.commit(*entries, after_ms=second * 1000 - node.now_ms)
+        await _cosigned(node, 0, MEMBERS)
+
+    try:
+        await _cosigned(node, 0, MEMBERS)
+        site = {"facility": "dc1", "capacity_mh": 20_000, "mem_gb": 99}
+        began = node.now_ms // 1000 + 60
+        await until(began, lab.say("facility", site, endorsed_by=[agency]).entry)
+        await until(began + HOUR + 1_200, report(0))  # in time
+        await until(began + 4 * HOUR + 60, report(2))  # slot 1 never; slot 2 a minute late
+        await until(began + 4 * HOUR + 600, report(3))
+        gap_from = (
+            began + 5 * HOUR + 300
+        )  # slot 4 could be filed for five minutes, then the ledger stands still
+        await until(gap_from)
+        await node.commit(after_ms=3 * HOUR * 1000)
+        await until(began + 8 * HOUR + 900, report(4))  # in time, as the deadline has moved
+        await until(began + 9 * HOUR)
+    finally:
+        cosigning.cancel()
+        await asyncio.gather(cosigning, return_exceptions=True)
+        node.close()
+    return Year(folder, founding.document, began)
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Year:
+    return asyncio.run(_lived(tmp_path_factory.mktemp("year")))
+
+
+def test_a_report_that_is_there_accuses_nobody(year: Year) -> None:
+    made = year.state(0)
+    assert (made["verdict"], made["accuses"]) == ("filed", False)
+    assert [filed["in_time"] for filed in made["filed"]] == [True]
+    assert made["uncovered"] == []
+    assert year.state(0, who="op0")["verdict"] == "filed"
+    assert year.state(0, kind="")["verdict"] == "filed"
+
+
+def test_nothing_at_all(year: Year) -> None:
+    made = year.state(1)
+    assert (made["verdict"], made["accuses"]) == ("absent", True)
+    assert made["filed"] == []
+    assert made["what"].startswith(f"BR filed no usage about {SITE} for ")
+    assert made["findings"][0]["finding"].startswith("C02:BR:")
+    assert made["seen"]["without"]["size"] == made["stands_on"]["checkpoint_size"]
+    assert made["stands_on"]["time_s"] >= made["due_s"]
+    other = year.state(0, about="op0/dc9")
+    assert (other["verdict"], other["filed"]) == ("absent", [])
+
+
+def test_late_is_not_absent(year: Year) -> None:
+    made = year.state(2)
+    assert (made["verdict"], made["accuses"]) == ("late", True)
+    (filed,) = made["filed"]
+    assert filed["at_s"] == made["due_s"] + 60
+    assert not filed["in_time"]
+    seen = made["seen"]  # by members' clocks: not there, then there
+    assert seen["without"]["size"] <= filed["index"] < seen["with"]["size"]
+    assert year.state(2, by_s=year.claim(2).by_s + 60)["verdict"] == "filed"
+
+
+def test_a_part_is_no_whole(year: Year) -> None:
+    made = year.state(0, 2)
+    assert made["verdict"] == "partly"
+    assert made["uncovered"] == [[year.began + HOUR, year.began + 2 * HOUR]]
+
+
+def test_an_outage_moves_the_deadline(year: Year) -> None:
+    """Filed hours after its hour was over, in the first minutes after the ledger went on (R34)."""
+    made = year.state(4)
+    assert (made["verdict"], made["accuses"]) == ("filed", False)
+    (gap,) = made["outages"]
+    assert gap["moved"] == 3 * HOUR - 600
+    assert made["due_s"] == year.claim(4).by_s + gap["moved"]
+    before = Moment(index=made["filed"][0]["index"] - 1)
+    shut = state_absence(year.data, year.document, year.claim(4), before, silent)
+    assert (shut["verdict"], shut["accuses"]) == ("undecided", False)
+    assert any("R34" in bound for bound in made["bounds"])
+
+
+def test_before_the_deadline_nothing_is_decided(year: Year) -> None:
+    made = year.state(8)
+    assert (made["verdict"], made["accuses"]) == ("undecided", False)
+    assert "ends before the deadline" in made["why_not"]
+
+
+def test_each_authors_chain_is_proven_by_the_state(year: Year) -> None:
+    made = year.state(1)
+    digest = bytes.fromhex(made["stands_on"]["state_digest"])
+    for author, chain in made["chains"].items():
+        pairs = [(bytes.fromhex(key), bytes.fromhex(value)) for key, value in chain["pairs"]]
+        path = [bytes.fromhex(part) for part in chain["path"]]
+        key = f"chain/{author}".encode()
+        assert verify_bucket(key, pairs, path, digest)
+        assert not verify_bucket(key, [*pairs, (b"\xff", b"")], path, digest)
+        assert not verify_bucket(key, pairs, path, bytes(32))
+        row = dict(pairs).get(key)
+        assert (row is None) == (chain["seq"] == 0)
+        if row is not None:
+            assert decode(row) == (chain["seq"], bytes.fromhex(chain["entry"]))
+            assert not verify_bucket(key, [], path, digest)
+    assert made["chains"]["op0"]["seq"] == 5
+
+
+def test_a_third_party_makes_it_again(year: Year, tmp_path: Path) -> None:
+    claim = year.claim(1)
+    early = state_absence(
+        year.data, year.document, claim, Moment(time_s=claim.by_s + 1_000), silent
+    )
+    assert early["stands_on"]["size"] < year.state(1)["stands_on"]["size"]
+    for made in (early, year.state(1), year.state(2), year.state(4)):
+        told = json.loads(json.dumps(made))
+        assert check_absence(year.data, year.document, told, silent) == []
+    for field, other in (
+        ("verdict", "late"),
+        ("accuses", False),
+        ("findings", []),
+        ("due_s", 1),
+        ("chains", {}),
+    ):
+        forged = {**json.loads(json.dumps(year.state(1))), field: other}
+        assert check_absence(year.data, year.document, forged, silent) == [field]
+    hidden = json.loads(json.dumps(year.state(2)))
+    hidden["filed"] = []
+    assert check_absence(year.data, year.document, hidden, silent) == ["filed"]
+    rooted = json.loads(json.dumps(year.state(1)))
+    rooted["stands_on"]["root"] = "00" * 32
+    assert check_absence(year.data, year.document, rooted, silent) == ["stands_on.root"]
+    with pytest.raises(CannotAudit, match="format"):
+        check_absence(year.data, year.document, {"format": "x"}, silent)
+    with pytest.raises(CannotAudit, match="want who"):
+        check_absence(year.data, year.document, {**early, "claim": {"who": 3}}, silent)
+
+
+def test_the_command(year: Year, tmp_path: Path) -> None:
+    def words(slot: int, *more: str | Path) -> tuple[str | Path, ...]:
+        claim = year.claim(slot)
+        period = (
+            "--since",
+            str(claim.start_s),
+            "--until",
+            str(claim.end_s),
+            "--by",
+            str(claim.by_s),
+        )
+        where = ("--from", year.data, *period)
+        return ("audit", "absence", "BR", "--kind", "usage", "--about", SITE, *where, *more)
+
+    out = tmp_path / "absence.json"
+    said = run(*words(1, "--out", out))
+    assert said.exit_code == 0
+    assert "verdict: absent" in said.stdout
+    assert "under the checkpoint of size" in said.stdout
+    checked = run("audit", "absence", "--check", out, "--from", year.data, "--json")
+    assert checked.exit_code == 0
+    assert document_of(checked)["holds"] is True
+    out.write_text(out.read_text().replace('"absent"', '"late"'))
+    denied = run("audit", "absence", "--check", out, "--from", year.data)
+    assert denied.exit_code == 1
+    assert "verdict" in denied.stdout
+    assert run(*words(1, "--out", out)).exit_code == 2  # never overwritten
+    assert run(*words(0)).exit_code == 1
+    assert run(*words(8)).exit_code == 2
+    assert run("audit", "absence", "BR", "--from", year.data).exit_code == 2
+    assert run("audit", "absence", "XX", *words(1)[3:]).exit_code == 2
+
+
+def test_a_state_whose_node_was_shut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No block of US was ordered: absent, and not accused. CN's were, and it filed as little."""
+    monkeypatch.setattr(history, "_silent", lambda _round: True)  # author 4, US
+    made = weave()
+    home = asyncio.run(live(made, tmp_path / "CN", "CN"))
+    archive = tmp_path / "archive"
+    export_home(home, archive)
+    began = made.founding.genesis.time_ms // 1000
+
+    def of(who: str) -> dict[str, Any]:
+        claim = Claim(who=who, kind="", about="", start_s=began, end_s=began + 1, by_s=began + 1)
+        return state_absence(archive, None, claim, THE_END, silent)
+
+    shut, heard = of("US"), of("CN")
+    assert (shut["verdict"], shut["accuses"]) == ("absent", False)
+    assert "shut out" in shut["why_not"]
+    assert shut["node"] == {"validator": True, "whole": True, "first_s": None, "last_s": None}
+    assert heard["node"]["first_s"] is not None
+    assert heard["accuses"] is (heard["verdict"] == "absent")
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "by_s"), [(5, 5, 9), (6, 5, 9), (5, 9, 4), (-1, 5, 9)]
+)
+def test_a_claim_makes_sense(start_s: int, end_s: int, by_s: int) -> None:
+    with pytest.raises(CannotAudit, match=r"^(period|deadline) "):
+        Claim(who="BR", kind="", about="", start_s=start_s, end_s=end_s, by_s=by_s)
