@@ -47,7 +47,9 @@ def raise_finding(
     if latest is not None:
         case = book.state.cases[latest.finding]
         decided = case.status not in UNDECIDED
-        if fresh or case.actor != actor or (decided and size > case.size):
+        # What was explained was explained as far as it went: growing worse is a new event.
+        worse = case.status == explanations.EXPLAINED and severity > case.severity
+        if fresh or case.actor != actor or worse or (decided and size > case.size):
             number = latest.number + 1
             name = f"{key}#{number}"
         elif decided:
@@ -150,15 +152,16 @@ def _start(book: Book, name: str, case: Case) -> None:
         open_breach(book, motion, name, case.subject, rule="SUP")
 
 
-def sites_accused(book: Book) -> set[str]:
-    """Sites that a case of severity 3 or 4 is about which is not yet decided, or appealed."""
-    return {
-        case.about
-        for case in book.state.cases.values()
-        if case.severity >= BREACH_SEVERITY
-        and (case.status in UNDECIDED or case.status == "APPEALED")
-        and case.about in book.state.facilities
-    }
+def is_accused(book: Book, site: str) -> bool:
+    """Whether a case of severity 3 or 4 is about this site that is not yet decided, or appealed."""
+    state = book.state.facilities[site].state
+    for check in GROUNDS:
+        latest = book.state.latest.get(f"{check}:{state}:{site}")
+        case = book.state.cases[latest.finding] if latest is not None else None
+        is_grave = case is not None and case.severity >= BREACH_SEVERITY
+        if case is not None and is_grave and case.status in UNDECIDED | {"APPEALED"}:
+            return True
+    return False
 
 
 def _mark_provisional(book: Book, name: str) -> None:

@@ -17,6 +17,7 @@ from node.treaty.rows.sites import Access, Duty
 MEETING: Final = "meeting"
 SECRETARIAT: Final = "SEC"
 SEVERITY_MAX: Final = 4
+_REMEDY: Final = "remedy:"
 
 
 def schedule_duty(book: Book, what: str) -> None:
@@ -104,6 +105,11 @@ def _graver(book: Book, case: str) -> int:
     return min(book.state.cases[case].severity + 1, SEVERITY_MAX)
 
 
+def _of_first_case(case: str) -> str:
+    """A remedy missed again and again is about the first case still, under the next number."""
+    return f"{_REMEDY}{case.partition(f':{_REMEDY}')[2].partition('#')[0] or case}"
+
+
 def _grade(severity: int) -> Callable[[Book, str], int]:
     return lambda _book, _rest: severity
 
@@ -144,7 +150,7 @@ _KINDS: Final[dict[str, DutyKind]] = {
     ),
     "remedy": DutyKind(
         subject=_subject_of_case,
-        about=lambda rest: f"remedy:{rest}",
+        about=_of_first_case,
         severity=_graver,
         period="",
         level=TRAINING,

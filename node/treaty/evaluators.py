@@ -78,6 +78,8 @@ def draw_examiner(book: Book, chance: Chance) -> None:
 
 def awaited(book: Book, run: str, heard: set[str]) -> str:
     """Which drawn evaluator must still be heard before a deployment; empty: none, or not any more."""
+    if beacon.waits(book, EXAMINER, run):
+        return "who is still to be drawn"
     row = book.state.examiners.get(run)
     if row is None or book.now > row.due or row.evaluator in heard:
         return ""

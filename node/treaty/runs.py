@@ -7,7 +7,7 @@ together (C15); and what a decision makes of a run. The statement itself is in `
 from typing import Final
 
 from node.treaty.book import RANK_LAPSE, Book, Group
-from node.treaty.cases import raise_finding, sites_accused
+from node.treaty.cases import is_accused, raise_finding
 from node.treaty.lives import (
     HALT_SEVERITY,
     TIER_WITH_OVERSIGHT,
@@ -203,8 +203,8 @@ def barrier_to_approval(book: Book, run: str, tier: int) -> str:
     if max(tier, life.tier) == 3 and not book.value("horizon_open"):
         return "HORIZON"
     # Approvals at a site are frozen while a grave case about it is open (CHECKS 6); scenarios ask for that with `remedy`.
-    sites = set(book.state.plans[run].sites)
-    if book.draws_for("remedy") and sites & sites_accused(book):
+    sites = book.state.plans[run].sites
+    if book.draws_for("remedy") and any(is_accused(book, site) for site in sites):
         return "CASES"
     return ""
 

@@ -51,6 +51,7 @@ def _view(row: Row) -> dict[str, Any]:
         "standing": row.standing.value,
         "tests": list(row.tests),
         "lacks": measure.lacks,
+        "outside": measure.outside,
         "not_software": measure.not_software,
         "see": list(measure.see),
     }
@@ -65,6 +66,8 @@ def _text(row: Row) -> str:
         lines.append(f"      see  {', '.join(measure.see)}")
     if measure.not_software:
         lines.append(f"      why  {measure.not_software}")
+    if measure.outside:
+        lines.append(f"      bar  {measure.outside}: that is not software")
     if measure.lacks:
         lines.append(f"      not  {measure.lacks}")
     lines += [f"      test {test}" for test in row.tests]

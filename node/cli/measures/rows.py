@@ -2,7 +2,8 @@
 
 Whether an answer *works* is not said here: that is `shown.csv`, made from the marks that tests bear (`coverage` beside this).
 A row without a mark is printed as "not shown", whatever stands in its `feature`. `lacks` names what the measure asks and no
-test shows yet, so that a row with tests does not claim more than they do.
+test shows yet, so that a row with tests does not claim more than they do. Checks that compare what sensors, trade and networks
+say need calibration on simulated worlds, and come with a third law; their inputs are on the ledger already.
 """
 
 from dataclasses import dataclass
@@ -17,14 +18,28 @@ class Measure:
     asks: str
     feature: str = ""  # statement kinds, motions, checks and commands that answer it
     lacks: str = ""
+    outside: str = ""  # what of it is no software (MEASURES 7): the rest is answered
     not_software: str = ""  # why no program can answer it
     see: tuple[str, ...] = ()  # rows that answer it
 
 
 def _row(
-    name: str, asks: str, feature: str = "", *, lacks: str = "", not_software: str = ""
+    name: str,
+    asks: str,
+    feature: str = "",
+    *,
+    lacks: str = "",
+    outside: str = "",
+    not_software: str = "",
 ) -> Measure:
-    return Measure(name=name, asks=asks, feature=feature, lacks=lacks, not_software=not_software)
+    return Measure(
+        name=name,
+        asks=asks,
+        feature=feature,
+        lacks=lacks,
+        outside=outside,
+        not_software=not_software,
+    )
 
 
 _PURPOSE: Final = (
@@ -41,10 +56,13 @@ _PURPOSE: Final = (
     _row(
         "M03",
         "a state can begin alone",
-        "a ledger of one member; f = 0 and `veto possible` shown",
-        lacks="importing the own earlier log on joining",
+        "a ledger of one member, f = 0 and `veto possible` shown; note prior_log: its entries are proved to all after joining",
     ),
-    _row("M04", "where companies are; a state's own regions", "identity with a controlling state"),
+    _row(
+        "M04",
+        "where companies are; a state's own regions",
+        "places below a state; role agency, endorsed by its state and without a vote; `foedus law places`",
+    ),
     _row(
         "M05",
         "public and scientific support",
@@ -59,11 +77,17 @@ _PURPOSE: Final = (
         "M07",
         "a summit makes a treaty",
         "instrument; entry into force by itself; `foedus law status`",
-        lacks="calling a summit is not software",
+        outside="calling a summit",
     ),
-    _row("M08", "meetings held so far", "note of type meeting", lacks="those held before genesis"),
     _row(
-        "M09", "US and China both crucial", "fast door of entry into force; `foedus law membership`"
+        "M08",
+        "meetings held so far",
+        "note of type meeting; those of before the founding are history and fulfil no duty",
+    ),
+    _row(
+        "M09",
+        "US and China both crucial",
+        "fast door of entry into force; slow door by the world's capacity in genesis; `foedus law membership`",
     ),
     _row(
         "M10",
@@ -76,7 +100,9 @@ _PURPOSE: Final = (
         "a deadline and a default for every motion; HALT acts at inclusion; early close",
     ),
     _row(
-        "M12", "consent of all countries, open to each", "accession without a vote, by attestation"
+        "M12",
+        "consent of all countries, open to each",
+        "accession without a vote, by attestation; states beyond the genesis list by HIGH",
     ),
     _row(
         "M13",
@@ -99,8 +125,8 @@ _TRAINING: Final = (
     _row(
         "M17",
         "trained only if safety is guaranteed",
-        "tier 3 needs horizon_open, three reviews and HIGH; no conditional approval exists",
-        lacks="the truth of a safety case is not software",
+        "tier 3 needs horizon_open, a safety case by an adopted standard, three reviews of it, and HIGH; no conditional approval",
+        outside="the truth of a safety case",
     ),
     _row("M18", "10^12 parameters", "gate params, over total parameters"),
     _row("M19", "10^25 FLOP", "gate flop, over the whole lineage"),
@@ -144,7 +170,7 @@ _METHODS: Final = (
     _row(
         "M30",
         "inspections of developers",
-        "inspection of type developer; code_hash of the plan",
+        "inspection of type developer: code in use against the plan's, C14",
         lacks="C18, C25",
     ),
     _row("M31", "chip location", "locate", lacks="C12, C13"),
@@ -154,15 +180,14 @@ _METHODS: Final = (
     _row(
         "M34",
         "a centralised supply chain",
-        "trade of kind litho_tool",
-        lacks="shares per step, and their alarm",
+        "shares of makers per step over four quarters; C24 and a review below choke_floor; `foedus law makers`",
     ),
 )
 _OVERSIGHT: Final = (
     _row(
         "M35",
         "oversight during training",
-        "frontier and horizon, progress each day, oversight share, halt by an assigned inspector; C14",
+        "frontier and horizon, progress each day, oversight share, halt by an assigned inspector; inspectors by lot; C14",
     ),
     _row(
         "M36",
@@ -179,12 +204,18 @@ _OVERSIGHT: Final = (
         "no dangerous capability before deployment",
         "DEPLOY refused on present or unknown; judged at the close again",
     ),
-    _row("M39", "independent red teaming", "evaluators of two states, owner chains disjoint"),
+    _row(
+        "M39",
+        "independent red teaming",
+        "evaluators of two states, one more by lot; owner chains disjoint, former owners included",
+    ),
     _row(
         "M40", "the list of capabilities may change", "APPOINT capability; the list has a version"
     ),
     _row(
-        "M41", "evaluations alone are not enough", "DEPLOY needs the tier's TRAIN approval as well"
+        "M41",
+        "evaluations alone are not enough",
+        "DEPLOY needs the tier's TRAIN approval as well; findings and duties bear their level; `foedus law levels`",
     ),
     Measure(
         name="M42",
@@ -220,8 +251,7 @@ _OVERSIGHT: Final = (
     _row(
         "M53",
         "forbidden content is spread by nobody",
-        "hashes only; entries and bodies are bounded; takedown as incident",
-        lacks="a scanner of the log",
+        "hashes only; entries and bodies are bounded; takedown as incident; `foedus law scan`",
     ),
     _row("M54", "restrict lithography", "chip_batch only of approved types; CHIPTYPE"),
     _row("M55", "restrict chip design", "chip_type figures; CHIPTYPE"),
@@ -256,7 +286,11 @@ _MITIGATIONS: Final = (
     _row(
         "X08", "hardware overhang", "`foedus law breakout`: declared capacity against the frontier"
     ),
-    _row("X09", "training for safety research", "TRAIN: the same rule for every purpose"),
+    _row(
+        "X09",
+        "training for safety research",
+        "a lane of its own in the queue of panels; tier, rule and evidence are the same for every purpose",
+    ),
     _row(
         "X10",
         "small models become dangerous",
@@ -268,8 +302,7 @@ _MITIGATIONS: Final = (
     _row(
         "X12",
         "five acts of government",
-        "census of every covered site; chip_type",
-        lacks="key ceremonies, firmware shares",
+        "census of every covered site; chip_type; firmware keys made before k+1 states; `foedus law firmware`",
     ),
     _row("X13", "the treaty may differ from the proposal", "`foedus law diff`"),
     _row("X14", "pausing too late", "`foedus law breakout`"),
@@ -282,13 +315,12 @@ _MITIGATIONS: Final = (
     _row(
         "X17",
         "a coalition may block deployment, stewards hold weights",
-        "SUP or HIGH for DEPLOY; stewards",
+        "SUP or HIGH for DEPLOY; stewards; SEALED: a model put away for good",
     ),
     _row(
         "X18",
         "attackers need one hole",
-        "every entry signed and hashed; any changed byte is found",
-        lacks="two sources for severity 3",
+        "every entry signed and hashed, any changed byte is found; severity 3 rests on admission, two inspectors or two groups",
     ),
 )
 

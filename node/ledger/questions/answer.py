@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from node.ledger.questions import labels, log_views, measures, state_views
+from node.ledger.questions import labels, log_views, measures, scan, state_views
 from node.ledger.questions.sight import Sight
 from node.ledger.questions.state_views import Rows
 
@@ -38,6 +38,7 @@ QUESTIONS: Final[dict[str, Callable[[Sight, str], Rows]]] = {
     "firmware": measures.firmware,
     "remedies": measures.remedies,
     "papers": measures.papers,
+    "scan": scan.scan,
     "knew": log_views.knew,
 }
 

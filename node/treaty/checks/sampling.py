@@ -16,9 +16,9 @@ Scenarios give a beacon to all draws from the start; they have routine draws onl
 
 from typing import Final
 
-from node.treaty import beacon, cases
+from node.treaty import beacon
 from node.treaty.book import RANK_DUTY, Book, Chance
-from node.treaty.cases import raise_finding
+from node.treaty.cases import is_accused, raise_finding
 from node.treaty.chips import chip_of
 from node.treaty.duties import SECRETARIAT
 from node.treaty.rows.clock import Counter
@@ -72,8 +72,7 @@ def draw_sites(book: Book, chance: Chance) -> None:
     """The round is over: the sites whose turn it is."""
     rows = sorted(book.state.facilities.items())
     covered = [name for name, row in rows if row.slot]
-    grave = cases.sites_accused(book)
-    drawn = [name for name in covered if name in grave or _is_overdue(book, name)]
+    drawn = [name for name in covered if is_accused(book, name) or _is_overdue(book, name)]
     drawn = [name for name in drawn if not _is_open(book, name)]
     rest = [name for name in covered if name not in set(drawn) and not _is_open(book, name)]
     wanted = -(-len(covered) * book.value("routine_draw") // book.value("routine"))

@@ -126,9 +126,7 @@ def _assessed(book: Book, run: str, life: Life, shown: set[bytes], cap_ver: int)
         )
     awaited = evaluators.awaited(book, run, {one.evaluator for one in counting})
     if awaited:
-        return Refused(
-            Code.EVALS, f"{awaited} was drawn to evaluate {model} and has not spoken yet"
-        )
+        return Refused(Code.EVALS, f"{awaited} is to evaluate {model} by lot, and has not spoken")
     listed = capabilities(book)
     if cap_ver != listed_version(book):
         return Refused(Code.CAPABILITY, f"cap_ver {cap_ver}, and {listed_version(book)} is current")

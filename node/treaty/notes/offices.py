@@ -6,7 +6,7 @@ from node.treaty.chips import known_chip
 from node.treaty.codes import Code
 from node.treaty.duties import owe_meeting
 from node.treaty.entries import Entry
-from node.treaty.filing import is_filing_state, require_past, require_role
+from node.treaty.filing import is_filing_state, require_allowance, require_past, require_role
 from node.treaty.rows.parties import Conflict, Offer, PriorLog
 from node.treaty.rows.sites import Ceremony
 from node.treaty.rules import k_of
@@ -60,6 +60,7 @@ def take_prior_log(book: Book, entry: Entry, body: pb.Note) -> str:
     if not book.is_first_law and name in book.state.prior_logs:
         raise Refused(Code.REPEATED, f"{name} is declared already")
     require_past(book, entry)
+    require_allowance(book, f"prior_log/{entry.parsed.author}", 1)
     book.state.prior_logs.put(name, PriorLog(entry.entry_hash, body.hash, body.size))
     return body.about
 

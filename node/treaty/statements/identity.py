@@ -105,6 +105,9 @@ def _may_register(book: Book, entry: Entry, body: pb.Identity, role: str) -> Non
         raise Refused(Code.FILER, f"{author} may not register a {role}")
     if role == "state" and body.party != body.state:
         raise Refused(Code.STANDING, "a state's party id is its code")
+    if role != "state" and book.is_listed(body.party) and not book.is_first_law:
+        # Else whoever takes a state's code first keeps that state from ever joining (I15).
+        raise Refused(Code.STANDING, f"{body.party} is the code of a state")
     if author == body.state:
         return
     others = _members_behind(book, entry) - {body.state}

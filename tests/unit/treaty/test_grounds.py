@@ -123,6 +123,22 @@ def test_meetings_before_the_founding_are_history_and_fulfil_no_duty() -> None:
     assert court.law.book.state.duties["meeting"].due == founded + 150
 
 
+@pytest.mark.measure("M12")
+def test_nobody_takes_a_listed_states_code() -> None:
+    """I15: else whoever registers an operator under that name keeps the state out for ever."""
+    court = Court()
+    squatter = pb.Identity(
+        party="FR",
+        role=pb.PARTY_ROLE_OPERATOR,
+        state="US",
+        keys=[pb.PublicKey(purpose=pb.KEY_PURPOSE_AUTHOR, ed25519=b"s" * 32)],
+    )
+    refused = court.say("US", squatter)
+    assert (refused.code, refused.why) == ("STANDING", "FR is the code of a state")
+    squatter.party = "us-op"
+    court.must("US", squatter)
+
+
 def test_what_an_old_key_may_not_have_signed_is_flagged_and_stays() -> None:
     """MODEL 9, Key: a party names the span that it doubts when it changes its key."""
     court = Court()

@@ -62,3 +62,43 @@ def test_without_a_beacon_the_named_inspectors_stay() -> None:
     (drawn,) = court.found(Drawn)
     assert (drawn.drawn, drawn.round, drawn.beacon) == ((), 0, b"")
     assert court.law.book.state.lives[run].inspectors == ("insp-gb", "insp-ke")
+
+
+@pytest.mark.measure("M39")
+def test_no_deployment_is_taken_while_the_evaluator_is_still_to_be_drawn() -> None:
+    """Else whoever files at once would never wait for the lot."""
+    more = (("eval-br", "evaluator", "BR"), ("eval-cn", "evaluator", "CN"))
+    court = anchored("BR", "CN", "GB", "KE", more=more)
+    run = court.plan("r1", 1)
+    court.phase("r1", pb.RUN_PHASE_START)
+    court.phase("r1", pb.RUN_PHASE_END, pflop_done=1)
+    results = [
+        pb.CapabilityResult(capability=name, presence=pb.PRESENCE_ABSENT)
+        for name in ("cyber", "bio_chem", "self_improvement", "deception", "self_replication")
+    ]
+    body = pb.Eval(
+        model="acme/r1-model", bench_ver=1, items=100, score_bp=5_000, capabilities=results
+    )
+    shown = [run]
+    for evaluator in ("eval-gb", "eval-ke"):
+        court.must(evaluator, body)
+        shown.append(court.entries[-1].entry_hash)
+    deploy = pb.Deploy(cap_ver=1, mode="api", stewards=["BR", "CN", "GB", "KE", "US"])
+    early = court.say("acme", deploy, by=("US",), refs=tuple(shown))
+    assert early.code == "EVALS"
+    assert "still to be drawn" in early.why
+    for state in ("BR", "CN", "GB", "KE"):
+        assert reveal(court, state, 1) is None
+    drawn = court.found(Drawn)[-1]
+    assert (drawn.what, drawn.population) == (
+        "examiner",
+        ("eval-br", "eval-cn", "eval-gb", "eval-ke"),
+    )
+    (name,) = drawn.drawn
+    if name not in {"eval-gb", "eval-ke"}:
+        assert (
+            court.say("acme", deploy, by=("US",), refs=tuple(shown), period=(0, 1)).code == "EVALS"
+        )
+        court.must(name, body)
+        shown.append(court.entries[-1].entry_hash)
+    court.must("acme", deploy, by=("US",), refs=tuple(shown), period=(0, 2))
