@@ -15,10 +15,12 @@ from node.signing.checkpoints import cosigner_vkey, log_vkey, witness_vkey
 from node.signing.keys import generate_agency_keys
 from node.signing.keystore import (
     AUTHOR,
+    CHAIN,
     NODE,
     SEALING,
     KeyFileFacts,
     read_agency_keys,
+    read_chain,
     read_facts,
     read_node_keys,
     read_sealing_key,
@@ -36,7 +38,7 @@ OriginOption = Annotated[
         show_default=False,
     ),
 ]
-_KINDS: Final = {NODE: "node", AUTHOR: "author", SEALING: "sealing"}
+_KINDS: Final = {NODE: "node", AUTHOR: "author", SEALING: "sealing", CHAIN: "chain"}
 
 
 def show_command(
@@ -125,6 +127,8 @@ def check_command(
             read_node_keys(file, passphrase)
         elif facts.kind == SEALING:
             read_sealing_key(file, passphrase)
+        elif facts.kind == CHAIN:
+            read_chain(file, passphrase)
         else:
             read_agency_keys(file, passphrase)
         _show(report, file, facts, "", checked=True)

@@ -11,6 +11,7 @@ import typer
 from node.audit.command import open_copy, register_bench
 from node.audit.command import register as register_audit
 from node.cli.assess import assess_command
+from node.cli.beacon_command import beacon_app
 from node.cli.bench_command import bench_app
 from node.cli.demo_command import demo_command
 from node.cli.filing.commands import file_command, template_command
@@ -77,6 +78,7 @@ def _register(app: typer.Typer) -> None:
     app.command("runs")(runs_command)
     app.command("facilities")(facilities_command)
     app.add_typer(law_app(open_copy), name="law")
+    app.add_typer(beacon_app(), name="beacon")
     app.command("assess")(assess_command)
     register_audit(app)
     app.add_typer(intake_app(), name="intake")

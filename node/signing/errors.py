@@ -58,3 +58,7 @@ class CannotSeal(SigningError):
 
 class CannotOpen(SigningError):
     pass
+
+
+class CannotReveal(SigningError):
+    """A hash chain that has no such link, or would show one out of turn."""

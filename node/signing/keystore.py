@@ -1,14 +1,15 @@
-"""Encrypted key files: for the node's online keys, an author's offline keys, a party's sealing key.
+"""Encrypted key files: for the node's online keys, an author's offline keys, a party's sealing key, a state's hash chain.
 
     line 1   foedus-keys/1
     rest     deterministic CBOR {
                box      nonce (24 B) || secretbox(secrets), keyed by argon2id(passphrase, salt)
                kdf      {name: "argon2id13", memory_bytes, ops, salt}
-               kind     "node", "author" or "sealing"
+               kind     "node", "author", "sealing" or "chain"
                owner    state, or author id
                public   {role: public key}, for reading without a passphrase
              }
-    secrets  deterministic CBOR {binding: SHA-256 of the record without box, seeds: {role: seed}, certificate?, key?}
+    secrets  deterministic CBOR {binding: SHA-256 of the record without box, seeds: {role: seed}, certificate?, key?,
+                                 links?, round?, shown?}
 
 64 MiB and 3 passes (RULINGS R51): 256 MiB would lift a node over its memory target. The binding inside the box makes every
 readable byte authenticated. Mode is 0600, looked at on every opening: a key file that others can read is refused, not repaired.
@@ -30,7 +31,8 @@ from nacl.utils import random as os_random
 
 from node.log import cbor
 from node.log.errors import MalformedCbor
-from node.signing.errors import BadKeyFile, UnsafeKeyFile, WrongPassphrase
+from node.signing.chain import BeaconChain
+from node.signing.errors import BadKeyFile, CannotReveal, UnsafeKeyFile, WrongPassphrase
 from node.signing.keys import SEED_BYTES, AgencyKeys, MldsaKey, NodeKeys, Role, SigningKey
 from node.signing.sealing import SealingKey
 from node.signing.transport import TransportIdentity
@@ -47,6 +49,7 @@ _MEMORY_BYTES_MAX = 1 << 30
 NODE = "node"
 AUTHOR = "author"
 SEALING = "sealing"
+CHAIN = "chain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,42 @@ def read_sealing_key(path: Path, passphrase: bytes) -> tuple[str, SealingKey]:
     return facts.owner, key
 
 
+def write_chain(
+    path: Path,
+    owner: str,
+    chain: BeaconChain,
+    passphrase: bytes,
+    *,
+    replace: bool = False,
+    cost: KdfCost = KdfCost(),
+) -> None:
+    """Encrypts a state's hash chain with what it has shown. Raises FileExistsError unless `replace`, OSError."""
+    places = {"links": chain.links, "round": chain.round, "shown": chain.shown}
+    secrets = {"seeds": {CHAIN: chain.secret}, **places}
+    public = {CHAIN: chain.anchor}
+    _write(path, _seal(CHAIN, owner, public, secrets, passphrase, cost), replace=replace)
+
+
+def read_chain(path: Path, passphrase: bytes) -> tuple[str, BeaconChain]:
+    """(state, chain). Raises OSError, UnsafeKeyFile, BadKeyFile, WrongPassphrase."""
+    facts, secrets = _open(path, passphrase, CHAIN)
+    match secrets:
+        case {
+            "seeds": {"chain": bytes(secret), **rest},
+            "links": int(links),
+            "round": int(round_),
+            "shown": int(shown),
+        } if len(secret) == SEED_BYTES and not rest:
+            try:
+                chain = BeaconChain(secret=secret, links=links, round=round_, shown=shown)
+            except CannotReveal as err:
+                raise BadKeyFile(f"{path}: {err}") from None
+        case _:
+            raise BadKeyFile(f"{path}: no one seed of {SEED_BYTES} bytes with its places inside")
+    _check_public(path, facts, {CHAIN: chain.anchor})
+    return facts.owner, chain
+
+
 def read_facts(path: Path) -> KeyFileFacts:
     """The readable part of a key file. Raises OSError, UnsafeKeyFile, BadKeyFile."""
     return _facts(path, _parse(path))
@@ -236,7 +275,7 @@ def _parse(path: Path) -> dict[str, Any]:
 def _facts(path: Path, record: dict[str, Any]) -> KeyFileFacts:
     match record:
         case {"kind": str(kind), "owner": str(owner), "public": dict(public)} if (
-            kind in (NODE, AUTHOR, SEALING)
+            kind in (NODE, AUTHOR, SEALING, CHAIN)
             and all(isinstance(role, str) for role in public)
             and all(isinstance(key, bytes) for key in public.values())
         ):

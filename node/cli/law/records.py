@@ -68,15 +68,21 @@ OpenCopy = Callable[[Path, bytes | None, Moment, Note], AbstractContextManager[C
 async def of_node(nodes: Nodes, question: Question, within_s: float, note: Note) -> dict[str, Any]:
     """Pages from the node that answers first, until `limit` rows; a replay there is waited for. Raises ClientError."""
     async with nodes:
-        client = await nodes.first_reachable()
-        ends = time.monotonic() + within_s
-        whole = await _patiently(client, question, "", ends, note)
-        page = whole
-        while page["next_after"] is not None and len(whole["rows"]) < question.limit:
-            page = await _patiently(client, question, page["next_after"], ends, note)
-            whole["rows"] += page["rows"]
-        whole["next_after"] = page["next_after"]
-        return whole
+        return await of_client(await nodes.first_reachable(), question, within_s, note)
+
+
+async def of_client(
+    client: LedgerClient, question: Question, within_s: float, note: Note
+) -> dict[str, Any]:
+    """The same from one node. Raises ClientError."""
+    ends = time.monotonic() + within_s
+    whole = await _patiently(client, question, "", ends, note)
+    page = whole
+    while page["next_after"] is not None and len(whole["rows"]) < question.limit:
+        page = await _patiently(client, question, page["next_after"], ends, note)
+        whole["rows"] += page["rows"]
+    whole["next_after"] = page["next_after"]
+    return whole
 
 
 async def _patiently(

@@ -143,13 +143,13 @@ class FakeLaw(law_pb2_grpc.LawServiceServicer):
     def __init__(self, log: FakeLog) -> None:
         document = log.founded.document
         facts = facts_of(log.founded.genesis, document)
-        self._law = Law.at_genesis(facts, MemoryIndex())
-        self._law.advance(facts.time_s)
+        self.law = Law.at_genesis(facts, MemoryIndex())
+        self.law.advance(facts.time_s)
         self.asked = 0
 
     def Check(self, request: law_pb2.CheckRequest, context: Context) -> law_pb2.CheckResponse:
         del context
-        code, why = check_content(self._law, request.content, request.endorsers)
+        code, why = check_content(self.law, request.content, request.endorsers)
         return law_pb2.CheckResponse(code=code or "", why=why, at=pb.At(commit=7))
 
     def Ask(self, request: law_pb2.AskRequest, context: Context) -> law_pb2.AskResponse:
@@ -163,7 +163,7 @@ class FakeLaw(law_pb2_grpc.LawServiceServicer):
                 details = ((REFUSAL_KEY, refusal.SerializeToString()),)
                 context.set_trailing_metadata(details)
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "REPLAYING")
-        sight = Sight(law=self._law, size=3, state_digest=bytes(32), leaves=_Leaves([], []))
+        sight = Sight(law=self.law, size=3, state_digest=bytes(32), leaves=_Leaves([], []))
         page = ask(
             sight,
             request.question,
@@ -180,6 +180,7 @@ class FakeNode(rpc.LedgerServiceServicer):
     def __init__(self, state: str, log: FakeLog) -> None:
         self.state = state
         self.log = log
+        self.law = FakeLaw(log)
         self.mood = Mood.HONEST
         self.held: dict[bytes, bytes] = {}  # taken, not included
         self.given: list[bytes] = []
@@ -198,7 +199,7 @@ class FakeNode(rpc.LedgerServiceServicer):
         transport = self.log.homes[self.state].node_keys.transport
         self._server = grpc.server(ThreadPoolExecutor(max_workers=8))
         rpc.add_LedgerServiceServicer_to_server(self, self._server)
-        law_pb2_grpc.add_LawServiceServicer_to_server(FakeLaw(self.log), self._server)
+        law_pb2_grpc.add_LawServiceServicer_to_server(self.law, self._server)
         credentials = grpc.ssl_server_credentials(
             [(transport.private_key_pem, transport.certificate_pem)]
         )
