@@ -91,10 +91,10 @@ class Core:
         self._out = out = Effects()
         # The rooms of the core, each with one subject
         self.dag = Dag(committee)
-        self.pacemaker = Pacemaker(committee, parameters)
         self.evidence = Evidence(committee)
         self.room = WaitingRoom(self.dag, payload_bytes_max=parameters.suspended_bytes_max)
         self._admission = Admission(self.dag, self.room, self.evidence, gc_depth)
+        self.pacemaker = Pacemaker(committee, parameters, self._admission.shown)
         self._spread = Dissemination(self.dag, own, parameters)
         self._mine = OwnSlot(self.dag, self.pacemaker, self._admission, parameters, own)
         self._resending = Resending(self.pacemaker, parameters)

@@ -2,7 +2,7 @@
 
     A1   round r-1 has blocks of a quorum                                   -> enter r, if A2
     A2   I made my own block of r-1 (waived for rounds that a commit decided, RULINGS R30)
-    L1   a block of the leader of r-1 is accepted
+    L1   a block of the leader of r-1 is accepted, or that leader is silent (decision 0166)
     L2   the leader slot of r-2 has a block with a quorum of votes, or shows the skip pattern
     C1   L1 and L2 and min_round_delay since entry                          -> make my block of r
     C2   the leader timeout T(r) passed
@@ -14,11 +14,13 @@ stops that (SPEC D3). Every wait has an exit that needs a quorum only, so no sin
 Quiescence: with nothing to order, C1 and C2 may wait until `idle_delay`; whoever has something to order lifts it by `Wake`.
 """
 
+from collections.abc import Sequence
 from enum import Enum, unique
 
 from consensus.commit_rule import is_skipped, supported
 from consensus.committee import Committee
 from consensus.dag import Dag
+from consensus.silence import Silence
 from consensus.types import GENESIS_ROUND, Millis, Parameters, Round, ValidatorIndex
 
 
@@ -32,7 +34,7 @@ class Rule(Enum):
 
 
 def has_leader(dag: Dag, round_: Round) -> bool:
-    """L1, for a block of `round_`. Rounds 1 has no leader before it to wait for."""
+    """L1, for a block of `round_`, silence apart. Round 1 has no leader before it to wait for."""
     before = Round(round_ - 1)
     return before <= GENESIS_ROUND or bool(dag.slot(before, dag.committee.leader(before)))
 
@@ -46,7 +48,10 @@ def has_votes(dag: Dag, round_: Round) -> bool:
 class Pacemaker:
     """The round this validator is in, when it entered it, and the last round it signed."""
 
-    def __init__(self, committee: Committee, parameters: Parameters) -> None:
+    def __init__(
+        self, committee: Committee, parameters: Parameters, shown: Sequence[Round]
+    ) -> None:
+        """`shown`: of each validator the highest round of which it signed a block, as far as we saw; read, never written."""
         self.round = Round(GENESIS_ROUND + 1)
         self.last_signed = GENESIS_ROUND
         self._committee = committee
@@ -55,6 +60,7 @@ class Pacemaker:
         self._timeout_at = Millis(0)
         self._round_at_commit = Round(GENESIS_ROUND + 1)  # mine, when the newest commit came
         self._wakes: dict[ValidatorIndex, Round] = {}  # the newest of each peer
+        self._silence = Silence(shown, parameters)
 
     @property
     def has_made_block(self) -> bool:
@@ -64,6 +70,7 @@ class Pacemaker:
     def enter(self, round_: Round, now: Millis) -> None:
         """Be in this round; its timer runs from now, on every entry, whatever caused it."""
         self.round = round_
+        self._silence.entered(round_, now)
         self._entered_ms = now
         self._timeout_at = Millis(now + self.timeout_ms)
 
@@ -112,9 +119,14 @@ class Pacemaker:
         if now >= self._timeout_at:
             return Rule.C2
         settled = now >= self._entered_ms + self._parameters.min_round_delay_ms
-        if settled and has_leader(dag, round_) and has_votes(dag, round_):
+        led = has_leader(dag, round_) or self._silence.is_silent(self._leader_before, now)
+        if settled and led and has_votes(dag, round_):
             return Rule.C1
         return None
+
+    @property
+    def _leader_before(self) -> ValidatorIndex:
+        return self._committee.leader(Round(self.round - 1))
 
     def _is_awake(self, here: int, now: Millis) -> bool:
         return (
@@ -128,8 +140,10 @@ class Pacemaker:
         if self.has_made_block:
             return ()
         parameters = self._parameters
+        silent = self._silence.begins_at(self._leader_before)
         return (
             Millis(self._entered_ms + parameters.min_round_delay_ms),
             self._timeout_at,
             Millis(self._entered_ms + parameters.idle_delay_ms),
+            *((silent,) if silent is not None else ()),
         )

@@ -2,7 +2,8 @@
 
 195 cores in one process would cost 195 times as much. This one sees what a member of that committee sees: every round, a
 block of each living member, each referring to all of the round before. Its questions are not answered, as nothing is missing.
-Measured: processor time of `Core.step` a round, bytes pushed a round, the time to decide one slot, memory.
+Measured, once those crashed are known to be silent: processor time of `Core.step` a round, bytes pushed a round, the time to
+decide one slot, memory.
 """
 
 import gc
@@ -17,6 +18,7 @@ from typing import Final
 from consensus.codec import assemble_block, encode_block, make_header
 from consensus.committee import Committee
 from consensus.core import Core
+from consensus.silence import GRACE_TIMEOUTS
 from consensus.types import (
     GC_DEPTH,
     BlockProposed,
@@ -60,7 +62,7 @@ class Cost:
 
 
 class Feeder:
-    """See the module's text. A round takes a second, and a leader timeout more if its leader is crashed."""
+    """See the module's text. A round takes a second, and a timeout more if its leader is crashed and not known to be silent."""
 
     def __init__(self, size: int, alive: Sequence[int], parameters: Parameters) -> None:
         assert OWN in alive, f"member {OWN} is the one measured"
@@ -74,25 +76,28 @@ class Feeder:
         )
         self._others = [ValidatorIndex(index) for index in alive if index != OWN]
         self._timeout_ms = parameters.delta_ms * parameters.timeout_deltas
-        self._now = Millis(GENESIS_MS)
+        self.now = Millis(GENESIS_MS)
         self._timer: Millis | None = None
         self._parents: list[Ref] = list(self.committee.genesis)
         self._own: Ref | None = None
         self._sizes: dict[Ref, int] = {}  # of blocks that may still be pushed
+        self.rounds = 0  # played
+        self.silent_from = Millis(GENESIS_MS)  # from here on nobody waits for those crashed
         self.cpu_ns = 0
         self.slot_ns = 0  # the longest step that ordered a commit
         self.pushed = 0
         self.commits = 0
 
     def start(self) -> None:
-        self._carry_out(self.core.start(self._now))
+        self._carry_out(self.core.start(self.now))
         for peer in self._others:
             self._step(PeerConnected(peer))
-        self._until(Millis(self._now + ROUND_MS))
+        self._until(Millis(self.now + ROUND_MS))
 
     def play(self, round_: int) -> None:
         """One round: everybody else's block of it, spread over half a round."""
-        begin = self._now
+        begin = self.now
+        self.rounds = round_
         made: list[Ref] = [] if self._own is None else [self._own]
         gap_us = 500 * ROUND_MS // len(self._others)
         for place, author in enumerate(self._others):
@@ -101,8 +106,11 @@ class Feeder:
             self._until(Millis(begin + place * gap_us // 1_000))
             self._step(BlocksReceived(author, (block,)))
         leader = self.committee.leader(Round(round_))
-        silent = leader != OWN and leader not in self._others
-        self._until(Millis(begin + ROUND_MS + (self._timeout_ms if silent else 0)))
+        crashed = leader != OWN and leader not in self._others
+        if round_ == 1:
+            self.silent_from = Millis(begin + ROUND_MS + GRACE_TIMEOUTS * self._timeout_ms)
+        waits = crashed and begin < self.silent_from
+        self._until(Millis(begin + ROUND_MS + (self._timeout_ms if waits else 0)))
         for ref in [ref for ref in self._sizes if ref.round < round_ - 4]:
             del self._sizes[ref]
         self._parents = sorted(dict.fromkeys(made), key=lambda ref: ref.author)
@@ -113,7 +121,7 @@ class Feeder:
         wanted = Propose(
             round=Round(round_),
             parents=(own, *(ref for ref in self._parents if ref.author != author)),
-            time_ms=self._now,
+            time_ms=self.now,
             flags=0,
             commit_votes=(),
         )
@@ -136,13 +144,13 @@ class Feeder:
 
     def _until(self, now: Millis) -> None:
         while self._timer is not None and self._timer <= now:
-            self._now, self._timer = max(self._now, self._timer), None
+            self.now, self._timer = max(self.now, self._timer), None
             self._step(TimerFired())
-        self._now = max(self._now, now)
+        self.now = max(self.now, now)
 
     def _step(self, event: Event) -> None:
         begin = time.process_time_ns()
-        effects = self.core.step(self._now, event)
+        effects = self.core.step(self.now, event)
         spent = time.process_time_ns() - begin
         self.cpu_ns += spent
         if any(isinstance(effect, CommitDecided) for effect in effects):
@@ -182,12 +190,12 @@ def cost_of(
     """Of one member of `size`, of whom `alive` speak."""
     feeder = Feeder(size, alive, parameters)
     feeder.start()
-    for round_ in range(1, warm_up + 1):
-        feeder.play(round_)
+    while feeder.rounds < warm_up or feeder.now < feeder.silent_from:
+        feeder.play(feeder.rounds + 1)
     before = _resident_bytes()
     cpu, pushed = feeder.cpu_ns, feeder.pushed
     feeder.slot_ns = 0
-    for round_ in range(warm_up + 1, warm_up + rounds + 1):
+    for round_ in range(feeder.rounds + 1, feeder.rounds + rounds + 1):
         feeder.play(round_)
     grown = max(0, _resident_bytes() - before)
     return Cost(

@@ -98,6 +98,20 @@ class LeaderToFew:
 
 
 @dataclass
+class TurnsOnly:
+    """Silent but for its turns to lead, which it shows late and to some: waited for by those, and by nobody else."""
+
+    late_ms: int
+    chain: Chain = field(default_factory=Chain)
+
+    def act(self, puppet: Puppet, round_: int) -> None:
+        block = self.chain.extend(puppet, round_)
+        if block is not None and puppet.leads(round_):
+            count = puppet.rng.randint(1, len(puppet.targets))
+            puppet.show((block,), some_of(puppet, count), puppet.rng.choice((0, self.late_ms)))
+
+
+@dataclass
 class NChains:
     chains: dict[int, Chain] = field(default_factory=dict)  # by who is shown it
 

@@ -18,6 +18,7 @@ from consensus.simulate.liars import (
     NChains,
     RampUp,
     RandomDrop,
+    TurnsOnly,
     VoteStuffing,
 )
 from consensus.simulate.network import Weather
@@ -165,6 +166,7 @@ def _strategies(
         "vote-stuffing": VoteStuffing,
         "censor": Censor,
         "evidence-stuffing": EvidenceStuffing,
+        "turns-only": lambda: TurnsOnly(late_ms - 1),
     }
 
 
@@ -172,7 +174,7 @@ STRATEGIES: Final = tuple(_strategies(Parameters(), GC_DEPTH, Random(0)))
 LATER: Final = (
     0x1000  # seeds below are drawn as before these came, so that those kept mean what they meant
 )
-LATER_STRATEGIES: Final = ("evidence-stuffing",)
+LATER_STRATEGIES: Final = ("evidence-stuffing", "turns-only")
 LATER_SIZES: Final = (13, 25)
 CHANGING: Final = 0xE90C
 CHANGING_CHANCE: Final = 0.25

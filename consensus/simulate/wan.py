@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.committee import Committee, quorum_of
+from consensus.silence import GRACE_TIMEOUTS
 from consensus.simulate.capitals import Matrix
 from consensus.simulate.cluster import Cluster
 from consensus.simulate.network import Weather
@@ -43,14 +44,21 @@ class WanCluster(Cluster):
     """Every living member a core; links as the matrix says, nothing lost."""
 
     def __init__(
-        self, matrix: Matrix, crashed: Sequence[int], parameters: Parameters, rounds: int
+        self,
+        matrix: Matrix,
+        crashed: Sequence[int],
+        parameters: Parameters,
+        rounds: int,
+        *,
+        first: int = WARM_UP_ROUNDS,
     ) -> None:
+        """Measures `rounds` from the round `first` on."""
         size = len(matrix)
         super().__init__(_regime(size, tuple(crashed), parameters))
         for source in range(size):
             for target in range(size):
                 self.network.slow([(source, target)], round(matrix[source][target]))
-        self._window = range(WARM_UP_ROUNDS, WARM_UP_ROUNDS + rounds)
+        self._window = range(first, first + rounds)
         self._made_ms: dict[Ref, int] = {}
         self._reached: dict[int, int] = {}  # node -> round of the last leader it committed
         self.latencies: list[float] = []
@@ -138,17 +146,26 @@ class Schedule:
         self._leader = leader
         self._rounds = rounds
         genesis = (1 << size) - 1
+        self._silent_at: dict[int, float] = {}  # when those crashed are waited for no more
         self._made = [_Made(dict.fromkeys(range(size), 0.0), {}, {}, votes=genesis)]
         self.round_ms = 0.0
+        self.first = 0  # round measured
 
-    def measure(self) -> list[float]:
-        """As `WanCluster.measure`."""
-        last = WARM_UP_ROUNDS + self._rounds
-        for round_ in range(1, last + TAIL_ROUNDS + 1):
-            self._made.append(self._make(round_))
+    def measure(self, *, settled: bool = False) -> list[float]:
+        """As `WanCluster.measure`. `settled`: from when everybody knows that those crashed are silent."""
+        self._play(WARM_UP_ROUNDS)
+        while settled and min(self._made[-1].at.values()) < max(self._silent_at.values()):
+            self._play(1)
+        first = self.first = len(self._made) - 1
+        last = first + self._rounds
+        self._play(self._rounds + TAIL_ROUNDS)
         at = [sum(made.at.values()) / len(made.at) for made in self._made]
-        self.round_ms = (at[last] - at[WARM_UP_ROUNDS]) / self._rounds
-        return sorted(self._latencies(range(WARM_UP_ROUNDS, last)))
+        self.round_ms = (at[last] - at[first]) / self._rounds
+        return sorted(self._latencies(range(first, last)))
+
+    def _play(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self._made.append(self._make(len(self._made)))
 
     def _arrivals(self, made: _Made, to: int) -> dict[int, float]:
         return {author: at + self._matrix[author][to] for author, at in made.at.items()}
@@ -166,9 +183,11 @@ class Schedule:
         for to in self._alive:
             times = here[to]
             entered[to] = max(before.at[to], self._nth(list(times.values())))
+            if round_ == 2:  # of round 1 those crashed showed no block
+                self._silent_at[to] = entered[to] + GRACE_TIMEOUTS * timeout
             ready = max(
                 entered[to] + self._parameters.min_round_delay_ms,
-                self._leader_at(round_, times),
+                self._leader_at(round_, times, to),
                 self._votes_at(round_, before, times),
             )
             alone[to] = min(ready, entered[to] + timeout)
@@ -183,9 +202,11 @@ class Schedule:
             }
         return self._refer(round_, before, here, at)
 
-    def _leader_at(self, round_: int, times: dict[int, float]) -> float:
-        """L1."""
-        return 0.0 if round_ == 1 else times.get(self._leader(round_ - 1), NEVER)
+    def _leader_at(self, round_: int, times: dict[int, float], to: int) -> float:
+        """L1: the leader's block is here, or it is silent."""
+        if round_ == 1:
+            return 0.0
+        return times.get(self._leader(round_ - 1), self._silent_at.get(to, NEVER))
 
     def _votes_at(self, round_: int, before: _Made, times: dict[int, float]) -> float:
         """L2: a quorum of votes, or the skip pattern."""

@@ -22,6 +22,7 @@ SAID: Final = tuple(
 Simulated, not run between capitals. One-way time = 5 ms + 1.8 x great circle / (200 km/ms), constant; nothing lost; no bandwidth.
 p50 and p99: from a member's block to its order at that member. An entry waits half a round before, on average.
 From: cores = every member runs the shipping core; schedule = its rules as arithmetic on arrival times, tested against cores.
+Crashed members were so for two leader timeouts before: their turns to lead are not waited for (decision 0166).
 Floor: block to leader, leader to all, a quorum of votes to all, a quorum of certificates back, over the same links, no waiting.
 Processor time, bytes, memory, deciding: one shipping core on this machine, fed with the others' blocks. No signatures, no ledger.
 Deciding a slot: the longest step that ordered a commit, all that it does included. Memory: at the full depth of 128 rounds.
@@ -89,10 +90,11 @@ def _row(size: int, count: int, rounds: int, cores_up_to: int, min_round_ms: int
         genesis_time_ms=Millis(fed.GENESIS_MS),
     )
     schedule = wan.scheduled(matrix, crashed, parameters, committee, rounds)
-    latencies = schedule.measure()
+    latencies = schedule.measure(settled=bool(crashed))
     by_cores = size <= cores_up_to
     if by_cores:
-        latencies = wan.WanCluster(matrix, crashed, parameters, rounds).measure()
+        cluster = wan.WanCluster(matrix, crashed, parameters, rounds, first=schedule.first)
+        latencies = cluster.measure()
     cost = fed.cost_alone(size, alive, parameters, rounds=8)
     floor = four_hops_ms(matrix, alive, quorum_of(size))
     link = median_link_ms(matrix)

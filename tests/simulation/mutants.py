@@ -119,14 +119,14 @@ CORE: Final = (
     Mutant(
         "no waiting for the leader (L1)",
         "pacemaker.py",
-        "has_leader(dag, round_) and has_votes",
-        "has_votes",
+        "settled and led and has_votes",
+        "settled and has_votes",
     ),
     Mutant(
         "no waiting for votes (L2)",
         "pacemaker.py",
-        "if settled and has_leader(dag, round_) and has_votes(dag, round_):",
-        "if settled and has_leader(dag, round_):",
+        "if settled and led and has_votes(dag, round_):",
+        "if settled and led:",
     ),
     Mutant("no leader timeout (C2)", "pacemaker.py", "if now >= self._timeout_at:", "if now < 0:"),
     Mutant(

@@ -33,7 +33,7 @@ def full(last: int, authors: tuple[int, ...] = (0, 1, 2, 3)) -> History:
 
 def in_round(round_: int, *, signed: int | None = None) -> Pacemaker:
     """Entered `round_` at START, all own blocks before it signed."""
-    pacemaker = Pacemaker(FOUR, PARAMETERS)
+    pacemaker = Pacemaker(FOUR, PARAMETERS, [Round(round_)] * FOUR.size)
     pacemaker.last_signed = Round(round_ - 1 if signed is None else signed)
     pacemaker.enter(Round(round_), START)
     return pacemaker
