@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from consensus.codec import (
+    MalformedBlock,
     commit_digest,
     decode_block,
     decode_commit_record,
@@ -367,5 +368,5 @@ def test_a_hole_among_the_commits_is_damage() -> None:
     store = Store(full(14), committed=12)
     reader = store.commit_record
     store.commit_record = lambda index, /: None if index == 10 else reader(index)  # type: ignore[method-assign]
-    with pytest.raises(AssertionError, match="commit 10"):
+    with pytest.raises(MalformedBlock, match="commit 10"):
         recover(store, None, gc_depth=4)
