@@ -3,6 +3,7 @@
     /checkpoint                     the newest final checkpoint: own log line, at most 15 cosignatures; renewed once a second
     /checkpoint.full                the same with every cosignature, ML-DSA-44 ones among them where that size has some
     /checkpoint.ml-dsa              the same for the newest final size that has some (RULINGS R36): at most every ten seconds
+    /policies.json                  from the genesis' trust policy to those of later epochs (`ledger.policy_chain`)
     /tile/<L>/<N>[.p/<W>]           hashes, cut on request, never stored; only what the final checkpoint covers
     /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`
     /witness/...                    the witness API, see `witness`
@@ -26,6 +27,7 @@ from node.api.access import Access
 from node.api.node import ServedNode
 from node.api.scrapi import ScrapiFace
 from node.api.witness import WitnessBook, WitnessFace
+from node.ledger.policy_chain import encode_links, links_of
 from node.log.errors import MalformedTile
 from node.log.note import Note
 from node.log.tiles import TILE_HEIGHT, TILE_WIDTH, TilePath, encode_bundle, parse_path
@@ -63,6 +65,7 @@ class LogFiles:
         self._clock_s = clock_s
         self._is_open = Access(node).is_open
         self._shown: dict[str, _Served] = {}  # by path
+        self._links = (0, encode_links(()))  # how many, and their file
 
     def app(self) -> Starlette:
         return Starlette(
@@ -70,6 +73,7 @@ class LogFiles:
                 Route("/checkpoint", self.checkpoint),
                 Route("/checkpoint.full", self.full_checkpoint),
                 Route("/checkpoint.ml-dsa", self.second_checkpoint),
+                Route("/policies.json", self.policies),
                 Route("/tile/{path:path}", self.tile),
                 *self._witness.routes(),
                 *self._scrapi.routes(),
@@ -91,6 +95,20 @@ class LogFiles:
         if not finality.stopped and finality.second_note() is None:
             return _text(HTTPStatus.NOT_FOUND, "no state has cosigned by ML-DSA-44 yet")
         return self._checkpoint("ml-dsa", finality.second_note)
+
+    async def policies(self, request: Request) -> Response:
+        del request
+        node = self._node
+        if len(node.ledger.epochs) - 1 != self._links[0]:
+            try:
+                links = links_of(node.ledger, node.finality)
+            except StoreDamaged as err:
+                return _text(
+                    HTTPStatus.INTERNAL_SERVER_ERROR, f"this node's store is damaged: {err}"
+                )
+            self._links = (len(links), encode_links(links))
+        headers = {"cache-control": f"public, max-age={CHECKPOINT_MAX_AGE_S}"}
+        return Response(self._links[1], media_type="application/json", headers=headers)
 
     async def tile(self, request: Request) -> Response:
         try:

@@ -10,6 +10,7 @@ r"""An archive: one node's history as plain files, the same bytes whichever hone
 
     signatures/manifest.json     every file of this second part, likewise
     checkpoint                   the final checkpoint as a signed note, with every cosignature line held
+    signatures/policies.json     where members or keys have changed: from the policy above to later ones (`ledger.policy_chain`)
     signatures/<first>.blocks    one signature of 64 bytes for each block of blocks/<first>.blocks
     signatures/<first>.deciders  for each commit of commits/<first>.commits: u16 n | n x (u32 round | u16 author | digest 32)
     signatures/undecided         blocks that deciders rest on and that no commit holds: u32 length | whole block, ...
@@ -37,10 +38,13 @@ from consensus.codec import (
 from consensus.types import SIGNATURE_BYTES, CommitRecord, Digest, Ref, Round, ValidatorIndex
 from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, certificate_of
 from node.ledger.genesis import GENESIS_BYTES_MAX
+from node.ledger.policy_chain import FILE_BYTES_MAX as POLICIES_BYTES_MAX
+from node.ledger.policy_chain import BrokenChain, parse_links
 from node.log.checkpoint import parse_checkpoint
 from node.log.errors import MalformedInput
 from node.log.merkle import HASH_BYTES
-from node.log.note import NOTE_BYTES_MAX, parse_note
+from node.log.note import NOTE_BYTES_MAX, Note, parse_note
+from node.log.proof import parse_proof
 from node.log.tiles import (
     BUNDLE_BYTES_MAX,
     TILE_HEIGHT,
@@ -55,6 +59,7 @@ SIGNATURES_FORMAT: Final = "foedus/archive-signatures/1"
 MANIFEST: Final = "manifest.json"
 SIGNATURES: Final = "signatures"
 CHECKPOINT: Final = "checkpoint"
+POLICIES: Final = f"{SIGNATURES}/policies.json"
 SIGNATURES_MANIFEST: Final = f"{SIGNATURES}/{MANIFEST}"
 COMMITS_PER_FILE: Final = 256
 MANIFEST_BYTES_MAX: Final = 1 << 30
@@ -231,7 +236,26 @@ class ArchiveSource:
         except (Lost, MalformedInput) as err:
             self.damage.append(Lost(str(err), CHECKPOINT))
             return
-        self.certificates = (certificate_of(note, checkpoint, trust_at(checkpoint.size)),)
+        found = [certificate_of(note, checkpoint, trust_at(checkpoint.size))]
+        for handed in self._handed_over():
+            checkpoint = parse_checkpoint(handed.text)
+            found.append(certificate_of(handed, checkpoint, trust_at(checkpoint.size)))
+        by_size = {certificate.checkpoint.size: certificate for certificate in reversed(found)}
+        self.certificates = tuple(by_size[size] for size in sorted(by_size))
+
+    def _handed_over(self) -> list[Note]:
+        """The checkpoints that epochs ended with, if the archive holds any."""
+        if not (self.path / POLICIES).is_file():
+            return []
+        try:
+            links = parse_links(read_file(self.path, POLICIES, POLICIES_BYTES_MAX))
+            notes = [parse_note(parse_proof(link.proof).note) for link in links]
+            for note in notes:
+                parse_checkpoint(note.text)
+        except (Lost, BrokenChain, MalformedInput) as err:
+            self.damage.append(Lost(str(err), POLICIES))
+            return []
+        return notes
 
     # The questions of a source
 

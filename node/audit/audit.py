@@ -9,13 +9,13 @@ holds. Copies of another ledger are not compared but refused.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from consensus.committee import quorum_of
 from node.audit.archive import ArchiveSource, is_archive
-from node.audit.certificates import contradictions
+from node.audit.certificates import contradictions, links_of_copy
 from node.audit.compare import Comparison, compare
 from node.audit.copies import (
     NOT_RUN,
@@ -98,7 +98,6 @@ def audit_sources(
         workers = stack.enter_context(Workers(processes))
         ground = Ground(
             workers=workers,
-            promises=open_promises(acknowledgements, genesis, chain_id(document)),
             genesis=genesis,
             document=document,
             pool=pool,
@@ -106,6 +105,9 @@ def audit_sources(
             depth=depth,
         )
         opened = _open_all(named, ground, stack)
+        members = [m for copy in opened.copies for e in copy.trust.epochs for m in e.members]
+        promises = open_promises(acknowledgements, members or genesis.members, chain_id(document))
+        ground = replace(ground, promises=promises)
         primary = [copy for copy in opened.copies if copy.source.where not in _wheres(against)]
         return _audit(ground, opened, primary)
 
@@ -135,8 +137,10 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
     for copy in copies:
         explain(copy, beside[copy.source.name])
     between = Findings(BETWEEN)
+    furthest = max((copy.trust for copy in copies), key=lambda t: len(t.epochs), default=None)
+    furthest = furthest or Trust.founding(ground.genesis, ground.document)
     contradictions(
-        copies[0].trust if copies else Trust.founding(ground.genesis, ground.document),
+        furthest,
         [
             (copy.source.name, copy.judged, copy.structure.root_at, prover(copy.source))
             for copy in copies
@@ -166,6 +170,14 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
         ),
         misdeeds=_distinct([m for copy in copies for m in copy.findings.misdeeds]),
         genesis=ground.document,
+        links=max(
+            (tuple(links_of_copy(copy.source, copy.trust, copy.judged)) for copy in copies),
+            key=len,
+            default=(),
+        ),
+        block_keys=tuple(
+            tuple(member.block_key for member in epoch.members) for epoch in furthest.epochs
+        ),
     )
 
 

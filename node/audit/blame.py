@@ -4,9 +4,10 @@
      "genesis": base64, and by kind:}
 
     two-roots    first, second: checkpoint notes, the smaller first; prefix_root, prefix_proof (hex) if their sizes differ
-    two-blocks   epoch, round, author; digest1, signature1, digest2, signature2 (hex)
+    two-blocks   epoch, round, author; digest1, signature1, digest2, signature2, block_keys (hex; of the epoch's committee)
     withheld     acknowledgement (hex); checkpoint: a final one; commit_record (hex), index, proof (hex): its leaf; what is
                  missing in the log only an archive can show, so it is checked beside one
+    policies     in all of them, where members or keys have changed: links from the genesis to later epochs (`policy_chain`)
 
 `foedus-verify evidence FILE --chain-id HEX` confirms them with none of this software. The bytes are the same for the same misdeed
 from the same copies; nothing in a file is secret, and nothing but signatures in it is believed.
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from node.audit.findings import TWO_BLOCKS, TWO_ROOTS, WITHHELD, AuditReport, Finding
 from node.ledger.genesis import chain_id
+from node.ledger.policy_chain import Link, encode_links
 
 FORMAT: Final = "foedus/evidence/1"
 KINDS: Final = (TWO_ROOTS, TWO_BLOCKS, WITHHELD)
@@ -34,17 +36,27 @@ def evidence_documents(report: AuditReport, genesis: bytes) -> list[dict[str, An
         if not finding.accused or finding.proof.get("kind") not in KINDS:
             continue
         fields = _fields(finding)
+        if finding.proof.get("kind") == TWO_BLOCKS:
+            fields["block_keys"] = [key.hex() for key in report.block_keys[fields["epoch"]]]
         name = json.dumps(fields, sort_keys=True)
-        document = found.setdefault(name, evidence_document(genesis, (), finding.what, fields))
+        document = found.setdefault(
+            name, evidence_document(genesis, (), finding.what, fields, report.links)
+        )
         document["accused"] += [s for s in finding.accused if s not in document["accused"]]
     return list(found.values())
 
 
 def evidence_document(
-    genesis: bytes, accused: Sequence[str], what: str, fields: Mapping[str, Any]
+    genesis: bytes,
+    accused: Sequence[str],
+    what: str,
+    fields: Mapping[str, Any],
+    links: Sequence[Link] = (),
 ) -> dict[str, Any]:
-    """One document; `fields` are its kind and what that kind holds."""
+    """One document; `fields` are its kind and what that kind holds; `links` lead to the epochs that it speaks of."""
+    policies = json.loads(encode_links(links))["links"]
     return {
+        **({"policies": policies} if policies else {}),
         "format": FORMAT,
         "chain_id": chain_id(genesis).hex(),
         "genesis": base64.b64encode(genesis).decode(),

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from consensus.committee import quorum_of
 from node.audit.epochs import Trust
 from node.audit.findings import TWO_ROOTS, Depth, Findings
 from node.audit.source import Certificate, Lost, Source
+from node.audit.structure import prover_of_inclusion
 from node.ledger.cosigned import Cosigned
 from node.ledger.genesis import Genesis
+from node.ledger.policy_chain import Link
 from node.log import merkle
 from node.log.cosignature import Cosignature
+from node.log.proof import ProofFile
 from node.signing.checkpoints import verify_cosignature, verify_mldsa_cosignature
 from node.signing.verify import verify_ed25519
 
@@ -228,3 +232,22 @@ def _pairs(
                 for second in others[-1:] if name != other else others:
                     if first is not second:
                         yield (name, first), (other, second, root_at, prove)
+
+
+def links_of_copy(source: Source, trust: Trust, judged: Sequence[Judged]) -> list[Link]:
+    """From the genesis' policy to later ones, as far as this copy holds what the old members handed over with."""
+    found: list[Link] = []
+    for before, epoch in pairwise(trust.epochs):
+        final = next((j for j in judged if j.size == epoch.after_size and j.is_final), None)
+        at = epoch.record_leaf
+        if final is None or at is None:
+            break
+        try:
+            hashes = prover_of_inclusion(source)(at, epoch.after_size)
+            record = source.entries(at, 1)[0]
+        except Lost:
+            break
+        note = final.note(replace(trust.genesis, members=before.members))
+        proof = ProofFile(index=at, hashes=tuple(hashes), note=note.encode(), extra=record)
+        found.append(Link(proof=bytes(proof), policy=epoch.trust_policy(trust.genesis.origin)))
+    return found

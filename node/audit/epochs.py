@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from node.audit.findings import Depth, Findings
+from node.audit.policies import EPOCHS_SINCE_LAW, members_of_policy
 from node.audit.source import Lost, Source
+from node.audit.web import WebSource
 from node.ledger.epochs import Epoch, epoch_of_size, epochs_of, founding_epoch
 from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import Genesis
+from node.ledger.policy_chain import Policies
 
 LEAVES_STEP: Final = 1024
-EPOCHS_SINCE_LAW: Final = 2
 # How the leaf of an epoch record begins, after the head of its map: deterministic CBOR puts the key "type" first.
 RECORD_START: Final = b"dtypeeepoch"
 
@@ -28,6 +30,9 @@ class Trust:
 
     genesis: Genesis
     epochs: tuple[Epoch, ...]
+    policies: Policies | None = (
+        None  # of a node that shows no entries: then these say who is believed
+    )
 
     @classmethod
     def founding(cls, genesis: Genesis, document: bytes) -> "Trust":
@@ -36,7 +41,11 @@ class Trust:
 
     def at(self, size: int) -> Genesis:
         """The genesis as if those had founded the ledger who cosign a log of this size."""
-        return replace(self.genesis, members=epoch_of_size(self.epochs, size).members)
+        if self.policies is not None:
+            members = members_of_policy(self.policies.at(size))
+        else:
+            members = epoch_of_size(self.epochs, size).members
+        return replace(self.genesis, members=members)
 
     def handed_over(self, certified: set[int]) -> list[int]:
         """Sizes at which an epoch ended, of which these certified sizes have none: there the old members hand over to the new."""
@@ -47,6 +56,8 @@ class Trust:
 def trust_of(source: Source, genesis: Genesis, document: bytes, findings: Findings) -> Trust:
     """Read the epoch records of a source. What is wrong with one is a finding; nobody is believed beyond it."""
     founding = Trust.founding(genesis, document)
+    if isinstance(source, WebSource) and source.links and not source.shows_entries:
+        return replace(founding, policies=source.policies)
     if genesis.law_version < EPOCHS_SINCE_LAW or not source.shows_entries:
         return founding
     leaves: list[int] = []

@@ -32,6 +32,7 @@ from node.audit.archive import (
     COMMITS_PER_FILE,
     FORMAT,
     MANIFEST,
+    POLICIES,
     SIGNATURES,
     SIGNATURES_FORMAT,
     SIGNATURES_MANIFEST,
@@ -41,7 +42,7 @@ from node.audit.archive import (
     is_beside,
     range_name,
 )
-from node.audit.certificates import Judged, judge
+from node.audit.certificates import Judged, judge, links_of_copy
 from node.audit.copies import Progress, Silent
 from node.audit.epochs import Trust, trust_of
 from node.audit.findings import Findings
@@ -50,6 +51,7 @@ from node.audit.store_source import StoreSource, find_folders
 from node.audit.unfinished import Unfinished
 from node.ledger.errors import MalformedGenesis, MalformedRecord
 from node.ledger.genesis import chain_id, parse_genesis
+from node.ledger.policy_chain import encode_links
 from node.ledger.records import decode_record
 from node.ledger.trust import trust_policy
 from node.log import merkle
@@ -109,7 +111,7 @@ def export_home(
         unfinished = stack.enter_context(Unfinished.open(out, target))
         if unfinished.target != target:
             wanted = _begun(source, finals, size, unfinished, out)
-        writer = _Writer(source, trust, wanted, unfinished, progress or Silent())
+        writer = _Writer(source, trust, wanted, finals, unfinished, progress or Silent())
         try:
             exported = writer.write(out)
         except (Lost, MalformedBlock, MalformedRecord) as err:
@@ -186,9 +188,11 @@ class _Writer:
         source: StoreSource,
         trust: Trust,
         final: Judged,
+        finals: Sequence[Judged],
         files: Unfinished,
         progress: Progress,
     ) -> None:
+        self._finals = finals
         self._source = source
         self._genesis = trust.genesis
         self._trust = trust
@@ -207,6 +211,10 @@ class _Writer:
         self._tiles()
         commits = self._last_commit()
         _Commits(source, files, self._progress).write(commits)
+        if len(self._trust.epochs) > 1:
+            finals = [found for found in self._finals if found.size <= final.size]
+            links = links_of_copy(source, self._until(final.size), finals)
+            files.write(POLICIES, [encode_links(links)])
         files.write(CHECKPOINT, [final.note(self._trust.at(final.size)).encode()])
         ledger = chain_id(source.document).hex()
         fields = {
@@ -231,6 +239,11 @@ class _Writer:
             reused=files.reused,
             manifest_digest=files.done[MANIFEST][1],
         )
+
+    def _until(self, size: int) -> Trust:
+        """The epochs of a log of this size."""
+        begun = tuple(epoch for epoch in self._trust.epochs if epoch.after_size <= size)
+        return replace(self._trust, epochs=begun)
 
     def _tiles(self) -> None:
         """Raises Lost if the entries do not lead to the cosigned root."""

@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Any, Final
 
 from consensus.types import EquivocationProof
+from node.ledger.policy_chain import Link
 
 EXCERPT_BYTES: Final = 32
 # What a `proof` shows, under "kind": evidence files are made of these (see `blame`).
@@ -197,6 +198,9 @@ class AuditReport:
         Finding, ...
     ]  # signed by a member against the rules, without harm to the history
     genesis: bytes = field(default=b"", repr=False)  # the document that all was judged by
+    # From there to later epochs, as far as a copy proves it; and the block keys of each epoch's committee
+    links: tuple[Link, ...] = field(default=(), repr=False)
+    block_keys: tuple[tuple[bytes, ...], ...] = field(default=(), repr=False)
 
     @property
     def verdict(self) -> Verdict:

@@ -14,15 +14,17 @@ from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import Any, Final
 
+from node.audit.policies import EPOCHS_SINCE_LAW
 from node.audit.source import CannotAudit, Lost
 from node.audit.two_roots import TwoRoots, prefix_of, two_roots
 from node.audit.web import WebSource
 from node.ledger.genesis import Genesis
+from node.ledger.policy_chain import Link, Policies
 from node.ledger.trust import trust_policy
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import median_timestamp
 from node.log.errors import MalformedInput
-from node.log.policy import Evaluation, TrustPolicy, evaluate, parse_policy
+from node.log.policy import Evaluation, evaluate
 from node.signing.verify import mldsa_check, verify_ed25519
 
 LOOKING_AT_ONCE: Final = 16
@@ -91,31 +93,52 @@ class Monitor:
         stale_s: int,
         newest: bytes | None = None,
     ) -> None:
-        """`newest`: the note kept from an earlier run. Raises CannotAudit if the policy does not believe it."""
+        """`urls`: none: those of all members, as the newest policy that the genesis leads to lists them.
+
+        `newest`: the note kept from an earlier run. Raises CannotAudit if it is none of this ledger.
+        """
         self._urls = list(urls)
         self._genesis = genesis
         self._document = document
-        self._policy = parse_policy(trust_policy(genesis))
+        self._policies = Policies.founding(trust_policy(genesis))
+        self._links: list[Link] = []
         self._clock_s = clock_s
         self._stale_s = stale_s
         self.newest = newest
         self._held: Checkpoint | None = None
         if newest is not None:
-            found = _evaluated(self._policy, newest, genesis.origin)
-            if not found.satisfied:
-                raise CannotAudit(f"the checkpoint remembered is not final: {found.why}")
-            self._held = found.checkpoint
+            self._held = _evaluated(self._policies, newest, genesis.origin).checkpoint
+            if genesis.law_version < EPOCHS_SINCE_LAW:
+                self._trust_what_is_held()
 
     def look(self) -> Look:
-        """One look at every node."""
-        with ThreadPoolExecutor(min(LOOKING_AT_ONCE, max(1, len(self._urls)))) as pool:
-            opened = list(pool.map(self._open, self._urls))
-        sources = {seen.url: source for seen, source in opened if source is not None}
+        """One look at every node. Raises CannotAudit: what an earlier run left is not final by any policy that is shown."""
+        opened: list[tuple[Seen, WebSource | None]] = []
         try:
+            while wanted := [u for u in self._targets() if u not in {s.url for s, _ in opened}]:
+                with ThreadPoolExecutor(min(LOOKING_AT_ONCE, len(wanted))) as pool:
+                    opened += pool.map(self._open, wanted)
+                for _, source in opened:
+                    if source is not None and len(source.links) > len(self._links):
+                        self._links, self._policies = source.links, source.policies
+            sources = {seen.url: source for seen, source in opened if source is not None}
+            if sources:
+                self._trust_what_is_held()
             return self._compare([seen for seen, _ in opened], sources)
         finally:
-            for source in sources.values():
-                source.close()
+            for _, source in opened:
+                if source is not None:
+                    source.close()
+
+    def _targets(self) -> list[str]:
+        newest = self._policies.held[-1][1]
+        return self._urls or [log.url for log in newest.logs if log.url]
+
+    def _trust_what_is_held(self) -> None:
+        if self.newest is not None:
+            found = _evaluated(self._policies, self.newest, self._genesis.origin)
+            if not found.satisfied:
+                raise CannotAudit(f"the checkpoint remembered is not final: {found.why}")
 
     def _open(self, url: str) -> tuple[Seen, WebSource | None]:
         try:
@@ -124,7 +147,7 @@ class Monitor:
             return Seen(url=url, trouble=str(err)), None
         seen = Seen(url=url, state=source.state, note=source.note)
         try:
-            found = _evaluated(self._policy, source.note, self._genesis.origin)
+            found = _evaluated(source.policies, source.note, self._genesis.origin)
         except CannotAudit as err:
             return replace(seen, trouble=str(err)), source
         # Even a checkpoint that is not final binds who signed it.
@@ -172,7 +195,9 @@ class Monitor:
         prefix = None
         if small.checkpoint.size < large.checkpoint.size:
             prefix = prefix_of(holder, small.checkpoint.size, large.checkpoint)
-        return two_roots(self._policy, self._document, small.note, large.note, prefix)
+        return two_roots(
+            self._policies, self._document, small.note, large.note, prefix, self._links
+        )
 
     def _hold(self, largest: Seen, holder: WebSource, split: list[TwoRoots]) -> Seen:
         """What is held from now on: the larger, once it is shown to extend what was held."""
@@ -204,10 +229,10 @@ def _size(one: Seen) -> int:
     return 0 if one.checkpoint is None else one.checkpoint.size
 
 
-def _evaluated(policy: TrustPolicy, note: bytes, origin: str) -> Evaluation:
+def _evaluated(policies: Policies, note: bytes, origin: str) -> Evaluation:
     """Raises CannotAudit: no checkpoint of this ledger."""
     try:
-        found = evaluate(policy, note, verify_ed25519, mldsa_check())
+        found = evaluate(policies.of_note(note), note, verify_ed25519, mldsa_check())
     except MalformedInput as err:
         raise CannotAudit(f"its checkpoint: {err}") from err
     if found.checkpoint.origin != origin:

@@ -31,7 +31,7 @@ def monitor_command(
         list[str] | None,
         typer.Argument(
             metavar="[URL...]",
-            help="Nodes, https://host:port. None: those of all founding members, as the genesis lists them.",
+            help="Nodes, https://host:port. None: those of all members, founders and later ones.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +82,7 @@ def monitor_command(
         document = genesis_bytes(genesis)
         founded = parse_genesis(document)
         monitor = Monitor(
-            urls or [f"https://{member.http_endpoint}" for member in founded.members],
+            urls or (),
             founded,
             document,
             clock_s=lambda: int(time.time()),

@@ -4,6 +4,7 @@ With two sizes, `prefix_root` is the second log's root at the first size and `pr
 holds the larger log makes both. Nobody is accused who signed one of the two alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,10 @@ from node.audit.blame import evidence_document
 from node.audit.findings import TWO_ROOTS
 from node.audit.source import Lost, Source
 from node.audit.structure import reader_of
+from node.ledger.policy_chain import Link, Policies
 from node.log.checkpoint import Checkpoint
 from node.log.equivocation import PrefixProof, find_conflict
 from node.log.merkle import consistency_proof, range_root, verify_consistency
-from node.log.policy import TrustPolicy
 from node.signing.verify import verify_ed25519
 
 
@@ -47,17 +48,26 @@ def prefix_of(source: Source, size: int, whole: Checkpoint) -> PrefixProof:
 
 
 def two_roots(
-    policy: TrustPolicy,
+    policies: Policies,
     document: bytes,
     small: bytes,
     large: bytes,
     prefix: PrefixProof | None,
+    links: Sequence[Link] = (),
 ) -> TwoRoots | None:
     """What two notes show, the smaller first; None if one log has both. `prefix`: of the larger at the size of the smaller.
 
-    Raises MalformedInput, as `find_conflict`.
+    Each is judged by its own epoch's policy; `links` lead there, for whoever reads the evidence. Raises MalformedInput, as
+    `find_conflict`.
     """
-    conflict = find_conflict(policy, small, large, verify_ed25519, prefix=prefix)
+    conflict = find_conflict(
+        policies.of_note(small),
+        small,
+        large,
+        verify_ed25519,
+        prefix=prefix,
+        second_policy=policies.of_note(large),
+    )
     if conflict is None:
         return None
     fields: dict[str, Any] = {
@@ -73,5 +83,5 @@ def two_roots(
     )
     return TwoRoots(
         accused=conflict.guilty,
-        evidence=evidence_document(document, conflict.guilty, what, fields),
+        evidence=evidence_document(document, conflict.guilty, what, fields, links),
     )

@@ -1,21 +1,31 @@
 """A running node as a source: checkpoint, hash tiles and entry bundles over HTTPS (FORMATS 8).
 
-Trust is the register's: the server must show a certificate that the genesis holds, byte for byte (RULINGS R47), and which one
-tells whose node it is. What it serves is judged by the cosignatures all the same. Blocks are not served here: a web source
+What it serves is judged by cosignatures, so TLS need only tell whose node it is: by a certificate that the genesis holds, byte
+for byte (RULINGS R47), or, since members and keys change, by the log key that signed its checkpoint, of a policy that the genesis
+leads to (`/policies.json`, R44). Who is neither is a stranger. Blocks are not served here: a web source
 shows no order, and the law is run over the log's own commits.
 """
 
 import http.client
 import ssl
 from collections import OrderedDict
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 from consensus.types import Ref
+from node.audit.policies import EPOCHS_SINCE_LAW, members_of_policy
 from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, certificate_of
 from node.ledger.genesis import Genesis
+from node.ledger.policy_chain import (
+    FILE_BYTES_MAX,
+    BrokenChain,
+    Link,
+    Policies,
+    follow,
+    parse_links,
+)
+from node.ledger.trust import trust_policy
 from node.log.checkpoint import parse_checkpoint
 from node.log.errors import MalformedInput
 from node.log.note import NOTE_BYTES_MAX, parse_note
@@ -27,6 +37,8 @@ from node.log.tiles import (
     decode_bundle,
     tile_hashes,
 )
+from node.signing.checkpoints import log_vkey
+from node.signing.verify import verify_ed25519
 
 TIMEOUT_S: Final = 20.0
 TILES_HELD: Final = 64
@@ -52,6 +64,8 @@ class WebSource:
         self.last_commit: int | None = None
         self.shows_entries = genesis.publication == "open"
         self.certificates: tuple[Certificate, ...] = ()
+        self.policies = Policies.founding(trust_policy(genesis))
+        self.links: list[Link] = []  # that lead to the later ones of them
         self.note = b""  # /checkpoint.full as it was served
         self.damage: list[Lost] = []
         self._genesis = genesis
@@ -63,8 +77,9 @@ class WebSource:
             parts.hostname,
             parts.port or 443,
             timeout=TIMEOUT_S,
-            context=_trusting(member.certificate_pem for member in genesis.members),
+            context=_encrypting(),
         )
+        self._shown: bytes | None = None  # its certificate
         self._tiles: OrderedDict[str, list[bytes]] = OrderedDict()
 
     @classmethod
@@ -72,29 +87,53 @@ class WebSource:
         """Connect, see whose node it is, and take its final checkpoint. Raises CannotAudit."""
         source = cls(url, genesis, document)
         try:
-            source._identify()
+            source._connect()
             source.note = source._get("checkpoint.full", NOTE_BYTES_MAX)
-            note = parse_note(source.note)
-            checkpoint = parse_checkpoint(note.text)
-        except (OSError, http.client.HTTPException, Lost, MalformedInput) as err:
+            source.size = parse_checkpoint(parse_note(source.note).text).size
+            if genesis.law_version >= EPOCHS_SINCE_LAW:
+                source._follow(genesis)
+            source._identify()
+        except (OSError, http.client.HTTPException, Lost, MalformedInput, BrokenChain) as err:
             source.close()
             raise CannotAudit(f"{url}: {err}") from err
-        source.size = checkpoint.size
-        source.certificates = (certificate_of(note, checkpoint, genesis),)
         return source
 
-    def _identify(self) -> None:
-        """Raises OSError, CannotAudit."""
+    def _connect(self) -> None:
+        """Raises OSError, CannotAudit: another certificate than the one shown first."""
         self._connection.connect()
         tls = self._connection.sock
         shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLSocket) else None
-        if shown not in self._certificates_der or shown is None:
+        if shown is None or self._shown not in (None, shown):
+            self.close()
+            raise CannotAudit(f"{self.where}: shows another certificate than before: ask it anew")
+        self._shown = shown
+
+    def _follow(self, genesis: Genesis) -> None:
+        """Whom to believe about this size, by the genesis. Raises OSError, HTTPException, Lost, BrokenChain."""
+        self.links = parse_links(self._get("policies.json", FILE_BYTES_MAX))
+        self.policies = follow(trust_policy(genesis), self.links)
+
+    def _identify(self) -> None:
+        """Raises CannotAudit: a stranger."""
+        found = self._certificates_der.get(self._shown or b"")
+        if found is None and self._genesis.law_version >= EPOCHS_SINCE_LAW:
+            found = self._by_log_line()
+        if found is None:
             self.close()
             raise CannotAudit(
-                f"{self.where}: its certificate is no member's: another ledger, or an impostor"
+                f"{self.where}: neither certificate nor log line is a member's: another ledger, or an impostor"
             )
-        self.state = self._certificates_der[shown]
-        self.name = self.state
+        self.state = self.name = found
+
+    def _by_log_line(self) -> str | None:
+        note = parse_note(self.note)
+        labels = {(line.name, line.key_id): line.signature for line in note.lines}
+        for member in members_of_policy(self.policies.at(self.size)):
+            key = log_vkey(self._genesis.origin, member.log_key)
+            signature = labels.get((key.name, key.key_id))
+            if signature and verify_ed25519(member.log_key, note.text, signature):
+                return member.state
+        return None
 
     def entries(self, first: int, count: int) -> list[bytes]:
         return self._parts(None, first, count)
@@ -137,12 +176,7 @@ class WebSource:
             return self._get_once(path, bytes_max)
         except (ConnectionError, http.client.RemoteDisconnected):
             self._connection.close()
-            known = self.state
-            self._identify()
-            if known is not None and self.state != known:
-                raise CannotAudit(
-                    f"{self.where}: was the node of {known}, is now that of {self.state}"
-                ) from None
+            self._connect()
             return self._get_once(path, bytes_max)
 
     def _get_once(self, path: str, bytes_max: int) -> bytes:
@@ -158,7 +192,10 @@ class WebSource:
         return body
 
     def read_certificates(self, trust_at: TrustAt) -> None:
-        """Taken when the source was opened."""
+        """The checkpoint, taken when the source was opened."""
+        note = parse_note(self.note)
+        checkpoint = parse_checkpoint(note.text)
+        self.certificates = (certificate_of(note, checkpoint, trust_at(checkpoint.size)),)
 
     def commit_record(self, index: int) -> bytes:
         raise Lost(f"commit record {index}: a node's web face shows no order")
@@ -171,13 +208,9 @@ class WebSource:
         self._connection.close()
 
 
-def _trusting(certificates: Iterable[bytes]) -> ssl.SSLContext:
-    """Accepts what a registered certificate verifies; `_identify` then compares the whole certificate."""
+def _encrypting() -> ssl.SSLContext:
+    """Takes any certificate: `_identify` says whose node it is, and nothing it serves is believed unproven."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = (
-        False  # the name in a certificate is its state's; the address is anybody's
-    )
-    context.load_verify_locations(
-        cadata="\n".join(certificate.decode() for certificate in certificates)
-    )
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context

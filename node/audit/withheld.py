@@ -15,7 +15,7 @@ from node.audit.source import CannotAudit, Lost, Source
 from node.audit.structure import prover_of_inclusion
 from node.ledger.batch import Judged as Fate
 from node.ledger.errors import MalformedRecord
-from node.ledger.genesis import Genesis
+from node.ledger.genesis import GenesisMember
 from node.ledger.records import COMMIT_TYPE, decode_record
 from node.log.errors import MalformedStatement
 from node.signing.acknowledgement import Acknowledgement, parse_acknowledgement
@@ -33,9 +33,12 @@ class Promise:
 
 
 def open_promises(
-    files: Sequence[tuple[str, bytes]], genesis: Genesis, chain_id: bytes
+    files: Sequence[tuple[str, bytes]], members: Sequence[GenesisMember], chain_id: bytes
 ) -> tuple[Promise, ...]:
-    """`files`: (name, bytes). Raises CannotAudit naming the one that is no acknowledgement by a member of this ledger."""
+    """`files`: (name, bytes); `members`: of every epoch, for an old key's promise binds as well.
+
+    Raises CannotAudit naming the file that is no acknowledgement by a member of this ledger.
+    """
     if len(files) > PROMISES_MAX:
         raise CannotAudit(f"{len(files)} acknowledgements: at most {PROMISES_MAX} at once")
     found = []
@@ -45,12 +48,10 @@ def open_promises(
         except MalformedStatement as err:
             raise CannotAudit(f"{name}: {err}") from err
         said, statement = parsed.acknowledgement, parsed.statement
-        member = next((m for m in genesis.members if m.state == said.node), None)
-        if (
-            said.chain_id != chain_id
-            or member is None
-            or not verify_ed25519(member.log_key, statement.to_be_signed(), statement.signature)
-        ):
+        keys = {member.log_key for member in members if member.state == said.node}
+        message = statement.to_be_signed()
+        is_its = any(verify_ed25519(key, message, statement.signature) for key in keys)
+        if said.chain_id != chain_id or not is_its:
             raise CannotAudit(f"{name}: not signed by a member of this ledger")
         found.append(Promise(data=data, said=said))
     return tuple(found)

@@ -2,10 +2,9 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-from google.protobuf.message import DecodeError
 
 from foedus.v1 import client_pb2 as pb
 from node.cli.asking import (
@@ -20,19 +19,26 @@ from node.cli.asking import (
     reader_of,
 )
 from node.cli.client import LedgerClient, Nodes, Receipt
-from node.cli.errors import BadAnswer, CouldNot
+from node.cli.errors import CouldNot
 from node.cli.founding import Founded, read_bounded
 from node.cli.log_command import leaf_key
 from node.cli.outbox import write_durably
 from node.cli.policies import followed, policies_of
 from node.cli.receipts import RECEIPT_BYTES_MAX, Verdict, receipt_file, verify_receipt
-from node.ledger.policy_chain import Policies
+from node.ledger.policy_chain import (
+    FILE_BYTES_MAX,
+    BrokenChain,
+    Link,
+    Policies,
+    encode_links,
+    follow,
+    parse_links,
+)
+from node.log.errors import MalformedInput
 from node.log.policy import POLICY_BYTES_MAX, TrustPolicy, parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import JsonOption, Report, reporting
 from node.signing.statements import entry_hash
-
-POLICIES_BYTES_MAX: Final = 64 * 1024 * 1024  # of 195 members one link has about 80 KB
 
 
 def get_command(
@@ -171,16 +177,16 @@ def policies_command(
 
     For example:
 
-      foedus receipt policies policies.pb --home us
+      foedus receipt policies policies.json --home us
 
-      foedus receipt verify 17.tlog-proof --policies policies.pb --genesis genesis.cbor
+      foedus receipt verify 17.tlog-proof --policies policies.json --genesis genesis.cbor
     """
     with reporting(json_output) as report:
         founded = ledger_of(home, genesis)
         nodes = open_nodes(founded, home, node, None)
         answer = asyncio.run(_policies(nodes, founded))
-        data = pb.GetGenesisResponse(policies=answer.policies).SerializeToString()
-        write_durably(file, data, mode=0o644)
+        links = [Link(proof=link.proof, policy=link.policy) for link in answer.policies]
+        write_durably(file, encode_links(links), mode=0o644)
         document = {"file": str(file), "epochs": len(answer.policies) + 1}
         report.show(
             document, f"{file}: policies of {document['epochs']} epochs, proven from the genesis"
@@ -201,9 +207,8 @@ async def _policies(nodes: Nodes, founded: Founded) -> pb.GetGenesisResponse:
 def _followed(path: Path, founded: Founded) -> Policies:
     """Raises CouldNot."""
     try:
-        answer = pb.GetGenesisResponse.FromString(read_bounded(path, POLICIES_BYTES_MAX))
-        return followed(founded, str(path), answer)
-    except (DecodeError, BadAnswer) as err:
+        return follow(founded.trust_policy, parse_links(read_bounded(path, FILE_BYTES_MAX)))
+    except (BrokenChain, MalformedInput) as err:
         raise CouldNot(f"{path}: {err}") from err
 
 

@@ -611,6 +611,8 @@ class Finality:
         held[line.member] = line
         if self._is_last(line.size):
             self._store.put_cosignatures([(line.size, line.member, encode_cosigned(line))])
+            if len(held) == self._quorum_at(line.size):
+                self._put_log_line(self._certificate(line.size).checkpoint)
         if self._final is not None and line.size <= self._final.checkpoint.size:
             self._hold_late(line)
         elif len(held) >= self._quorum_at(line.size):
@@ -710,24 +712,24 @@ class Finality:
         self._final = self._certificate(size)
 
     def last_note(self, epoch: int) -> Note | None:
-        """The checkpoint that an epoch ended with, signed by our log key of then; None: we had none, or it is not certified."""
-        return self._note_of(self.final_of(epoch), None)
+        """The checkpoint that an epoch ended with, with our log line if we had a seat then; None: it is not certified."""
+        return self._note_of(self.final_of(epoch), None, needs_log_line=False)
 
     def _note(self, lines_max: int | None) -> Note | None:
         return self._note_of(self.final, lines_max)
 
-    def _note_of(self, final: FinalCheckpoint | None, lines_max: int | None) -> Note | None:
+    def _note_of(
+        self, final: FinalCheckpoint | None, lines_max: int | None, *, needs_log_line: bool = True
+    ) -> Note | None:
         if final is None:
             return None
         members = self._term(final.checkpoint.size).members
         signer = self._log_signer(final.checkpoint.size)
-        if signer is None:
+        if signer is None and needs_log_line:
             return None
         shown = list(final.lines[:lines_max])
         if lines_max is None:
             shown += self._second.lines(final.checkpoint.size)
-        lines = [
-            sign_log_line(signer[1], final.checkpoint),
-            *note_lines(self._origin, members, shown),
-        ]
+        lines = [] if signer is None else [sign_log_line(signer[1], final.checkpoint)]
+        lines += note_lines(self._origin, members, shown)
         return Note(text=final.checkpoint.text(), lines=tuple(lines))

@@ -4,9 +4,14 @@ Each link is two texts: a tlog-proof of an epoch record, under the checkpoint of
 cosigned; and the policy text whose SHA-256 stands in that record. Whoever holds the genesis needs nothing else, and whoever hands
 the links out can at most leave the newest out.
 
+As a file (`encode_links`) it is what `foedus receipt policies` writes, archives hold and nodes serve:
+
+    {"format": "foedus/policies/1", "links": [{"policy": text, "proof": text}, ...]}       one line of JSON, names sorted
+
     policy of the genesis ──believes──► proof of the record of epoch 1 ──hashes──► policy of epoch 1 ──believes──► ...
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +29,10 @@ from node.log.proof import ProofFile, parse_proof
 from node.signing.verify import mldsa_check, verify_ed25519
 
 LINKS_MAX: Final = 10_000
+FORMAT: Final = "foedus/policies/1"
+FILE_BYTES_MAX: Final = (
+    256 * 1024 * 1024
+)  # of 195 members a link has 80 KB, with ML-DSA keys 900 KB
 
 
 class BrokenChain(LedgerError, ValueError):
@@ -59,7 +68,10 @@ class Policies:
 
 
 def links_of(ledger: Ledger, finality: Finality) -> list[Link]:
-    """As many links as this node can prove, from the first on. Raises StoreDamaged."""
+    """As many links as this node can prove, from the first on. Raises StoreDamaged.
+
+    It may have joined later: an old checkpoint needs no log line of its own, a quorum's cosignatures say more.
+    """
     found: list[Link] = []
     for epoch in ledger.epochs[1:]:
         note = finality.last_note(epoch.number - 1)
@@ -74,6 +86,37 @@ def links_of(ledger: Ledger, finality: Finality) -> list[Link]:
         )
         found.append(Link(proof=bytes(proof), policy=epoch.trust_policy(ledger.genesis.origin)))
     return found
+
+
+def encode_links(links: Sequence[Link]) -> bytes:
+    """The file's bytes: the same for the same links."""
+    shown = [{"policy": link.policy.decode(), "proof": link.proof.decode()} for link in links]
+    document = {"format": FORMAT, "links": shown}
+    return (json.dumps(document, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def parse_links(data: bytes) -> list[Link]:
+    """Form only. Raises BrokenChain."""
+    if len(data) > FILE_BYTES_MAX:
+        raise BrokenChain(f"policies of {len(data)} bytes: at most {FILE_BYTES_MAX}")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as err:
+        raise BrokenChain(f"policies: not JSON: {err}") from err
+    match value:
+        case {"format": "foedus/policies/1", "links": [*links]} if len(value) == 2:
+            return [_link(link) for link in links]
+    raise BrokenChain(f"policies: want format {FORMAT} and links")
+
+
+def _link(value: object) -> Link:
+    match value:
+        case {"policy": str(policy), "proof": str(proof)}:
+            try:
+                return Link(proof=proof.encode(), policy=policy.encode())
+            except UnicodeEncodeError as err:
+                raise BrokenChain(f"policies: a link is not UTF-8: {err}") from err
+    raise BrokenChain("policies: a link has the texts policy and proof")
 
 
 def follow(trust_policy: bytes, links: Sequence[Link]) -> Policies:
@@ -96,7 +139,7 @@ def follow(trust_policy: bytes, links: Sequence[Link]) -> Policies:
 
 def _followed(believed: TrustPolicy, link: Link, number: int) -> tuple[int, TrustPolicy]:
     proof = parse_proof(link.proof)
-    judged = evaluate(believed, proof.note, verify_ed25519, mldsa_check())
+    judged = evaluate(believed, proof.note, verify_ed25519, mldsa_check(), log_line=False)
     if not judged.satisfied:
         raise MalformedRecord(f"its checkpoint is not believed: {judged.why}")
     leaf, size = proof.extra or b"", judged.checkpoint.size

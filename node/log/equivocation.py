@@ -43,14 +43,17 @@ def find_conflict(
     *,
     verify_mldsa: Verify | None = None,
     prefix: PrefixProof | None = None,
+    second_policy: TrustPolicy | None = None,
 ) -> Conflict | None:
     """The conflict between two checkpoint notes, or None where they do not contradict each other.
+
+    `second_policy`: of the second one, where members or keys have changed between them; witnesses of one name are one.
 
     Notes need not be final: each cosigner's line is evidence by itself. Raises MalformedNote, MalformedCheckpoint, and
     MalformedProof if sizes differ and `prefix` is missing or does not verify.
     """
     a = evaluate(policy, first_note, verify, verify_mldsa)
-    b = evaluate(policy, second_note, verify, verify_mldsa)
+    b = evaluate(second_policy or policy, second_note, verify, verify_mldsa)
     if a.checkpoint.origin != b.checkpoint.origin:
         return None
     small, large = sorted((a.checkpoint, b.checkpoint), key=lambda checkpoint: checkpoint.size)

@@ -102,9 +102,17 @@ class Evaluation:
 
 
 def evaluate(
-    policy: TrustPolicy, note_bytes: bytes, verify: Verify, verify_mldsa: Verify | None = None
+    policy: TrustPolicy,
+    note_bytes: bytes,
+    verify: Verify,
+    verify_mldsa: Verify | None = None,
+    *,
+    log_line: bool = True,
 ) -> Evaluation:
-    """Judges a checkpoint note. Raises MalformedNote, MalformedCheckpoint; a bad line by a known key is an answer."""
+    """Judges a checkpoint note. Raises MalformedNote, MalformedCheckpoint; a bad line by a known key is an answer.
+
+    `log_line` False: by the witnesses alone.
+    """
     note = parse_note(note_bytes)
     checkpoint = parse_checkpoint(note.text)
     log_keys = tuple(log.key for log in policy.logs)
@@ -119,7 +127,7 @@ def evaluate(
     signed = tuple(names[key] for key in signers if key in names)
     counted = policy.counted()
     witnesses = tuple(name for name in signed if name in counted)
-    if not why and not logs:
+    if not why and log_line and not logs:
         why = f"no line by a listed log of origin {shown(checkpoint.origin)}"
     if not why and not policy.satisfied_by(signed):
         why = f"cosigned by {len(witnesses)} listed witnesses ({', '.join(witnesses)}): no quorum"
