@@ -471,6 +471,7 @@ async def _open(
             per_author_max=limits.entries_per_author,
         ),
         state_of=ledger.state_of,
+        states=lambda: len(ledger.epoch.members),
     )
     waiting = mempool.restore(chain_place)
     ledger.attach(finality=finality, mempool=mempool)

@@ -73,6 +73,7 @@ from node.engine.outcomes import DecisionLog, Outcomes
 from node.engine.parts import EngineParts, PeerLink
 from node.engine.payload import OwnPayload
 from node.engine.prefetching import Prefetcher
+from node.engine.pulse import Pulse
 from node.engine.receiving import Receiver
 from node.engine.register import Register
 from node.engine.seating import Keyring
@@ -90,6 +91,7 @@ from node.signing.verify import VerifyPool
 from node.telemetry import event
 
 REJECT_POINTS: Final = 10.0
+COMMITS_WAITING_CALM: Final = 2  # for the law: more of them means that it does not keep up
 FRAMES_REMEMBERED: Final = 8
 PUSH_VALIDATORS_MAX: Final = 30  # Push costs n times the traffic (SPEC 5)
 _log = logging.getLogger("foedus.engine")
@@ -108,6 +110,7 @@ class DagEngine:
         self._keyring = Keyring(keys=(parts.keys, *parts.later_keys))
         self._own, self._keys = self._seat()
         self._committee = epoch.committee
+        self._pace = pace = parts.pace(epoch.committee.size)
         self._keeping = BlockKeeping(parts.store, parts.sign_state, epoch, self._own)
         self._register = Register(epoch, self._keyring, parts.ledger)
         self._is_closing = False
@@ -166,6 +169,8 @@ class DagEngine:
         self._asker: Asker | None = None
         self._core: Core | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = Millis(0)
+        self._pulse = Pulse(pace.delta_ms)
         self._rounds = [Round(GENESIS_ROUND)] * self._committee.size  # newest block of each author
         self._is_pending = False
         self._is_catching_up = False
@@ -216,7 +221,7 @@ class DagEngine:
         self._core = Core(
             committee=self._committee,
             own=self._own,
-            parameters=self._parts.pace(self._committee.size),
+            parameters=self._pace,
             recovered=recovered,
         )
         self._parts.mempool.on_change(self._tell_pending)
@@ -468,7 +473,7 @@ class DagEngine:
         assert self._own is not None, "an observer proposes nothing"
         assert self._keys is not None, "a seat without its keys is none"
         held_back = wanted.flags & FLAG_EPOCH_CLOSE or self.over.is_set() or self._applier.is_behind
-        payload = () if held_back else self._payload.take()
+        payload = () if held_back else self._next_payload()
         header = make_header(
             chain_id=self._committee.chain_id,
             epoch=self.epoch.number,
@@ -479,6 +484,14 @@ class DagEngine:
         verified = sign_block(self._keys.block, header, payload)
         self._inbox.put_own(BlockProposed(verified))
         self._tell_pending()
+
+    def _next_payload(self) -> tuple[bytes, ...]:
+        ledger = self._parts.ledger
+        is_busy = self._pulse.is_late or len(self._applier) > COMMITS_WAITING_CALM
+        return self._payload.take(
+            is_busy=is_busy,
+            due_by_ms=ledger.time_ms + 1000 * ledger.inclusion_s // 2,
+        )
 
     async def _persist(self, block: Block) -> None:
         """Raises WriteFailed: then the block never leaves."""
@@ -492,15 +505,23 @@ class DagEngine:
         self._network.send(effect.peer, self._keeping.frame(effect.blocks))
 
     def _set_timer(self, at_ms: Millis) -> None:
+        now = self._clock.now_ms()
         if self._timer is not None:
             self._timer.cancel()
-        delay_s = max(0, at_ms - self._clock.now_ms()) / 1000
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer, at_ms)
+            if now >= self._timer_at:  # overdue, and the loop did not come to it
+                self._pulse.fired(self._timer_at, now)
+        self._timer_at = at_ms
+        self._timer = asyncio.get_running_loop().call_later(
+            max(0, at_ms - now) / 1000, self._on_timer, at_ms
+        )
 
     def _on_timer(self, at_ms: Millis) -> None:
-        if self._clock.now_ms() < at_ms:
+        self._timer = None
+        now = self._clock.now_ms()
+        if now < at_ms:
             self._set_timer(at_ms)  # the clock was slewed meanwhile
             return
+        self._pulse.fired(at_ms, now)
         self._inbox.tell(("timer", 0), TimerFired())
 
     def _raise_alarm(self, effect: Alarm) -> None:

@@ -26,9 +26,11 @@ class OwnPayload:
         self._mempool = mempool
         self._open: dict[Ref, tuple[bytes, ...]] = {}
 
-    def take(self) -> tuple[bytes, ...]:
-        """The entries of the next own block."""
-        return self._mempool.take(PAYLOAD_BYTES_MAX, TRANSACTIONS_MAX)
+    def take(self, *, is_busy: bool = False, due_by_ms: int = 0) -> tuple[bytes, ...]:
+        """The entries of the next own block; see `Mempool.take`."""
+        return self._mempool.take(
+            PAYLOAD_BYTES_MAX, TRANSACTIONS_MAX, is_busy=is_busy, due_by_ms=due_by_ms
+        )
 
     def made(self, block: Block) -> None:
         """An own block that is on its way."""

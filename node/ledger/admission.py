@@ -10,7 +10,7 @@ What the law says of the content is not judged here: an entry that breaks a rule
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from node.ledger.append import StoreFacts
@@ -35,6 +35,7 @@ from node.signing.verify import SignatureCheck, VerifyPool
 from node.storage.store import Store
 
 ANSWERS_PER_TURN: Final = 32
+COSE_START: Final = b"\xd2\x84\x58"  # tag, array of four, bytes of a length in the next byte
 
 Refusal: TypeAlias = Refused | Overloaded
 _Turn: TypeAlias = asyncio.Future[None]
@@ -68,6 +69,14 @@ class _Logged:
     entry_hash: bytes
 
 
+@dataclass(slots=True)
+class _Row:
+    """The calls of one state's authors whose signatures are to be checked."""
+
+    calls: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class Admission:
     """See the module's text. Used from one event loop."""
 
@@ -92,6 +101,7 @@ class Admission:
         self._clock_ms = clock_ms
         self._facts = StoreFacts(store)
         self._last_turn: dict[str, _Turn] = {}  # authors with an entry on its way in
+        self._rows: dict[str, _Row] = {}  # by state, while calls of its authors are here
         self._open = True
 
     def close(self) -> None:
@@ -117,13 +127,11 @@ class Admission:
 
         Their signatures are one piece of work for the threads, their rows one write, and they share one flush.
         """
-        looked = [
-            self._look(raw) for raw in raws
-        ]  # no await: the authors' turns are those of this call
+        looked = self._look_at_all(raws)  # no await: the authors' turns are those of this call
         fresh = [entry for entry in looked if isinstance(entry, ReadEntry)]
         turns = {author: self._take_turn(author) for author in _authors(fresh)}
         try:
-            verdicts = await self._signature_verdicts(fresh)
+            verdicts = await self._verdicts_in_turn(fresh)
             for before, _ in turns.values():
                 if before is not None and not before.done():
                     await asyncio.shield(before)
@@ -169,6 +177,20 @@ class Admission:
 
     # Checks, each with its refusal
 
+    def _look_at_all(
+        self, raws: Sequence[bytes]
+    ) -> "list[ReadEntry | Pending | _Logged | Refusal]":
+        """`_look` at each. Once there is no room for an author's entry its next ones are not parsed to find that out again."""
+        looked: list[ReadEntry | Pending | _Logged | Refusal] = []
+        full: dict[bytes, Overloaded] = {}  # by protected header, which names the author (R13)
+        for raw in raws:
+            header = _header_of(raw)
+            found = full.get(header) or self._look(raw)
+            if isinstance(found, Overloaded) and header:
+                full[header] = found
+            looked.append(found)
+        return looked
+
     def _look(self, raw: bytes) -> "ReadEntry | Pending | _Logged | Refusal":
         """What can be said before signatures are checked: the entry as it is here already, a refusal, or its parsed form."""
         try:
@@ -206,6 +228,23 @@ class Admission:
         # Also where its commit is written and not durable yet: no answer leaves before the disk has both.
         facts = self._facts.get(entry.entry_hash)
         return None if facts is None else _Logged(entry.entry_hash)
+
+    async def _verdicts_in_turn(
+        self, entries: Sequence[ReadEntry]
+    ) -> "dict[bytes, Refused | None]":
+        """Of one state one call at a time: a flood in many calls must not have as many turns as it has calls (decision 0180)."""
+        if not entries:
+            return {}
+        state = self._ledger.state_of(entries[0].parsed.author)
+        row = self._rows.setdefault(state, _Row())
+        row.calls += 1
+        try:
+            async with row.turn:
+                return await self._signature_verdicts(entries)
+        finally:
+            row.calls -= 1
+            if not row.calls:
+                del self._rows[state]
 
     async def _signature_verdicts(
         self, entries: Sequence[ReadEntry]
@@ -301,6 +340,11 @@ class Admission:
 
     def _inclusion_by_ms(self) -> int:
         return max(self._ledger.time_ms, self._clock_ms()) + 1000 * self._ledger.inclusion_s
+
+
+def _header_of(raw: bytes) -> bytes:
+    """A COSE_Sign1 up to the end of its protected header, where that is of the usual length; else empty."""
+    return raw[: 4 + raw[3]] if raw[:3] == COSE_START else b""
 
 
 def _authors(entries: Sequence[ReadEntry]) -> dict[str, None]:

@@ -14,7 +14,7 @@ memory is at most `bytes_max` of entries and about 400 bytes of bookkeeping for 
 Used from one event loop. Rows are written through `Store` without waiting; admission waits for the shared flush.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +24,15 @@ from typing import Final
 from node.ledger.append import StoreFacts
 from node.ledger.batch import Judged
 from node.ledger.errors import Overloaded, Refused
+from node.ledger.shares import BLOCKS_WAITING_MAX, EVEN_SHARES, Shares, units_of
 from node.ledger.turns import Turns
 from node.storage.store import PendingRow, Store
 
 MIB: Final = 1024 * 1024
 GAP_MAX: Final = 64  # R27: how far beyond its chain's end an author's entry may lie
+HEAVY_RETRY_MS: Final = (
+    2_000  # by then there is room for many, and asking in vain costs both sides time
+)
 DROPPED_REMEMBERED: Final = (
     4096  # verdicts on entries that will never be logged, for status answers
 )
@@ -102,9 +106,14 @@ class Mempool:
         limits: MempoolLimits | None = None,
         on_change: Callable[[], None] | None = None,
         state_of: Callable[[str], str] = str,
+        states: Callable[[], int] = lambda: 1,
     ) -> None:
-        """`state_of` gives the state whose quota and whose turns an author shares; by default each author has its own."""
+        """`state_of` gives the state whose quota and whose turns an author shares; by default each author has its own.
+
+        `states`: how many share the ledger now; of one, no share is too large.
+        """
         self.limits = limits or MempoolLimits()
+        self.shares = Shares(states)
         self._store = store
         self._facts = StoreFacts(store)
         self._author_tip = author_tip
@@ -114,6 +123,7 @@ class Mempool:
         self._ready = Turns()
         self._authors: dict[str, _Share] = {}
         self._states: dict[str, _Share] = {}
+        self._proposed: Counter[str] = Counter()  # by state: in own blocks that are not ordered yet
         self._chains: dict[
             str, dict[int, bytes]
         ] = {}  # author -> seq -> hash, all places but INTEGRATED
@@ -200,6 +210,20 @@ class Mempool:
                 )
             if share.size + size > bytes_max:
                 raise Overloaded(f"{bytes_max} bytes of {whose} are waiting", limits.retry_after_ms)
+        self._check_share(state)
+
+    def _check_share(self, state: str) -> None:
+        """Raises Overloaded if this state brings most, and has more waiting than it has turns for in good time."""
+        share = self._states.get(state)
+        most = BLOCKS_WAITING_MAX * self.shares.allowance
+        if share is None or units_of(share.entries, share.size) < most:
+            return
+        if self.shares.is_heavy(state, share.entries, len(self._entries)):
+            why = (
+                f"{share.entries} entries of authors of {state} are waiting, who brought more than {EVEN_SHARES} even shares of"
+                f" what was ordered lately: at most {most}, each half KiB counted, while others bring theirs"
+            )
+            raise Overloaded(why, HEAVY_RETRY_MS)
 
     def add(
         self,
@@ -288,7 +312,7 @@ class Mempool:
                 index=-1 if facts is None else facts.leaf,
             )
             if facts is not None:
-                pending.place = Place.INTEGRATED
+                self._move(pending, Place.INTEGRATED)
             elif seq <= self._logged_seq(author):
                 pending.place = Place.READY  # an equivocation: it is logged as one
             self._place(pending)
@@ -303,16 +327,39 @@ class Mempool:
 
     # The way into blocks
 
-    def take(self, max_bytes: int, max_count: int) -> tuple[bytes, ...]:
-        """The next entries to propose, by turns of states and authors, each author's in chain order; they become PROPOSED."""
+    def take(
+        self, max_bytes: int, max_count: int, *, is_busy: bool = False, due_by_ms: int = 0
+    ) -> tuple[bytes, ...]:
+        """The next entries to propose, by turns of states and authors, each author's in chain order; they become PROPOSED.
+
+        Of a state that brings most a node that `is_busy` proposes less (`shares`), but for what was promised until `due_by_ms`
+        of ledger time.
+        """
+        allowance = self.shares.next_block(is_busy=is_busy)
+        passed: set[str] = set()
+        used: Counter[str] = Counter()  # units of each state, its next entry included
         taken: list[bytes] = []
         size = 0
-        while (digest := self._ready.next()) is not None and len(taken) < max_count:
+        while (digest := self._ready.next(passed)) is not None and len(taken) < max_count:
             pending = self._entries[digest]
             if size + len(pending.entry) > max_bytes:
                 break
-            self._ready.take()
-            pending.place = Place.PROPOSED
+            state = pending.state
+            units = units_of(1, len(pending.entry))
+            used[state] += units
+            is_first = used[state] == units
+            is_due = 0 < pending.inclusion_by_ms <= due_by_ms
+            if (
+                used[state] > allowance
+                and not is_first
+                and not is_due
+                and self.shares.is_heavy(state, self._proposed[state], self._proposed.total())
+            ):
+                passed.add(state)
+                self.shares.used_up()
+                continue
+            self._ready.take(digest)
+            self._move(pending, Place.PROPOSED)
             taken.append(pending.entry)
             size += len(pending.entry)
         return tuple(taken)
@@ -323,7 +370,7 @@ class Mempool:
             pending = self._entries.get(digest)
             if pending is not None and pending.place is Place.READY:
                 self._ready.discard(digest)
-                pending.place = Place.PROPOSED
+                self._move(pending, Place.PROPOSED)
 
     def release(self, entry_hashes: Iterable[bytes]) -> None:
         """The block that held these is void: propose them again, before anything that came later."""
@@ -341,6 +388,7 @@ class Mempool:
         """Follow one commit: every transaction in it, also those of other nodes."""
         again: list[Pending] = []
         authors: dict[str, None] = {}
+        self._count(results)
         for result in results:
             if result.index is not None and result.author in self._chains:
                 authors[result.author] = None
@@ -374,6 +422,20 @@ class Mempool:
             self._store.delete_pending(gone)
 
     # Inside
+
+    def _count(self, results: Sequence[Judged]) -> None:
+        by_author = Counter(result.author for result in results if result.author)
+        by_state: Counter[str] = Counter()
+        for author, count in by_author.items():
+            by_state[self._state_of(author)] += count
+        self.shares.ordered(by_state)
+
+    def _move(self, pending: Pending, place: Place) -> None:
+        """From one place to another; an entry that leaves the mempool moves out of PROPOSED first."""
+        self._proposed[pending.state] += (place is Place.PROPOSED) - (
+            pending.place is Place.PROPOSED
+        )
+        pending.place = place
 
     def _place(self, pending: Pending) -> None:
         digest = pending.entry_hash
@@ -429,13 +491,14 @@ class Mempool:
     def _integrate(self, pending: Pending, index: int) -> None:
         self._ready.discard(pending.entry_hash)
         self._leave_chain(pending)
-        pending.place = Place.INTEGRATED
+        self._move(pending, Place.INTEGRATED)
         pending.index = index
         self._integrated[pending.entry_hash] = None
 
     def _drop(self, pending: Pending, code: str) -> None:
         self._ready.discard(pending.entry_hash)
         self._leave_chain(pending)
+        self._move(pending, Place.HELD)
         self._ends.pop(
             pending.author, None
         )  # the chain may now end before this entry: walk it anew
@@ -461,7 +524,7 @@ class Mempool:
                 ready.append(pending)
             else:
                 self._ready.discard(pending.entry_hash)
-                pending.place = Place.HELD
+                self._move(pending, Place.HELD)
         self._back_to_ready(ready)
 
     def _wake_chain(self, author: str) -> None:
@@ -477,7 +540,7 @@ class Mempool:
         while (digest := chain.get(following)) is not None:
             pending = self._entries[digest]
             if pending.place is Place.HELD:
-                pending.place = Place.READY
+                self._move(pending, Place.READY)
                 self._ready.add(digest, pending.state, author)
                 woken.append(pending)
             following += 1
@@ -490,7 +553,7 @@ class Mempool:
             return
         back.sort(key=lambda pending: pending.arrival, reverse=True)
         for pending in back:
-            pending.place = Place.READY
+            self._move(pending, Place.READY)
             self._ready.add(pending.entry_hash, pending.state, pending.author, first=True)
         self._changed()
 

@@ -8,6 +8,7 @@ others have brought before; and a state that registers a thousand operators has 
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 
 _Author = OrderedDict[bytes, None]  # entry hashes, in the order of proposing
 _State = OrderedDict[str, _Author]
@@ -49,17 +50,17 @@ class Turns:
         if not authors:
             del self._states[state]
 
-    def next(self) -> bytes | None:
-        """Whose turn it is. It stays so until `take`."""
-        for authors in self._states.values():
+    def next(self, passed: Collection[str] = ()) -> bytes | None:
+        """Whose turn it is, the states of `passed` being passed over. It stays so until `take`."""
+        for state, authors in self._states.items():
+            if state in passed:
+                continue
             for entries in authors.values():
                 return next(iter(entries))
         return None
 
-    def take(self) -> None:
-        """The entry that `next` names is proposed; its author's and its state's turns are over."""
-        digest = self.next()
-        assert digest is not None, "took from an empty queue"
+    def take(self, digest: bytes) -> None:
+        """The entry that `next` named is proposed; its author's and its state's turns are over."""
         state, author = self._where[digest]
         self.discard(digest)
         if author in self._states.get(state, ()):

@@ -155,7 +155,7 @@ class Flooded(Cluster):
                 self._flood_clients()
             case "blocks":
                 payload: Any = engine._payload
-                payload.take = full_payload
+                payload.take = lambda **_: full_payload()
             case "slow reader":
                 for link in engine._network._links.values():
                     unread: Any = link

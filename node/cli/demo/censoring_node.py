@@ -29,9 +29,11 @@ class CensoringMempool:
         self._mempool = mempool
         self._state = state
 
-    def take(self, max_bytes: int, max_count: int) -> tuple[bytes, ...]:
+    def take(
+        self, max_bytes: int, max_count: int, *, is_busy: bool = False, due_by_ms: int = 0
+    ) -> tuple[bytes, ...]:
         """As the mempool's, without what is unwelcome: that stays marked as proposed, and is in no block."""
-        taken = self._mempool.take(max_bytes, max_count)
+        taken = self._mempool.take(max_bytes, max_count, is_busy=is_busy, due_by_ms=due_by_ms)
         return tuple(entry for entry in taken if not is_unwelcome(entry, self._state))
 
     def __len__(self) -> int:

@@ -224,7 +224,12 @@ class Machine:
             root_at=ledger.root_at,
             clock_s=lambda: self.clocks.wall_ns() // 1_000_000_000,
         )
-        mempool = Mempool(store, ledger.author_tip, state_of=ledger.state_of)
+        mempool = Mempool(
+            store,
+            ledger.author_tip,
+            state_of=ledger.state_of,
+            states=lambda: len(ledger.epoch.members),
+        )
         mempool.restore(chain_place)
         ledger.attach(finality=finality, mempool=mempool)
         finality.subscribe(lambda final: self.watch.final(self.seat, final))

@@ -92,7 +92,13 @@ async def start(
         root_at=ledger.root_at,
         clock_s=lambda: running.now_ms // 1000,
     )
-    mempool = Mempool(store, ledger.author_tip, limits=limits, state_of=ledger.state_of)
+    mempool = Mempool(
+        store,
+        ledger.author_tip,
+        limits=limits,
+        state_of=ledger.state_of,
+        states=lambda: len(ledger.epoch.members),
+    )
     mempool.restore(chain_place)
     ledger.attach(finality=finality, mempool=mempool)
     admission = Admission(

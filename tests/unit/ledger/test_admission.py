@@ -417,3 +417,27 @@ async def test_an_author_s_calls_keep_their_order_whatever_their_size(
     for answers in await asyncio.gather(*calls):
         assert all(isinstance(answer, Acknowledged) for answer in answers)
     assert node.mempool.take(1 << 20, 1000) == tuple(entries)
+
+
+async def test_what_there_is_no_room_for_is_parsed_once_and_other_authors_are_not_told_so(
+    founding: Founding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood that is refused must not cost the node what it would have cost taken in (decision 0180)."""
+    node = await start(founding, tmp_path, limits=MempoolLimits(per_author_max=3))
+    flooder, other = founding.author(0), founding.author(1)
+    parsed: list[bytes] = []
+    read = node.ledger.reader.read
+
+    def counted(raw: bytes) -> object:
+        parsed.append(raw)
+        return read(raw)
+
+    monkeypatch.setattr(node.ledger.reader, "read", counted)
+    flood = [flooder.energy(number) for number in range(40)]
+    await node.admission.submit_many(flood[:3])
+    parsed.clear()
+    answers = await node.admission.submit_many([*flood[3:], other.energy(1)])
+    assert [type(answer) for answer in answers] == [Overloaded] * 37 + [Acknowledged]
+    assert "3 entries of" in str(answers[36])
+    assert len(parsed) == 2
+    node.close()

@@ -1,6 +1,7 @@
 """The mempool's drawing, arrow by arrow, and its bounds."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -362,3 +363,84 @@ def test_few_large_entries_do_not_fill_the_pool_either(store: Store) -> None:
     with pytest.raises(Overloaded, match=f"{size * 8} bytes of authors of KE are waiting"):
         add("KE-12", 1)
     add("US-10", 1)
+
+
+class Flooded:
+    """A pool of a ledger of four states: KE brought most lately, US something. KE-10 has `waiting` entries here."""
+
+    def __init__(self, store: Store, waiting: int) -> None:
+        self.tips = Tips()
+        self.pool = Mempool(store, self.tips, state_of=state_of, states=lambda: 4)
+        self.seqs = {"KE-10": 0, "US-10": 0}
+        self.ordered("KE-1", 300)
+        self.ordered("US-1", 20)
+        for _ in range(waiting):
+            self.add("KE-10")
+
+    def ordered(self, author: str, count: int) -> None:
+        """A commit of other nodes' entries."""
+        self.pool.judged(
+            [
+                Judged(entry_hash=bytes(32), author=author, seq=1, code="SCHEMA", index=None)
+                for _ in range(count)
+            ]
+        )
+
+    def add(self, author: str, inclusion_by_ms: int = 5_000) -> None:
+        self.seqs[author] += 1
+        seq = self.seqs[author]
+        raw = entry(author, seq)
+        self.pool.add(digest(raw), raw, author, seq, prev_of(author, seq), inclusion_by_ms)
+
+    def take(self, *, is_busy: bool, due_by_ms: int = 0) -> tuple[int, int]:
+        """Entries of KE and of US in the next block."""
+        taken = self.pool.take(10**9, 2_048, is_busy=is_busy, due_by_ms=due_by_ms)
+        of = [state_of(raw.decode()) for raw in taken]
+        return of.count("KE"), of.count("US")
+
+
+def test_a_busy_node_proposes_less_of_the_state_that_brings_most_and_all_of_the_others(
+    store: Store,
+) -> None:
+    """SPEC 13, decision 0180: US has 40 entries here and is in the next block with all of them."""
+    flooded = Flooded(store, waiting=400)
+    for _ in range(40):
+        flooded.add("US-10")
+    of_ke, of_us = flooded.take(is_busy=True)
+    assert (of_ke, of_us) == (48, 40)  # three quarters of the first allowance
+    assert flooded.take(is_busy=True) == (36, 0)
+    after = [flooded.take(is_busy=True)[0] for _ in range(8)]
+    assert after[-1] == 8  # never less
+    assert flooded.take(is_busy=False)[0] > 8
+
+
+def test_a_state_that_brings_no_more_than_others_is_held_back_by_nothing(store: Store) -> None:
+    flooded = Flooded(store, waiting=400)
+    for state in ("US-1", "CN-1", "GB-1"):
+        flooded.ordered(state, 900)
+    assert flooded.take(is_busy=True) == (400, 0)
+
+
+def test_what_was_promised_until_soon_goes_whatever_its_state_brought(store: Store) -> None:
+    flooded = Flooded(store, waiting=100)
+    assert flooded.take(is_busy=True, due_by_ms=5_000) == (100, 0)
+
+
+def test_a_state_that_brings_most_may_have_waiting_what_it_has_turns_for(store: Store) -> None:
+    flooded = Flooded(store, waiting=0)
+    for _ in range(20):
+        flooded.take(is_busy=True)
+    for _ in range(500):
+        flooded.add("KE-10")
+    for _ in range(12):  # each counts for one, and 512 bytes of them for one more
+        with suppress(Overloaded):
+            flooded.add("KE-10")
+    assert 500 <= len(flooded.pool) < 512
+    with pytest.raises(Overloaded, match=r"authors of KE are waiting, .*: at most 512") as caught:
+        flooded.add("KE-10")
+    assert caught.value.retry_after_ms == 2_000
+    flooded.add("US-10")
+    for state in ("US-1", "CN-1", "GB-1"):
+        flooded.ordered(state, 3_000)
+    flooded.seqs["KE-10"] = len(flooded.pool) - 1
+    flooded.add("KE-10")  # others bring as much: nobody is refused for his share

@@ -16,7 +16,7 @@ def drain(turns: Turns) -> list[int]:
     order = []
     while (found := turns.next()) is not None:
         order.append(int.from_bytes(found, "big"))
-        turns.take()
+        turns.take(found)
     return order
 
 
@@ -74,7 +74,7 @@ def test_nobody_is_passed_over_twice(steps: list[tuple[int, int, bool, bool]]) -
             held = set(state_of.values())
             since = {who: others for who, others in since.items() if who in held}
         if is_taken and (found := turns.next()) is not None:
-            turns.take()
+            turns.take(found)
             who = state_of.pop(int.from_bytes(found, "big"))
             for waiting, others in since.items():
                 others[who] += 1
