@@ -19,6 +19,7 @@ from node.audit.order import OrderReplay
 from node.audit.source import Lost
 from node.audit.store_source import StoreSource, lost_by
 from node.ledger.append import commit_write
+from node.ledger.epochs import Epoch
 from node.ledger.plan import AppendPlan
 from node.ledger.records import encode_dropped
 from node.log.checkpoint import Checkpoint
@@ -209,35 +210,89 @@ def check_sign_state(
     if data is None:
         return
     try:
-        held = _file(source, "cosign")
-        if held is not None:
-            signed = parse_cosign(held)
-            if signed.size > source.size:
-                findings.add(
-                    Depth.STORE,
-                    f"this node has cosigned {signed.size} entries, its store holds {source.size}: the store was put back",
-                )
-            elif source.root_at(signed.size) != signed.root:
-                findings.add(
-                    Depth.STORE,
-                    f"this node has cosigned root {signed.root.hex()} at size {signed.size}, and its store has another",
-                )
-            genesis = trust.at(signed.size)
-            member = next((m for m in genesis.members if m.state == source.state), None)
-            checkpoint = Checkpoint(origin=genesis.origin, size=signed.size, root=signed.root)
-            line = Cosignature(timestamp=signed.timestamp, signature=signed.signature)
-            if member is not None and not verify_cosignature(
-                member.state, member.cosigner_key, checkpoint, line
-            ):
-                findings.add(Depth.STORE, "sign state `cosign`: not by this node's cosigner")
-        for name in (block_file(0), block_file(1)):
+        _check_cosign(source, trust, findings)
+        for epoch in trust.epochs[-2:]:
+            name = block_file(epoch.number)
             held = _file(source, name)
+            newest = _newest_own(source, epoch)
             if held is not None:
                 _check_own_block(name, held, source.state, trust, chain_id, findings)
+                signed = parse_block(held)
+                if newest is not None and (signed.epoch, signed.round) < (epoch.number, newest):
+                    findings.add(
+                        Depth.STORE,
+                        f"sign state `{name}`: of round {signed.round}, and the store holds an own block of round {newest}:"
+                        " it was put back",
+                    )
+            elif newest is not None and not _is_restored(source):
+                findings.add(
+                    Depth.STORE,
+                    f"sign state `{name}` is gone, and the store holds an own block of round {newest}",
+                )
     except StoreDamaged as err:
         findings.add(Depth.STORE, str(err), file=str(data))
     except Lost as lost:
         findings.add(Depth.STORE, lost.why, file=lost.file)
+
+
+def _newest_own(source: StoreSource, epoch: Epoch) -> int | None:
+    """The round of the newest own block of an epoch, if this node has one in its store. Raises StoreDamaged."""
+    own = None if source.state is None else epoch.index_of(source.state)
+    found = None if own is None else source.store.newest_block_of(own, epoch.number)
+    return None if found is None else found[0].round
+
+
+def _is_restored(source: StoreSource) -> bool:
+    """Made of an archive, with own blocks and without what was signed: the node knows (DESIGN D12)."""
+    return source.store.meta(keys.META_RESTORED) is not None
+
+
+def _check_cosign(source: StoreSource, trust: Trust, findings: Findings) -> None:
+    """Raises StoreDamaged, Lost."""
+    held = _file(source, "cosign")
+    newest = _newest_own_line(source, trust)
+    if held is None:
+        if newest is not None and not _is_restored(source):
+            findings.add(
+                Depth.STORE,
+                f"sign state `cosign` is gone, and the store holds an own line of size {newest}",
+            )
+        return
+    signed = parse_cosign(held)
+    if newest is not None and newest > signed.size:
+        findings.add(
+            Depth.STORE,
+            f"sign state `cosign`: of size {signed.size}, and the store holds an own line of size {newest}: it was put back",
+        )
+    if signed.size > source.size:
+        findings.add(
+            Depth.STORE,
+            f"this node has cosigned {signed.size} entries, its store holds {source.size}: the store was put back",
+        )
+    elif source.root_at(signed.size) != signed.root:
+        findings.add(
+            Depth.STORE,
+            f"this node has cosigned root {signed.root.hex()} at size {signed.size}, and its store has another",
+        )
+    genesis = trust.at(signed.size)
+    member = next((m for m in genesis.members if m.state == source.state), None)
+    checkpoint = Checkpoint(origin=genesis.origin, size=signed.size, root=signed.root)
+    line = Cosignature(timestamp=signed.timestamp, signature=signed.signature)
+    if member is not None and not verify_cosignature(
+        member.state, member.cosigner_key, checkpoint, line
+    ):
+        findings.add(Depth.STORE, "sign state `cosign`: not by this node's cosigner")
+
+
+def _newest_own_line(source: StoreSource, trust: Trust) -> int | None:
+    """The largest size of the certificates here that this node's own line is among."""
+    sizes = []
+    for certificate in source.certificates:
+        size = certificate.checkpoint.size
+        states = [member.state for member in trust.at(size).members]
+        if any(states[line.member] == source.state for line in certificate.lines):
+            sizes.append(size)
+    return max(sizes, default=None)
 
 
 def _check_own_block(

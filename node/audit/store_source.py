@@ -106,6 +106,9 @@ class StoreSource:
             )
         label = name or folders.state or (folders.data or folders.database).name
         made = cls(label, folders, store, document, opening)
+        if not from_file and _differs(folders.genesis, document):
+            why = "the home's genesis document is not the one of its store"
+            made.damage.append(Lost(why, "genesis.cbor"))
         if opening is None and from_file:
             made.damage.append(Lost("the row genesis is missing in the store"))
         return made
@@ -252,6 +255,13 @@ def _open(path: Path) -> tuple[Store, str | None]:
         return Store.open(path, read_only=True, salvage=True), refusal
     except StorageError as err:
         raise Unopenable(path, refusal) from err
+
+
+def _differs(path: Path | None, document: bytes) -> bool:
+    if path is None or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(document) + 1) != document
 
 
 class Unopenable(CannotAudit):

@@ -21,6 +21,7 @@ def world_in(folder: Path) -> World:
     homes = {state: asyncio.run(live(made, folder / state, state)) for state in ("CN", "US")}
     exports = {state: folder / f"export-{state}" for state in homes}
     exported = {state: export_home(homes[state], exports[state]) for state in homes}
+    homes["early"] = asyncio.run(live(made, folder / "early", "CN", commits=8))
     return with_older(World(made, homes, exports, exported), folder / "export-early")
 
 

@@ -5,8 +5,9 @@
 Targets are an archive and a node's store, of the history that the audit's tests live through. Tampers on an archive: bits
 flipped, files truncated, deleted, swapped, replaced by an older archive's; parts moved; entries inserted, dropped, reordered,
 with tiles made to fit; checkpoints forged, lines left out; f members cosigning a second history. Half of them bring the
-manifests into line, as a careful forger would. On a store: rows altered, deleted, swapped through the database's own software;
-bits flipped in its files.
+manifests into line, as a careful forger would. On a node's home: rows altered, deleted, swapped through the database's own
+software; bits flipped in its files, files cut short, deleted, swapped; its sign state and genesis altered, deleted, put back. Not
+its key file, which none but its passphrase opens, and not its settings, which say nothing of the history.
 
 Each is looked for at the cheapest depth first, then deeper: `found_at` counts which one saw it. A tamper that leaves every byte
 that a reader can be given as it was (RULINGS R55), or one of a certificate's lines less while a quorum stays, as honest nodes
@@ -90,6 +91,7 @@ class Campaign:
         self._archive = clone(world.exports["CN"], folder / "archive")
         self._older = clone(world.exports["early"], folder / "older")
         self._home = clone(world.homes["CN"], folder / "CN")
+        self._older_home = world.homes.get("early")
         self._files = sorted(path for path in self._archive.rglob("*") if path.is_file())
         self._whole = {path: path.read_bytes() for path in self._files}
         self._folder = folder
@@ -288,7 +290,13 @@ class Campaign:
     # Stores
 
     def _tamper_store(self) -> None:
-        what = self._row() if self._draw.random() < 0.6 else self._database_file()
+        draw = self._draw.random()
+        if draw < 0.5:
+            what = self._row()
+        elif draw < 0.8:
+            what = self._database_file()
+        else:
+            what = self._home_file()
         self.outcome.kinds["store"] += 1
         self._look(f"store: {what}", [self._home], set(), deepest=Depth.STORE)
         shutil.rmtree(self._home)
@@ -329,9 +337,44 @@ class Campaign:
         )
         path = self._draw.choice(files)
         data = path.read_bytes()
-        at = self._draw.randrange(len(data))
-        path.write_bytes(flip(data, at, self._draw.randrange(8)))
-        return f"byte {at} of {path.name}"
+        match self._draw.randrange(6):
+            case 0:
+                path.write_bytes(data[: self._draw.randrange(len(data))])
+                return f"cut {path.name}"
+            case 1:
+                path.unlink()
+                return f"deleted {path.name}"
+            case 2:
+                other = self._draw.choice([each for each in files if each != path])
+                theirs = other.read_bytes()
+                path.write_bytes(theirs)
+                other.write_bytes(data)
+                return f"swapped {path.name} with {other.name}"
+            case _:
+                at = self._draw.randrange(len(data))
+                path.write_bytes(flip(data, at, self._draw.randrange(8)))
+                return f"byte {at} of {path.name}"
+
+    def _home_file(self) -> str:
+        """The genesis document and the sign state, beside the database."""
+        names = ("genesis.cbor", "data/block", "data/cosign")
+        name = self._draw.choice(names)
+        path = self._home / name
+        data = path.read_bytes()
+        match self._draw.randrange(4):
+            case 0:
+                path.write_bytes(data[: self._draw.randrange(len(data))])
+                return f"cut {name}"
+            case 1 if name != "genesis.cbor":
+                path.unlink()
+                return f"deleted {name}"
+            case 2 if name != "genesis.cbor" and self._older_home is not None:
+                path.write_bytes((self._older_home / name).read_bytes())
+                return f"put back {name}"
+            case _:
+                at = self._draw.randrange(len(data))
+                path.write_bytes(flip(data, at, self._draw.randrange(8)))
+                return f"byte {at} of {name}"
 
     # Looking for it
 

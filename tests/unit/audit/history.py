@@ -266,13 +266,15 @@ async def live(
         if commits is None:
             rest = list(blocks)
             node.store.put_blocks([(block.ref, encode_block(block)) for block in rest])
-            own_last = max((b for b in made.blocks if b.ref.author == own), key=lambda b: b.ref)
+            held |= {block.ref for block in rest}
+        own_last = max((ref for ref in held if ref.author == own), default=None)
+        if own_last is not None:
             node.sign_state.save_block(
                 BlockSigned(
                     epoch=0,
-                    round=own_last.ref.round,
-                    digest=own_last.ref.digest,
-                    block=encode_block(own_last),
+                    round=own_last.round,
+                    digest=own_last.digest,
+                    block=encode_block(made.by_ref[own_last]),
                 )
             )
         if killed:
