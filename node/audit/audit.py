@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.committee import quorum_of
+from node.audit.apart import each, replay_all
 from node.audit.archive import ArchiveSource, is_archive
 from node.audit.certificates import contradictions, links_of_copy
 from node.audit.compare import Comparison, compare
@@ -28,7 +29,6 @@ from node.audit.copies import (
     certificate_sizes,
     explain,
     read,
-    replay,
 )
 from node.audit.epochs import Trust, trust_of
 from node.audit.findings import (
@@ -39,11 +39,11 @@ from node.audit.findings import (
     Findings,
     SourceReport,
 )
+from node.audit.opening import open_source
 from node.audit.source import CannotAudit, Source
 from node.audit.store_source import Folders, StoreSource, Unopenable, find_folders
 from node.audit.structure import prover
 from node.audit.swift import Workers
-from node.audit.web import WebSource
 from node.audit.withheld import open_promises
 from node.ledger.errors import MalformedGenesis
 from node.ledger.genesis import chain_id, parse_genesis
@@ -123,16 +123,13 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
     sizes = sorted(
         {size for copy in copies for size in certificate_sizes(copy.source.certificates)}
     )
-    for copy in copies:
-        read(copy, ground, sizes)
-    for copy in copies:
-        if not ground.goes_to(Depth.SIGNATURES):
-            pass
-        elif copy in primary:
-            replay(copy, ground, [other.source for other in copies if other is not copy])
-        else:
-            for depth in (Depth.SIGNATURES, Depth.ORDER, Depth.LAW, Depth.STORE):
-                copy.checked[depth] = REFERENCE
+    each(copies, lambda copy: read(copy, ground, sizes))
+    if ground.goes_to(Depth.SIGNATURES):
+        replay_all(ground, copies, primary)
+        for copy in copies:
+            if copy not in primary:
+                for depth in (Depth.SIGNATURES, Depth.ORDER, Depth.LAW, Depth.STORE):
+                    copy.checked[depth] = REFERENCE
     beside = _side_by_side(ground, copies)
     for copy in copies:
         explain(copy, beside[copy.source.name])
@@ -250,43 +247,44 @@ def _document(named: Sequence[str], pinned: bytes | None) -> bytes:
 
 
 def _open_all(named: Sequence[str], ground: Ground, stack: ExitStack) -> _Opened:
+    """All at once: each waits for its own disk or node."""
+    targets = list(dict.fromkeys(named))
+    found: dict[str, Readable | Unopenable] = {}
+    each(targets, lambda target: found.update({target: _open(target, ground, stack)}))
     opened = _Opened()
     names: set[str] = set()
-    for target in dict.fromkeys(named):
-        try:
-            source = _open(target, ground)
-        except Unopenable as err:
+    for target in targets:
+        source = found[target]
+        if isinstance(source, Unopenable):
             folders = find_folders(Path(target))
             assert folders is not None, "it was opened as a store"
-            opened.unopenable.append((folders.state or target, err, folders))
+            opened.unopenable.append((folders.state or target, source, folders))
             continue
-        stack.callback(source.close)
         source.name = _unique(source, names)
         findings = Findings(source.name)
         _same_ledger(source, ground, findings)
-        trust = trust_of(source, ground.genesis, ground.document, findings)
         copy = Copy(
             source=source,
             findings=findings,
-            trust=trust,
+            trust=Trust.founding(ground.genesis, ground.document),
             checked=dict.fromkeys(Depth, NOT_RUN),
         )
         opened.copies.append(copy)
+    each(opened.copies, lambda copy: _trust(copy, ground))
     return opened
 
 
-def _open(target: str, ground: Ground) -> Readable:
-    if "://" in target:
-        return WebSource.open(target, ground.genesis, ground.document)
-    path = Path(target)
-    if is_archive(path):
-        return ArchiveSource.open(path)
-    folders = find_folders(path)
-    if folders is None:
-        raise CannotAudit(
-            f"{path}: neither a node's home or data folder nor an archive: want foedus.toml, a database or manifest.json"
-        )
-    return StoreSource.open(folders)
+def _open(target: str, ground: Ground, stack: ExitStack) -> Readable | Unopenable:
+    try:
+        source = open_source(target, ground.genesis, ground.document)
+    except Unopenable as err:
+        return err
+    stack.callback(source.close)
+    return source
+
+
+def _trust(copy: Copy, ground: Ground) -> None:
+    copy.trust = trust_of(copy.source, ground.genesis, ground.document, copy.findings)
 
 
 def _unique(source: Source, names: set[str]) -> str:

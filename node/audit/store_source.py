@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from consensus.committee import quorum_of
 from consensus.types import Ref
 from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, database_file
 from node.ledger.cosigned import Cosigned, parse_cosigned, parse_second
@@ -139,6 +140,17 @@ class StoreSource:
             if size <= max(final_size, 1) or final is None:
                 found += self._certificates_at(size, trust_at(size))
         self.certificates = tuple(found)
+        if final is None:
+            self._final_is_missing(found, trust_at)
+
+    def _final_is_missing(self, found: Sequence[Certificate], trust_at: TrustAt) -> None:
+        """Lines are written with that row, or after it: of any size that has a quorum, it would be there."""
+        for held in found:
+            size = held.checkpoint.size
+            if len(held.lines) >= quorum_of(len(trust_at(size).members)):
+                why = f"the row final is missing, and lines of a quorum are held for size {size}"
+                self.damage.append(Lost(why))
+                return
 
     def _cosigned_sizes(self) -> list[int]:
         sizes: list[int] = []

@@ -10,6 +10,7 @@ wrong. What is accepted here is what would be accepted there: all entries, all h
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -46,6 +47,7 @@ class Workers:
         """`count` 1 or less: none, the caller's own process does it all. Default: one for each core."""
         self.count = (os.cpu_count() or 1) if count is None else count
         self._pool: ProcessPoolExecutor | None = None
+        self._starting = threading.Lock()  # copies are read by threads
 
     def map(self, work: Callable[[In], Out], tasks: Sequence[In], alone_max: int) -> Iterator[Out]:
         """`work` of each task, in order; up to `alone_max` tasks are done here. `work` is a function of a module."""
@@ -65,7 +67,9 @@ class Workers:
         """Started now if they were not; None if there are to be none."""
         if self.count <= 1:
             return None
-        if self._pool is None:
+        with self._starting:
+            if self._pool is not None:
+                return self._pool
             # A forked child would hold the locks of this process's threads.
             self._pool = ProcessPoolExecutor(self.count, mp_context=get_context("spawn"))
         return self._pool

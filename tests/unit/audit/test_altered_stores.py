@@ -509,3 +509,28 @@ def test_a_final_row_that_is_none(home: Path) -> None:
 def test_a_genesis_row_that_is_gone(home: Path) -> None:
     delete(home, "meta", keys.META_GENESIS)
     assert any("row genesis is missing" in finding.what for finding in audit(home).findings)
+
+
+def test_a_final_row_that_is_gone(home: Path) -> None:
+    """Found by the tamper campaign: without that row every checkpoint counted as one that is not final yet."""
+    delete(home, "meta", keys.META_FINAL)
+    report = audit(home)
+    assert any("the row final is missing" in finding.what for finding in report.findings)
+
+
+@pytest.mark.parametrize("name", ["block", "cosign"])
+@pytest.mark.parametrize("how", ["gone", "put back"])
+def test_a_sign_state_that_is_gone_or_older(
+    world: World, home: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    path = home / "data" / name
+    if how == "gone":
+        path.unlink()
+    else:
+        older = asyncio.run(live(world.weave, tmp_path / "older", home.name, commits=6))
+        path.write_bytes((older / "data" / name).read_bytes())
+    report = audit_sources([str(home)], processes=1)
+    (finding,) = report.findings
+    assert f"sign state `{name}`" in finding.what
+    assert how in finding.what
+    assert not finding.accused
