@@ -18,12 +18,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as with_seed
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.property.treaty.aftermath_at_work import Aftermath
 from tests.property.treaty.family import Family
 from tests.property.treaty.operators_at_work import Sites, Trainings
 from tests.property.treaty.states_at_work import Governance, Membership
 
 FAMILIES: Final[dict[str, type[Family]]] = {
-    one.__name__: one for one in (Governance, Trainings, Sites, Membership)
+    one.__name__: one for one in (Governance, Trainings, Sites, Membership, Aftermath)
 }
 
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from node.treaty.derived import Decision, Drawn, Outage, RunStep
+from node.treaty.derived import CaseStep, Decision, Drawn, Outage, RunStep
 from tests.property.treaty.family import Family
 from tests.property.treaty.machines import FAMILIES, run
 from tests.property.treaty.mutants import MUTANTS, hunt
@@ -34,6 +34,8 @@ def watched() -> Counter[tuple[str, ...]]:
                         REACHED["run", one.status] += 1
                     case Drawn():
                         REACHED["drawn", one.what, "by lot" if one.drawn else "nobody"] += 1
+                    case CaseStep():
+                        REACHED["case", one.status] += 1
                     case Outage():
                         REACHED["outage",] += 1
                     case _:
@@ -54,7 +56,7 @@ def test_no_history_breaks_an_invariant(watched: Counter[tuple[str, ...]]) -> No
         *(("AMEND", "adopted"), ("AMEND", "unchanged"), ("TIGHTEN_NOW", "lapsed")),
         *(("HALT", "lapsed"), ("INSPECT", "goes_ahead"), ("BREACH", "upheld")),
         *(("BREACH", "set_aside"), ("SUSPEND", "suspended"), ("TRAIN", "approved")),
-        *(("CLASS", "granted"), ("run", "RUNNING")),
+        *(("CLASS", "granted"), ("run", "RUNNING"), ("run", "SEALED"), ("case", "EXPLAINED")),
         *(("drawn", "panel", "by lot"), ("drawn", "panel", "nobody"), ("outage",), ("restarts",)),
     }
     assert wanted <= set(watched), wanted - set(watched)
