@@ -63,6 +63,18 @@ class Aftermath(Family):
                 self.world.say(state, note, period=(0, 1 + len(self.world.entries)))
             self.watch.look()
 
+    @rule(pick=PICK, many=st.integers(3, 13))
+    def a_report_is_explained(self, pick: int, many: int) -> None:
+        """Reported, answered, drawn for, and heard by as many as that."""
+        assert self.world is not None
+        self.an_impossible_report(pick)
+        for name, row in sorted(self.world.law.book.state.cases.items()):
+            if row.status == "RAISED":
+                self.world.say(row.subject, pb.Note(type=pb.NOTE_TYPE_REPLY, about=name))
+        self.links_are_revealed(0)
+        for number in range(len(self.world.law.book.state.explanations)):
+            self.states_are_satisfied(number, many)
+
     @rule(pick=PICK)
     def a_case_is_upheld(self, pick: int) -> None:
         assert self.world is not None
