@@ -121,6 +121,19 @@ DRIVER: Final = (
         "        for row in self._store.all_pending():",
         "        for row in self._store.all_pending()[:0]:",
     ),
+    # members that come and go
+    _Node(
+        "doors of past epochs that know the certificates of once",
+        "network/listener.py",
+        "            service.close()\n        self._past.clear()\n",
+        "            service.close()\n",
+    ),
+    _Node(
+        "a node without a seat that keeps its entries",
+        "engine/handing_over.py",
+        "entries = self._mempool.take(HANDED_BYTES_MAX, HANDED_MAX)",
+        "entries: tuple[bytes, ...] = ()",
+    ),
     # the network
     _Node(
         "a peer that is not dialled again",

@@ -7,6 +7,7 @@ cheapest first, each in a process of its own, until one fails:
     unit    all of tests/unit/consensus
     breaks  the hand-written schedules of tests/simulation
     twin    the naive reference of the commit rule, on seeded histories
+    epochs  the same while members join and leave
     seeds   whole networks with liars and faults
     faults  regimes that give crashes, two chains and stragglers a chance
     script  whole nodes and one fault each, for mistakes of the driver (`driver_mutants`)
@@ -77,11 +78,22 @@ HUNTERS: Final = (
         "breaks",
         (*PYTEST, "tests/simulation/test_breaks.py", "tests/simulation/test_breaks_more.py"),
     ),
+    Hunter(
+        "epochs",
+        (*PYTEST, "tests/simulation/test_succession.py", "-k", "joins or pushed or history"),
+        ("epoch.py", "validity.py", "core.py"),
+    ),
     Hunter("seeds", (sys.executable, "-m", "tests.simulation", "--seeds", "24")),
     Hunter("faults", (*PYTEST, "tests/simulation/test_mutants.py", "-k", "ships")),
     Hunter(
         "script",
-        (*PYTEST, "tests/simulation/test_driver.py", "-k", "scripted or stays"),
+        (
+            *PYTEST,
+            "tests/simulation/test_driver.py",
+            "tests/simulation/test_members.py",
+            "-k",
+            "scripted or stays or knocked or took",
+        ),
         room="node",
     ),
     Hunter(
@@ -277,6 +289,43 @@ CORE: Final = (
         "if any(later <= earlier for",
         "if any(later < earlier for",
     ),
+    Mutant(
+        "blocks of another epoch",
+        "validity.py",
+        "if header.chain_id != committee.chain_id or header.epoch != committee.epoch:",
+        "if header.chain_id != committee.chain_id:",
+    ),
+    # the end of an epoch
+    Mutant(
+        "an epoch ended by f+1 authors",
+        "epoch.py",
+        "return self._closed_by.bit_count() >= self._committee.quorum",
+        "return self._closed_by.bit_count() >= self._committee.validity",
+    ),
+    Mutant(
+        "closing blocks of one commit alone",
+        "epoch.py",
+        '        assert not self.reached, "a commit after the end of its epoch"\n',
+        "        self._closed_by = 0\n",
+    ),
+    Mutant(
+        "a restart that forgets who has closed",
+        "epoch.py",
+        "                self._closed_by |= 1 << author\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "no blocks after the end",
+        "epoch.py",
+        "round_ <= self._end_round + AFTERMATH_ROUNDS",
+        "round_ <= self._end_round",
+    ),
+    Mutant(
+        "a closing that no block says",
+        "core.py",
+        "flags=FLAG_EPOCH_CLOSE if self._end.asked or self._end.reached else 0,",
+        "flags=0,",
+    ),
     # fetching
     Mutant(
         "one peer asked for ever",
@@ -318,9 +367,9 @@ CORE: Final = (
     # order of effects, and the disk
     Mutant(
         "blocks stored after what needs them",
-        "core.py",
-        "self._out.first(StoreBlocks(tuple(blocks)))",
-        "self._out.add(StoreBlocks(tuple(blocks)))",
+        "effects.py",
+        "        return taken\n",
+        "        return sorted(taken, key=lambda each: isinstance(each, StoreBlocks))\n",
     ),
     Mutant(
         "a time before the last block's",

@@ -84,6 +84,19 @@ def test_with_an_intact_sign_state_f_plus_1_answers_will_do() -> None:
     assert [wanted.round for wanted in only(Propose, effects)] == [3]
 
 
+def test_after_a_restart_with_a_clock_set_back_an_own_block_is_not_dated_before_the_last() -> None:
+    before = Member().ready()
+    run_rounds(before, 2)
+    newest = max(made.header.time_ms for made in before.blocks.values() if made.ref.author == OWN)
+    member = Member(stored(before), now=START - 3_600_000)
+    member.step(PayloadPending(pending=True))
+    for question in only(SendNewest, member.connect()):
+        member.newest(question, None)
+    (wanted,) = only(Propose, member.tick(T))
+    assert member.now < newest
+    assert (wanted.round, wanted.time_ms) == (3, newest)
+
+
 def test_the_first_propose_refers_to_genesis() -> None:
     member = Member().ready()
     (wanted,) = only(Propose, member.tick(T))
@@ -145,6 +158,19 @@ def test_what_others_sent_is_stored_before_an_own_block_refers_to_it() -> None:
                 assert stored >= {parent for parent in effect.parents if parent.round > 0}
             case _:
                 pass
+
+
+def test_what_one_bundle_brings_is_stored_before_the_commits_that_it_leads_to() -> None:
+    history = History(committee=FOUR)
+    for round_ in range(1, 7):
+        for author in OTHERS:
+            history.draw(author, round_)
+    effects = Member().ready().receive(*history.blocks, sender=1)
+    kinds = [type(effect) for effect in effects]
+    assert kinds.count(CommitDecided) > 1
+    assert kinds.index(StoreBlocks) < kinds.index(CommitDecided)
+    stored = [made.ref for effect in only(StoreBlocks, effects) for made in effect.blocks]
+    assert stored == sorted(made.ref for made in history.blocks)
 
 
 def test_at_most_one_propose_is_outstanding() -> None:
