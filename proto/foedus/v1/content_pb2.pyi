@@ -1232,15 +1232,11 @@ class Note(_message.Message):
     STANDARD_FIELD_NUMBER: _builtins.int
     type: Global___NoteType.ValueType
     about: _builtins.str
-    """reply, explained, remedy: case id; callup: motion id; review, safety_case, seal: run id; incident, share: model id;
-    ceremony: chip type; prior_log: the log's origin; conflict_of_interest: party id; evidence: a member's code
-    """
+    """case id (reply, explained, remedy), motion (callup), run (review, safety_case, seal), model, party, chip type or origin"""
     corrects: _builtins.bytes
     """correction: hash of the entry it corrects"""
     hash: _builtins.bytes
-    """of a text kept off the ledger; offer: SHA-256 of the content offered; prior_log: its root; seal: of the weights; ceremony: of
-    the public key
-    """
+    """of a text kept off the ledger; offer: of the content; prior_log: its root; seal: of the weights; ceremony: of the key"""
     code: _builtins.str
     """incident: offence code; publication: what it improves (PublicationField, in words)"""
     jurisdiction: _builtins.str
