@@ -64,10 +64,13 @@ class Hearing:
 
     def note(self, listed: Iterable[VerifiedBlock], sender: ValidatorIndex, now: Millis) -> None:
         """What the blocks show, by themselves."""
+        listed = tuple(listed)
+        # Of ours the newest first: a bundle of many rounds tells one thing, which is how far we got.
+        ours = [verified for verified in listed if verified.block.ref.author == self._own]
+        for verified in sorted(ours, key=lambda one: one.block.ref, reverse=True):
+            self._out.alarm(self._mine.look_at(verified, sender, now))
         for verified in listed:
             block = verified.block
-            if block.ref.author == self._own:
-                self._out.alarm(self._mine.look_at(verified, sender, now))
             if not self._dag.has(block.ref):
                 self._ordering.note_votes(block)
                 self._note_evidence(block)

@@ -15,7 +15,8 @@ members could keep a ledger from ever beginning.
 
 After an adoption nothing is signed for WATCH_DELTAS: a state put back from a copy has its last block behind it, but where the
 copy runs beside the original, blocks of ours go on coming, each newer than the last. Each begins the wait anew, and after as many
-as there are members, who may have held as many different ones, the key is in use elsewhere (decision 0139).
+as there are members, who may have held as many different ones, the key is in use elsewhere (decision 0139). Those count that a
+peer shows after it has said which of ours is its newest.
 """
 
 from collections.abc import Callable
@@ -257,7 +258,9 @@ class OwnSlot:
             return self._observe(
                 Trouble.OWN_SLOT_TWICE, f"{shows}, newer again: somebody goes on signing"
             )
-        self._adoptions += 1
+        # What a peer holds comes in pieces, oldest first, until it has said which is the newest: only what it shows after that
+        # may have been signed since.
+        self._adoptions += self._answers >> peer & 1
         self._watched_until = Millis(now + self._watch_ms)
         return self._adopt(block, shows)
 

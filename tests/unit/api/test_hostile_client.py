@@ -141,13 +141,17 @@ async def test_a_reflection_stream_of_garbage(
         response_deserializer=lambda answer: answer,
     )
 
+    refused = asyncio.Event()
+
     async def garbage() -> AsyncIterator[bytes]:
-        for _ in range(3):
-            yield b"\xff" * 40
+        yield b"\xff" * 40
+        # The refusal ends the stream: what is sent into it after that fails here, and would be reported in its place.
+        await refused.wait()
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async for _ in call(garbage(), timeout=20):
             pass
+    refused.set()
     assert caught.value.code() is StatusCode.INVALID_ARGUMENT
     assert not caplog.records
 

@@ -134,14 +134,30 @@ def test_whoever_is_shown_newer_blocks_of_its_own_again_and_again_is_a_copy_and_
         6,
         7,
         8,
+        9,
     ):  # as many adoptions as there are members, each just before the wait is over
         effects += back.tick(WATCH - 1)
         effects += back.receive(own(round_, b"original"), sender=2)
-    assert said + troubles(effects) == 4 * [Trouble.ROLLED_BACK]
+    assert said + troubles(effects) == 5 * [Trouble.ROLLED_BACK]
     effects += back.tick(WATCH - 1)
-    assert troubles(back.receive(own(9, b"original"), sender=2)) == [Trouble.OWN_SLOT_TWICE]
+    assert troubles(back.receive(own(10, b"original"), sender=2)) == [Trouble.OWN_SLOT_TWICE]
     effects += back.tick(100 * T)
     assert only(Propose, effects) == []
+
+
+def test_what_comes_in_pieces_of_one_past_is_no_second_user_of_the_key() -> None:
+    """A peer may push the rounds that we forgot before it answers which is our newest: more of them than there are members."""
+    back, _, newest = rolled_back()
+    forgotten = [own(round_, b"ours") for round_ in range(6, 16)]
+    questions = only(SendNewest, back.connect())
+    effects = back.receive(*forgotten[:5], sender=questions[0].peer)
+    assert troubles(effects) == [Trouble.ROLLED_BACK]  # one bundle, one thing told
+    for made in forgotten[5:9]:
+        effects = back.receive(made, sender=questions[0].peer)
+        assert troubles(effects) == [Trouble.ROLLED_BACK]
+    effects = back.newest(questions[0], forgotten[9])
+    effects += back.newest(questions[1], newest)
+    assert troubles(effects) == [Trouble.ROLLED_BACK]
 
 
 def test_a_lost_sign_state_observes_only() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from consensus.codec import decode_commit_record, encode_commit_record
-from consensus.types import CommitRecord, Ref, Round
+from consensus.types import FETCH_LEVELS_MAX, CommitRecord, Ref, Round
 from node.engine.catching_up import CommitReader, CommitServer
+from node.engine.hosting import BACKLOG_BLOCKS_MAX
 from node.ledger.plan import AppendPlan
 from node.network import wire
 from node.network.hosting import Rejected
@@ -23,8 +24,13 @@ from tests.unit.ledger.running import Running
 from tests.unit.network.members import until
 
 BEHIND = 12
-# Rounds are not fetched in ranges here: of so short a history they would bring all before the others' votes are in.
-PACE = replace(FAST, sync_commits_behind=BEHIND, sync_rounds_behind=1_000, delta_ms=5)
+# Nothing else may bring so short a history at once: no ranges, and pushes that do not reach far back. What a greeting holds (32
+# blocks of each) and one fetch (64 levels below them) still leave the oldest rounds of HISTORY commits to the certified ones.
+PACE = replace(
+    FAST, sync_commits_behind=BEHIND, sync_rounds_behind=1_000, delta_ms=5, bundle_blocks_max=8
+)
+HISTORY = 120
+assert HISTORY > BACKLOG_BLOCKS_MAX + FETCH_LEVELS_MAX + BEHIND
 
 
 @asynccontextmanager
@@ -74,7 +80,7 @@ async def test_a_newcomer_and_one_long_absent_catch_up_while_entries_keep_coming
         ledger = nodes[0].running.ledger
         began = 0
         for _ in range(2):  # from nothing; then after an absence
-            target = ledger.last_commit + 8 * BEHIND
+            target = ledger.last_commit + HISTORY
             await until(lambda: ledger.last_commit >= target, "the others go on", 60)  # noqa: B023 # awaited in the turn
             async with engine_node(founding, tmp_path / "3", own=3, pace=PACE) as late:
                 own = late.running.ledger

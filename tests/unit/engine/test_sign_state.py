@@ -66,6 +66,11 @@ class World:
         del self.nodes[member]
         await self.stacks.pop(member).aclose()
 
+    def newest_held(self, member: int, author: int) -> int:
+        """Round of the newest block of `author` that this member has stored."""
+        newest = self.nodes[member].running.store.newest_block_of(author)
+        return 0 if newest is None else newest[0].round
+
     async def rounds(self, more: int, *members: int) -> None:
         """Until each of these has signed in so many further rounds."""
         goals = {member: self.nodes[member].engine.own_round() + more for member in members}
@@ -135,8 +140,14 @@ async def test_what_was_put_back_from_a_copy_is_noticed_and_what_peers_hold_adop
     async with world(tmp_path) as made:
         await made.stop(VICTIM)
         shutil.copytree(made.folder(VICTIM), tmp_path / "copy")
+        copied = signed_round(made.folder(VICTIM))
         await made.start(VICTIM)
         await made.rounds(6, *range(MEMBERS))
+        for member in range(MEMBERS):
+            await until(
+                lambda: made.newest_held(member, VICTIM) > copied,  # noqa: B023 # awaited in the turn
+                f"{member} holds what the copy does not know of",
+            )
         await made.stop(VICTIM)
         before = signed_round(made.folder(VICTIM))
         shutil.rmtree(made.folder(VICTIM))
