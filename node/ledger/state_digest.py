@@ -10,7 +10,7 @@ that we hold, changed and hashed again; then only the paths above touched bucket
 nodes once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
@@ -75,12 +75,19 @@ def bucket_of(key: bytes) -> int:
     return int.from_bytes(sha256(key).digest()[:2], "big")
 
 
-def bucket_hash(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+def bucket_hash(pairs: Collection[tuple[bytes, bytes]]) -> bytes:
     """Hash of one bucket's (key, value) pairs, ascending by key; 32 zero bytes if there are none."""
+    if len(pairs) == 1:
+        ((key, value),) = pairs
+        return _hash_of_one(key, value)
     parts: list[bytes] = []
     for key, value in pairs:
         parts += (_u32(len(key)), key, _u32(len(value)), value)
     return sha256(b"".join(parts)).digest() if parts else EMPTY_BUCKET
+
+
+def _hash_of_one(key: bytes, value: bytes) -> bytes:
+    return sha256(b"".join((_u32(len(key)), key, _u32(len(value)), value))).digest()
 
 
 def verify_bucket(
@@ -163,7 +170,16 @@ class StateDigest:
         hashes: dict[int, bytes] = {}
         for number, keys in by_bucket.items():
             before = buckets.bucket(number)
-            self._check(number, before)
+            if bucket_hash(before) != self._hashes[number]:
+                raise DamagedState(
+                    f"state bucket {number:#06x} does not have the hash that the last commit left"
+                )
+            if len(keys) == len(before) == 1 and keys[0] == before[0][0]:
+                key = keys[0]
+                value = rows[number, key] = changes[key]
+                if value is not None:  # the bucket's one row has changed: so it is most often
+                    hashes[number] = _hash_of_one(key, value)
+                    continue
             pairs = dict(before)
             for key in keys:
                 value = rows[number, key] = changes[key]
@@ -176,12 +192,6 @@ class StateDigest:
             hashes[number] = bucket_hash(after)
         self._set(hashes)
         return rows
-
-    def _check(self, number: int, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        if bucket_hash(pairs) != self._hashes[number]:
-            raise DamagedState(
-                f"state bucket {number:#06x} does not have the hash that the last commit left"
-            )
 
     def _set(self, hashes: Mapping[int, bytes]) -> None:
         nodes = self._nodes

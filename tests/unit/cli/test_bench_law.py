@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from node.cli.bench import law, law_figures
 from node.cli.bench.law import Court, Plan, batches, points_of
-from node.cli.bench.law_world import SLOT_S, Size, World, entry_of
+from node.cli.bench.law_world import GENESIS_S, SLOT_S, Size, World, entry_of
 from node.cli.main import build_app
 from node.ledger.state_digest import Row
 from node.reporting import CouldNot
@@ -32,6 +32,20 @@ def test_every_site_reports_every_hour_and_nothing_is_found() -> None:
     assert not court.law.book.state.cases
     assert {row.due_slot for row in court.law.book.state.facilities.values()} == {3}
     assert sum(life.used for life in court.law.book.state.lives.values()) == 3 * 20 * 2 * 5
+
+
+def test_reports_that_come_in_another_order_are_reports() -> None:
+    """The later hour first: neither is missed, and the sums that C10 compares are those of each hour."""
+    world = World(SMALL)
+    court, registered = Court.founded(world)
+    later, earlier = list(world.reports(1)), list(world.reports(0))
+    court.law.advance(GENESIS_S + 2 * SLOT_S)
+    court.take([entry_of(said, registered) for said in (*later, *earlier)])
+    rows = court.law.book.state
+    assert {(row.due_slot, row.reported) for row in rows.facilities.values()} == {(2, ())}
+    assert {slot[0] for tally in rows.tallies.values() for slot in tally.slots} == {0, 1}
+    assert not court.law.advance(GENESIS_S + 4 * SLOT_S - 1)
+    assert not rows.tallies
 
 
 def test_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
