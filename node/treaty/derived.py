@@ -146,7 +146,9 @@ class CaseStep(Record):
     """A case entered a status."""
 
     case: str
-    status: str  # RAISED, REPLIED, SILENT, UPHELD, SET_ASIDE, NOT_UPHELD
+    status: (
+        str  # RAISED, REPLIED, SILENT, UPHELD, SET_ASIDE, NOT_UPHELD, APPEALED, FINAL, EXPLAINED
+    )
     subject: str
     severity: int
     result: str | None  # UPHELD, SET_ASIDE, NOT_UPHELD once decided
@@ -161,7 +163,7 @@ class RunStep(Record):
     """A run entered a status or a tier."""
 
     run: str
-    status: str  # PLANNED, SUBMITTED, REFUSED, APPROVED, RUNNING, HALTED, ENDED
+    status: str  # as MODEL 9 names them: PLANNED to DEPLOYED, WITHDRAWN, SEALED
     tier: int
     lineage_pflop: int
     gates: tuple[str, ...]  # which gates put it in this tier
