@@ -10,9 +10,9 @@ statement or duty stand beside its rule; those that compare several have a modul
     cost         C24 as far as prices go: how little a forbidden training would cost
     choke        C24 as far as makers go: how few make what every frontier chip needs
 
-A new check is a module here, its row in `CHECKS` and in `grounds`, and a call from the rule whose entry can break it. What is still to come
-has its row with `since` 0: statistics over energy, place, trade and traffic, which need calibration (C05, C06, C08, C09,
-C11 to C13, C16 to C18, C20 to C23, C25, C30). Their inputs are statements in force, so that they will find their past.
+A new check is a module here, its row in `CHECKS` and in `grounds`, and a call from the rule whose entry can break it. What is
+still to come has its row with `since` 0: statistics over energy, place, trade and traffic, which need calibration (C05, C06,
+C08, C09, C11 to C13, C16 to C18, C20 to C23, C25, C30). Their inputs are statements in force, so that they will find their past.
 """
 
 from typing import Final, NamedTuple
