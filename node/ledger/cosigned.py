@@ -7,7 +7,7 @@ a second one by ML-DSA-44 (R36, `second_lines`). They differ by the length of th
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import GenesisMember
@@ -87,37 +87,6 @@ class Added(Enum):
     AHEAD = "ahead"  # good, for a size that our log has not reached
     REFUSED = "refused"  # no member, or not signed by that member's cosigner: charge the sender
     CONFLICT = "conflict"  # good, but for another root than ours: evidence kept, alarm raised
-
-
-class Term(Protocol):
-    """Who cosigns which sizes: an epoch of the ledger (`epochs.Epoch`)."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def members(self) -> tuple[GenesisMember, ...]:
-        """In validator order."""
-        ...
-
-    @property
-    def after_size(self) -> int:
-        """Entries of the log before this epoch: its members cosign larger sizes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundingTerm:
-    """The founders, for ever."""
-
-    members: tuple[GenesisMember, ...]
-    number: int = 0
-    after_size: int = 0
-
-
-def term_of(terms: Sequence[Term], size: int) -> Term:
-    """The epoch whose members cosign this size."""
-    return next((term for term in reversed(terms) if size > term.after_size), terms[0])
 
 
 def note_lines(

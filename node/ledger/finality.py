@@ -29,16 +29,14 @@ from node.ledger.cosigned import (
     SECOND_BYTES,
     Added,
     Cosigned,
-    FoundingTerm,
-    Term,
     encode_cosigned,
     note_lines,
     parse_cosigned,
     parse_line,
-    term_of,
 )
-from node.ledger.genesis import Genesis, GenesisMember
+from node.ledger.genesis import Genesis
 from node.ledger.second_lines import SecondLines
+from node.ledger.terms import FoundingTerm, Term, Terms
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import Cosignature, median_timestamp
 from node.log.note import Note
@@ -47,7 +45,7 @@ from node.signing.checkpoints import (
     sign_log_line,
     verify_cosignature,
 )
-from node.signing.keys import MldsaKey, Role, SigningKey
+from node.signing.keys import MldsaKey, SigningKey
 from node.storage import keys
 from node.storage.errors import StoreDamaged
 from node.storage.sign_state import CosignSigned, SignState
@@ -115,9 +113,11 @@ class Finality:
         self._sign_state = sign_state
         self._origin = genesis.origin
         founding = (FoundingTerm(members=genesis.members),)
-        self._epochs: Callable[[], Sequence[Term]] = epochs or (lambda: founding)
-        self._state = state if own is None else genesis.members[own].state
-        self._keys = [key for key in (cosigner_key, log_key, *later_keys) if key is not None]
+        self._terms = Terms(
+            epochs or (lambda: founding),
+            state if own is None else genesis.members[own].state,
+            [key for key in (cosigner_key, log_key, *later_keys) if key is not None],
+        )
         self._root_at = root_at
         self._clock_s = clock_s
         self._on_line = on_line
@@ -145,7 +145,7 @@ class Finality:
         self._second = SecondLines(
             store,
             self._origin,
-            self._epochs,
+            self._terms.epochs,
             root_at,
             mldsa_keys,
             log_size=log_size,
@@ -177,7 +177,7 @@ class Finality:
     @property
     def quorum(self) -> int:
         """Of the members who cosign what is appended now."""
-        return quorum_of(len(self._epochs()[-1].members))
+        return quorum_of(len(self._terms.newest.members))
 
     @property
     def conflicts(self) -> tuple[RootConflict, ...]:
@@ -191,7 +191,9 @@ class Finality:
             return self._own_conflict
         if not self._conflicts:
             return None
-        states = dict.fromkeys(self._member(conflict.line).state for conflict in self.conflicts)
+        states = dict.fromkeys(
+            self._terms.member(conflict.line).state for conflict in self.conflicts
+        )
         who = ", ".join(states)
         return (
             f"another root than ours was cosigned by {who}: run `foedus audit` against their nodes"
@@ -206,8 +208,7 @@ class Finality:
         """
         contradicting = Counter(epoch for epoch, _ in self._conflicts)
         return self._own_conflict is not None or any(
-            count > (len(self._epochs()[epoch].members) - 1) // 3
-            for epoch, count in contradicting.items()
+            count > self._terms.faults_in(epoch) for epoch, count in contradicting.items()
         )
 
     def unfinal_size(self, epoch: int | None = None) -> int | None:
@@ -216,7 +217,7 @@ class Finality:
         The last size of an epoch wants a certificate of its own, though a later one makes it final: with it the old members hand
         over to the new ones (R44). None: all is well, or nobody of that epoch can help any more.
         """
-        last = self._size if epoch is None else self._last_size(epoch)
+        last = self._size if epoch is None else self._terms.last_size(epoch, self._size)
         if last == self._size:
             return last if last > self.final_size else None
         return last if last and not self.is_certified(last) else None
@@ -226,7 +227,7 @@ class Finality:
 
         Who was down, or only looked on, when its members cosigned lacks it: nobody says again what belongs to another epoch.
         """
-        epochs = self._epochs()
+        epochs = self._terms.epochs()
         while self._ends_certified + 1 < len(epochs):
             last = epochs[self._ends_certified + 1].after_size
             if not self.is_certified(last):
@@ -236,28 +237,28 @@ class Finality:
 
     def final_of(self, epoch: int) -> FinalCheckpoint | None:
         """The newest final checkpoint of this epoch's members; of an epoch that is over, that of its last size (R43)."""
-        last = self._last_size(epoch)
+        last = self._terms.last_size(epoch, self._size)
         if last != self._size:
             if not last or self.stopped or not self.is_certified(last):
                 return None
             return self._certificate_of(self.lines(last))
         final = self.final
-        if final is None or self._term(final.checkpoint.size).number != epoch:
+        if final is None or self._terms.of(final.checkpoint.size).number != epoch:
             return None
         return final
 
     def greeting(self, epoch: int) -> list[Cosigned]:
         """What somebody who comes is told first, of this epoch: our newest line, and those of its newest final checkpoint."""
-        last = self._last_size(epoch)
+        last = self._terms.last_size(epoch, self._size)
         if last != self._size:
             return self.lines(last) if last else []
         own = self.newest_own()
-        lines = [own] if own is not None and self._term(own.size).number == epoch else []
+        lines = [own] if own is not None and self._terms.of(own.size).number == epoch else []
         final = self.final_lines()
-        if final and self._term(final[0].size).number == epoch:
+        if final and self._terms.of(final[0].size).number == epoch:
             lines += [line for line in final if line != own]
         second = self._second.own
-        if second is not None and self._term(second.size).number == epoch:
+        if second is not None and self._terms.of(second.size).number == epoch:
             lines.append(second)
         return lines
 
@@ -270,11 +271,11 @@ class Finality:
 
         To those of an epoch that is over: the own line of its last size.
         """
-        if epoch is not None and (last := self._last_size(epoch)) != self._size:
-            own = self._own_index(last) if last else None
+        if epoch is not None and (last := self._terms.last_size(epoch, self._size)) != self._size:
+            own = self._terms.own_index(last) if last else None
             return [line for line in self.lines(last) if line.member == own]
         line = self._own_line
-        if line is not None and epoch is not None and self._term(line.size).number != epoch:
+        if line is not None and epoch is not None and self._terms.of(line.size).number != epoch:
             return []
         return [] if line is None or line.size <= self.final_size or self.stopped else [line]
 
@@ -291,7 +292,7 @@ class Finality:
 
     def second_to_pull(self, epoch: int) -> int | None:
         """A final size of this epoch whose second lines are worth asking a peer for."""
-        if self._epochs()[-1].number != epoch:
+        if self._terms.newest.number != epoch:
             return None
         return self._second.to_pull(self.final_size)
 
@@ -349,7 +350,7 @@ class Finality:
         for waiting in self._ahead.values():
             for reached in [ahead for ahead in waiting if ahead <= size]:
                 self._judge(waiting.pop(reached))
-        if self._epochs()[-1].after_size == size:
+        if self._terms.newest.after_size == size:
             self._ahead.clear()  # its members cosign nothing larger any more
             self._second.epoch_ended()
 
@@ -365,12 +366,12 @@ class Finality:
 
     def add(self, line: Cosigned, epoch: int | None = None) -> Added:
         """Take one line from a peer who speaks of this epoch; None: of the newest. Never raises for what a peer can send."""
-        newest = self._epochs()[-1].number
+        newest = self._terms.newest.number
         speaks_of = newest if epoch is None else epoch
-        expected = newest if line.size > self._size else self._term(line.size).number
+        expected = newest if line.size > self._size else self._terms.of(line.size).number
         if speaks_of != expected and not (epoch is None and line.size <= self._size):
             return Added.REFUSED  # nobody cosigns sizes of another epoch
-        if line.size < 1 or line.member >= len(self._term(line.size).members):
+        if line.size < 1 or line.member >= len(self._terms.of(line.size).members):
             return Added.REFUSED
         if line.is_second:
             return self._add_second(line)
@@ -378,7 +379,7 @@ class Finality:
             return Added.KNOWN
         if not self._is_good(line):
             return Added.REFUSED
-        if self._member(line).state == self._state:
+        if self._terms.is_ours(line):
             self._own_seen = max(self._own_seen, line.size)
         if line.size > self._size:
             waiting = self._ahead.setdefault(line.member, OrderedDict())
@@ -392,7 +393,7 @@ class Finality:
         added = self._second.add(line)
         if added is Added.CONFLICT:
             self._contradict(line)
-        elif added in (Added.HELD, Added.AHEAD) and self._member(line).state == self._state:
+        elif added in (Added.HELD, Added.AHEAD) and self._terms.is_ours(line):
             self._own_seen = max(self._own_seen, line.size)
         return added
 
@@ -407,7 +408,7 @@ class Finality:
     # Signing
 
     async def _cosign(self, size: int) -> None:
-        signer = self._signer(size)
+        signer = self._terms.cosigner(size)
         if signer is None or self.stopped:
             return
         own, key = signer
@@ -466,7 +467,7 @@ class Finality:
     def _line_last_signed(self) -> Cosigned | None:
         """What was signed before the restart, to be sent again; the store must not fall behind it."""
         last = self._last
-        if last is None or self._state is None:
+        if last is None or self._terms.state is None:
             return None
         if last.size > self._size:
             rebuilding = self._store.meta(keys.META_REBUILD)
@@ -477,7 +478,7 @@ class Finality:
                 )
         elif self._root_at(last.size) != last.root:
             self._accuse_self(last)
-        own = self._own_index(last.size)
+        own = self._terms.own_index(last.size)
         if own is None:
             return None
         line = Cosigned(
@@ -496,55 +497,9 @@ class Finality:
             " run `foedus audit` on this home, then rebuild its store from peers"
         )
 
-    # Who cosigns
-
-    def _last_size(self, epoch: int) -> int:
-        """The largest size so far that this epoch's members cosign; 0: none yet."""
-        epochs = self._epochs()
-        if epoch + 1 < len(epochs):
-            return epochs[epoch + 1].after_size
-        return self._size if self._size > epochs[epoch].after_size else 0
-
-    def _is_last(self, size: int) -> bool:
-        """Whether an epoch ended with this size: its certificate is kept for ever (R43)."""
-        return any(term.after_size == size for term in self._epochs()[1:])
-
     def is_certified(self, size: int) -> bool:
         """Whether a quorum's lines are held for this very size."""
-        return len(self.lines(size)) >= self._quorum_at(size)
-
-    def _term(self, size: int) -> Term:
-        """The epoch whose members cosign this size."""
-        return term_of(self._epochs(), size)
-
-    def _member(self, line: Cosigned) -> GenesisMember:
-        return self._term(line.size).members[line.member]
-
-    def _quorum_at(self, size: int) -> int:
-        return quorum_of(len(self._term(size).members))
-
-    def _own_index(self, size: int) -> int | None:
-        members = self._term(size).members
-        return next((at for at, m in enumerate(members) if m.state == self._state), None)
-
-    def _signer(self, size: int) -> tuple[int, SigningKey] | None:
-        """Our index in this size's epoch and the key of our seat; None: we have none."""
-        own = self._own_index(size)
-        if own is None:
-            return None
-        key = self._key(Role.COSIGNER, self._term(size).members[own].cosigner_key)
-        return None if key is None else (own, key)
-
-    def _log_signer(self, size: int) -> tuple[int, SigningKey] | None:
-        """The same for the log key."""
-        own = self._own_index(size)
-        if own is None:
-            return None
-        key = self._key(Role.LOG, self._term(size).members[own].log_key)
-        return None if key is None else (own, key)
-
-    def _key(self, role: Role, public: bytes) -> SigningKey | None:
-        return next((k for k in self._keys if k.role is role and k.public == public), None)
+        return len(self.lines(size)) >= self._terms.quorum_at(size)
 
     # Judging lines
 
@@ -560,14 +515,14 @@ class Finality:
         # Long final: another line adds nothing, unless it contradicts us, or hands over to the next epoch.
         return (
             self._final is not None
-            and not (self._is_last(line.size) and not self.is_certified(line.size))
+            and not (self._terms.is_last(line.size) and not self.is_certified(line.size))
             and line.size < self._final.checkpoint.size
             and line.size not in self._lines
             and self._root_at(line.size) == line.root
         )
 
     def _is_good(self, line: Cosigned) -> bool:
-        member = self._member(line)
+        member = self._terms.member(line)
         checkpoint = Checkpoint(origin=self._origin, size=line.size, root=line.root)
         cosignature = Cosignature(timestamp=line.timestamp, signature=line.signature)
         return (
@@ -585,8 +540,8 @@ class Finality:
 
     def _contradict(self, line: Cosigned) -> None:
         """A good line, of either kind, with another root than our log has at its size."""
-        who = (self._term(line.size).number, line.member)
-        if self._member(line).state == self._state and self._last is not None:
+        who = (self._terms.of(line.size).number, line.member)
+        if self._terms.is_ours(line) and self._last is not None:
             self._accuse_self(self._last)
         elif who not in self._conflicts:
             self._conflicts[who] = RootConflict(line=line, own_root=self._root_at(line.size))
@@ -599,7 +554,7 @@ class Finality:
     def _hold(self, line: Cosigned) -> None:
         if line.size not in self._lines:
             in_order = not self._lines or line.size > next(reversed(self._lines))
-            kept = self.lines(line.size) if self._is_last(line.size) else []
+            kept = self.lines(line.size) if self._terms.is_last(line.size) else []
             self._lines[line.size] = {each.member: each for each in kept}
             if not in_order:
                 self._lines = OrderedDict(sorted(self._lines.items()))
@@ -609,13 +564,13 @@ class Finality:
         if held is None:
             return
         held[line.member] = line
-        if self._is_last(line.size):
+        if self._terms.is_last(line.size):
             self._store.put_cosignatures([(line.size, line.member, encode_cosigned(line))])
-            if len(held) == self._quorum_at(line.size):
+            if len(held) == self._terms.quorum_at(line.size):
                 self._put_log_line(self._certificate(line.size).checkpoint)
         if self._final is not None and line.size <= self._final.checkpoint.size:
             self._hold_late(line)
-        elif len(held) >= self._quorum_at(line.size):
+        elif len(held) >= self._terms.quorum_at(line.size):
             self._advance(line.size)
 
     def _hold_late(self, line: Cosigned) -> None:
@@ -647,7 +602,7 @@ class Finality:
 
     def _put_log_line(self, checkpoint: Checkpoint) -> None:
         """So that whoever exports the store, without its keys, can show a checkpoint as other people's tools want it."""
-        found = self._log_signer(checkpoint.size)
+        found = self._terms.log_signer(checkpoint.size)
         if found is not None:
             own, key = found
             line = sign_log_line(key, checkpoint)
@@ -660,7 +615,7 @@ class Finality:
             self._kept_minute = minute
             return
         size = before.checkpoint.size
-        if self._is_last(size):
+        if self._terms.is_last(size):
             return
         if self._second.holds(size):
             self._passed_over.add(size)
@@ -692,7 +647,7 @@ class Finality:
         for line in map(parse_line, rows):
             if line.size <= self._size and self._root_at(line.size) != line.root:
                 own_root = self._root_at(line.size)
-                who = (self._term(line.size).number, line.member)
+                who = (self._terms.of(line.size).number, line.member)
                 self._conflicts[who] = RootConflict(line=line, own_root=own_root)
         stored = self._store.meta(keys.META_FINAL)
         if stored is None:
@@ -706,7 +661,7 @@ class Finality:
                     f"{self._store.path}: the final checkpoint of size {size} does not verify against the log"
                 )
             held[line.member] = line
-        if len(held) < self._quorum_at(size):
+        if len(held) < self._terms.quorum_at(size):
             return  # lines of a size are not synced by themselves; peers send them again
         self._lines[size] = held
         self._final = self._certificate(size)
@@ -723,8 +678,8 @@ class Finality:
     ) -> Note | None:
         if final is None:
             return None
-        members = self._term(final.checkpoint.size).members
-        signer = self._log_signer(final.checkpoint.size)
+        members = self._terms.of(final.checkpoint.size).members
+        signer = self._terms.log_signer(final.checkpoint.size)
         if signer is None and needs_log_line:
             return None
         shown = list(final.lines[:lines_max])

@@ -17,11 +17,10 @@ from typing import Final
 from node.ledger.cosigned import (
     Added,
     Cosigned,
-    Term,
     encode_cosigned,
     parse_second,
-    term_of,
 )
+from node.ledger.terms import Term, term_of
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import Cosignature
 from node.signing.checkpoints import sign_mldsa_cosignature, verify_mldsa_cosignature

@@ -99,13 +99,13 @@ DRIVER: Final = (
     _Node(
         "final with a quorum less one",
         "ledger/finality.py",
-        "elif len(held) >= self._quorum_at(line.size):",
-        "elif len(held) >= self._quorum_at(line.size) - 1:",
+        "elif len(held) >= self._terms.quorum_at(line.size):",
+        "elif len(held) >= self._terms.quorum_at(line.size) - 1:",
     ),
     _Node(
         "one member that contradicts us stops us",
         "ledger/finality.py",
-        "count > (len(self._epochs()[epoch].members) - 1) // 3",
+        "count > self._terms.faults_in(epoch)",
         "count > 0",
     ),
     _Node(

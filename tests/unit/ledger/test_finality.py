@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from node.ledger.cosigned import Added, Cosigned, FoundingTerm, encode_cosigned, parse_cosigned
+from node.ledger.cosigned import Added, Cosigned, encode_cosigned, parse_cosigned
 from node.ledger.errors import MalformedRecord
 from node.ledger.finality import Finality
+from node.ledger.terms import FoundingTerm
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import open_checkpoint
 from node.signing.checkpoints import cosigner_vkey, log_vkey, sign_cosignature
