@@ -25,7 +25,7 @@ def bench_audit_command(
     ccf: Annotated[
         str | None,
         typer.Option(
-            help="An interpreter that has PyPI `ccf`, to measure CCF's Python replay in the same run.",
+            help="An interpreter that has PyPI `ccf`, to measure CCF's Python replay in the same run; else this one, if it has.",
             metavar="PYTHON",
             show_default=False,
         ),
@@ -37,7 +37,8 @@ def bench_audit_command(
     Makes archives of 10,000, 100,000 and --entries entries (signed statements of 300 bytes, blocks, commits, records), the same
     bytes each time, and replays each: structure is all files through all tiles to the cosigned root; full is besides every
     signature, the order and the law. In the same run it measures the signature limit, which is what the cores could do if they
-    checked signatures alone. Nothing else should run meanwhile.
+    checked signatures alone, and how fast an archive becomes a node's store and a store an archive. Nothing else should run
+    meanwhile.
 
     Exit status: 0 measured, 2 could not be measured.
 

@@ -3,12 +3,14 @@
     structure    `audit_sources` to the depth `certificates`: manifests, every bundle through every tile to the root, cosignatures
     full         to the depth `law`: besides, every signature, the commit rule over the blocks, every leaf by the law
     limit        what the cores could do if they checked signatures alone: cores x PyNaCl verifications a second of one core
+    transfer     an archive imported into a home, and exported from it; beside the disk's own speed
     receipts     receipts with a quorum of cosignatures, judged one after another on one core
     ccf          the Python replay of CCF's ledger (PyPI `ccf`), which checks the tree and one node signature for many entries
 
 Each replay runs in a process of its own, so that its memory is its own: the peak counts that process and those that it started.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -21,6 +23,7 @@ from typing import Any, Final
 
 from node.audit.archive import ArchiveSource
 from node.audit.bench.synthetic import History, make
+from node.audit.bench.transfer import ENTRIES_MAX, Transfer, transfer
 from node.audit.source import CannotAudit
 from node.ledger.trust import trust_policy
 from node.log import merkle
@@ -68,6 +71,7 @@ class Found:
     signatures: int  # checked by the longest full replay
     receipts_per_second: float  # of one core
     ccf: dict[str, Any] | None
+    transfer: Transfer
 
 
 def run(folder: Path, entries: int, ccf_python: str | None, say: Say) -> Found:
@@ -85,6 +89,9 @@ def run(folder: Path, entries: int, ccf_python: str | None, say: Say) -> Found:
             )
         )
     longest = histories[-1]
+    moved = [history for history in histories if history.size <= 1.1 * ENTRIES_MAX] or histories
+    say(f"{moved[-1].size} entries into a node's store and out of it")
+    moving = transfer(moved[-1], folder)
     say("signatures and receipts on one core")
     return Found(
         cores=os.cpu_count() or 1,
@@ -92,7 +99,8 @@ def run(folder: Path, entries: int, ccf_python: str | None, say: Say) -> Found:
         verifications_per_second=_verifications(longest),
         signatures=longest.signed_entries,
         receipts_per_second=_receipts(longest),
-        ccf=None if ccf_python is None else ccf(ccf_python, folder, say),
+        ccf=_ccf(ccf_python, folder, say),
+        transfer=moving,
     )
 
 
@@ -193,6 +201,14 @@ def _receipts(history: History) -> float:
     return best
 
 
+def _ccf(named: str | None, folder: Path, say: Say) -> dict[str, Any] | None:
+    """By the interpreter named; else by this one, if it has the package."""
+    if named is None and importlib.util.find_spec("ccf") is None:
+        return None
+    say("CCF's own replay of a ledger made for it")
+    return ccf(named or sys.executable, folder, say)
+
+
 def ccf(python: str, folder: Path, say: Say) -> dict[str, Any] | None:
     """CCF's own replay, by an interpreter that has PyPI `ccf`; None if it has not, or the script is not here."""
     script = Path(__file__).resolve().parents[3] / "bench" / "ccf_replay.py"
@@ -228,6 +244,7 @@ def document(found: Found) -> dict[str, Any]:
         "verifications_per_second_per_core": round(found.verifications_per_second),
         "full_ratio_to_signature_limit": round(full_signed / limit, 3),
         "receipts_per_second_per_core": round(found.receipts_per_second),
+        "transfer": found.transfer.as_json(),
         "rss_mib_max": round(
             max(max(p.structure.rss_max, p.full.rss_max) for p in found.points) / (1 << 20)
         ),
@@ -261,6 +278,13 @@ def lines(shown: dict[str, Any]) -> Sequence[str]:
         f"receipts   {shown['receipts_per_second_per_core']}/s on one core",
         f"memory     {shown['rss_mib_max']} MiB at most",
     ]
+    moved = shown["transfer"]
+    for way in ("import", "export"):
+        turn = moved[way]
+        made.append(
+            f"{way:10} {turn['entries_per_second']} entries/s, {turn['mib_per_second']} MiB/s, limited by {turn['limited_by']};"
+            f" the disk takes {moved['disk_mib_per_second']} MiB/s"
+        )
     for point in shown["curve"]:
         made.append(
             f"  {point['entries']:>9} entries: structure {point['structure_us']} us"
