@@ -8,8 +8,14 @@ process, each with its signatures, as many at a time as there are cores: no copy
 comes back as values; findings are gathered copy by copy, so the report does not tell who was faster.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,6 +28,7 @@ from node.audit.epochs import Trust
 from node.audit.findings import Checked, Depth, Findings
 from node.audit.law import LawResult
 from node.audit.opening import open_source
+from node.audit.resuming import AuditState
 from node.audit.source import Source
 from node.audit.structure import Structure
 from node.audit.swift import Workers
@@ -79,12 +86,19 @@ class _Result:
     checked: dict[Depth, Checked]
 
 
-def replay_all(ground: Ground, copies: Sequence[Copy], primary: Sequence[Copy]) -> None:
-    """Replay each of `primary`; any of `copies` stands in for blocks that another has lost."""
+def replay_all(
+    ground: Ground, copies: Sequence[Copy], primary: Sequence[Copy], state: AuditState
+) -> None:
+    """Replay each of `primary`; any of `copies` stands in for blocks that another has lost.
+
+    `state` tells which have been, and is told of each as it ends.
+    """
+    primary = [copy for copy in primary if not state.take(copy, ground)]
     entries = sum(copy.source.size for copy in primary)
     if len(primary) < 2 or ground.workers.count < 2 or entries < WORTH_PROCESSES:
         for copy in primary:
             replay(copy, ground, [other.source for other in copies if other is not copy])
+            state.keep(copy, ground)
         return
     context = get_context("spawn")
     told: SimpleQueue[_Told] = context.SimpleQueue()
@@ -95,9 +109,10 @@ def replay_all(ground: Ground, copies: Sequence[Copy], primary: Sequence[Copy]) 
         running = [
             (copy, processes.submit(_replayed, _task(copy, ground, copies))) for copy in primary
         ]
-        _show(ground, told, [future for _, future in running])
-        for copy, future in running:
-            _take(copy, future.result())
+        owners = {future: copy for copy, future in running}
+        for future in _ended(ground, told, list(owners)):
+            _take(owners[future], future.result())
+            state.keep(owners[future], ground)
 
 
 def _task(copy: Copy, ground: Ground, copies: Sequence[Copy]) -> _Task:
@@ -193,14 +208,17 @@ class _Teller:
         return tick
 
 
-def _show(ground: Ground, told: "SimpleQueue[_Told]", running: Sequence["Future[_Result]"]) -> None:
-    """Until all have ended."""
+def _ended(
+    ground: Ground, told: "SimpleQueue[_Told]", running: Sequence["Future[_Result]"]
+) -> "Iterator[Future[_Result]]":
+    """Each as it ends; meanwhile what the processes tell is shown."""
     shown: dict[str, Tick] = {}
     waiting: set[Future[_Result]] = set(running)
     while waiting:
-        _, waiting = wait(waiting, TOLD_S)
+        ended, waiting = wait(waiting, TOLD_S, return_when=FIRST_COMPLETED)
         while not told.empty():
             what, total, steps = told.get()
             if what not in shown:
                 shown[what] = ground.progress.start(what, total)
             shown[what](steps)
+        yield from ended

@@ -40,6 +40,7 @@ from node.audit.findings import (
     SourceReport,
 )
 from node.audit.opening import open_source
+from node.audit.resuming import AuditState
 from node.audit.source import CannotAudit, Source
 from node.audit.store_source import Folders, StoreSource, Unopenable, find_folders
 from node.audit.structure import prover
@@ -71,13 +72,14 @@ def audit_sources(
     processes: int | None = None,
     depth: Depth = Depth.COMPARE,
     acknowledgements: Sequence[tuple[str, bytes]] = (),
+    resume: Path | None = None,
 ) -> AuditReport:
     """Audit homes, data folders, archives (by path) and running nodes (by https URL); compare all of them with each other.
 
     `against`: copies that are only read for comparison: their tree and cosignatures are checked, their history is not run again.
     `pinned`: the genesis document to judge by. `depth`: the last one to look at, in the order of `Depth`.
     `acknowledgements`: (name, bytes) of nodes' signed promises to include an entry (R58).
-    `processes`: for hashing and signatures; None: one for each core.
+    `processes`: for hashing and signatures, or for copies; None: one for each core. `resume`: the file of `resuming`.
 
     Raises:
         CannotAudit: nothing is known: no such folder, no answer, no genesis, another ledger.
@@ -109,14 +111,16 @@ def audit_sources(
         promises = open_promises(acknowledgements, members or genesis.members, chain_id(document))
         ground = replace(ground, promises=promises)
         primary = [copy for copy in opened.copies if copy.source.where not in _wheres(against)]
-        return _audit(ground, opened, primary)
+        return _audit(ground, opened, primary, AuditState.read(resume))
 
 
 def _wheres(against: Sequence[str]) -> set[str]:
     return {str(Path(target)) if "://" not in target else target for target in against}
 
 
-def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditReport:
+def _audit(
+    ground: Ground, opened: _Opened, primary: Sequence[Copy], state: AuditState
+) -> AuditReport:
     copies = opened.copies
     for copy in copies:
         copy.source.read_certificates(copy.trust.at)
@@ -125,7 +129,7 @@ def _audit(ground: Ground, opened: _Opened, primary: Sequence[Copy]) -> AuditRep
     )
     each(copies, lambda copy: read(copy, ground, sizes))
     if ground.goes_to(Depth.SIGNATURES):
-        replay_all(ground, copies, primary)
+        replay_all(ground, copies, primary, state)
         for copy in copies:
             if copy not in primary:
                 for depth in (Depth.SIGNATURES, Depth.ORDER, Depth.LAW, Depth.STORE):

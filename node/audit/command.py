@@ -94,6 +94,15 @@ def audit_command(
             metavar="FILE",
         ),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep here which copies were found clean: the same audit, interrupted and run again, does not replay those"
+            " twice. Their files, trees and certificates are looked at again all the same.",
+            show_default=False,
+            metavar="FILE",
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Replay a history offline and name what is wrong with it: node, entry, byte range, and whose signature shows it.
@@ -131,6 +140,7 @@ def audit_command(
                 progress=progress,
                 depth=depth,
                 acknowledgements=[(str(path), _promise(path)) for path in acknowledgement or ()],
+                resume=resume,
             )
         written = write_evidence(found, evidence) if found.findings or found.misdeeds else None
         blamed: list[Path] = []
