@@ -19,6 +19,7 @@ from consensus.codec import MalformedBlock, block_signing_bytes, decode_block
 from consensus.committee import quorum_of
 from node.audit.certificates import Judged
 from node.audit.rebuilding import Rebuilding
+from node.ledger.conflicts import META_CONFLICT
 from node.ledger.cosigned import (
     COSIGNED_BYTES,
     Cosigned,
@@ -28,7 +29,6 @@ from node.ledger.cosigned import (
 from node.ledger.epochs import Epoch, epoch_of_size
 from node.ledger.errors import MalformedRecord
 from node.ledger.evidence import proof_checks
-from node.ledger.finality import META_CONFLICT
 from node.ledger.genesis import GenesisMember
 from node.log.checkpoint import Checkpoint
 from node.log.cosignature import Cosignature

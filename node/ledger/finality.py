@@ -11,28 +11,23 @@ A story, five members, quorum 4:
     add(line of KE, size 12)    AHEAD: kept until our log reaches 12
     add(line of CN, size 9)     HELD; add(line of BR, size 9): HELD, four lines: 9 is final, listeners are told
 
-Two roots (R39): a good line with another root at a size that we hold is evidence against its signer, or against us. It is
-kept and the alarm is raised. One liar must not stop everybody (that would be a veto), so the node stops cosigning and
-serving as final once f+1 members contradict it, for then one of them is honest; or when its own log contradicts what it
-signed itself.
+Two roots for one size: `conflicts`. Who cosigns which size: `terms`.
 """
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from consensus.committee import quorum_of
+from node.ledger.conflicts import Conflicts, RootConflict
 from node.ledger.cosigned import (
-    COSIGNED_BYTES,
-    SECOND_BYTES,
     Added,
     Cosigned,
     encode_cosigned,
     note_lines,
     parse_cosigned,
-    parse_line,
 )
 from node.ledger.genesis import Genesis
 from node.ledger.second_lines import SecondLines
@@ -57,16 +52,6 @@ AHEAD_PER_MEMBER_MAX: Final = 32  # lines kept per member for sizes that our log
 SIZES_HELD_MAX: Final = 1024  # sizes whose lines are in memory; about 200 B a line
 SIZES_LATE_MAX: Final = 64  # final sizes that still collect late lines
 KEPT_EVERY_S: Final = 60  # R43: of older certificates, one a minute stays
-META_CONFLICT: Final = b"conflict"
-META_SECOND_CONFLICT: Final = b"conflict/second"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RootConflict:
-    """Evidence of two roots for one size: a member's signed line, and the root that this node holds."""
-
-    line: Cosigned
-    own_root: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +113,7 @@ class Finality:
         self._work = asyncio.Event()
         self._advanced = asyncio.Event()
         self._listeners: list[Callable[[FinalCheckpoint], None]] = []
-        self._conflicts: dict[
-            tuple[int, int], RootConflict
-        ] = {}  # by epoch and member, the first one
-        self._own_conflict: str | None = None
+        self._conflicts = Conflicts(store, self._terms, root_at)
         self._only_newest = False
         self._final: FinalCheckpoint | None = None
         self._ends_certified = 0  # epochs that are over, from the first on, with a certificate here
@@ -182,34 +164,17 @@ class Finality:
     @property
     def conflicts(self) -> tuple[RootConflict, ...]:
         """Evidence of two roots, one piece per member."""
-        return tuple(self._conflicts[who] for who in sorted(self._conflicts))
+        return self._conflicts.held
 
     @property
     def alarm(self) -> str | None:
         """Why an operator must look, or None."""
-        if self._own_conflict is not None:
-            return self._own_conflict
-        if not self._conflicts:
-            return None
-        states = dict.fromkeys(
-            self._terms.member(conflict.line).state for conflict in self.conflicts
-        )
-        who = ", ".join(states)
-        return (
-            f"another root than ours was cosigned by {who}: run `foedus audit` against their nodes"
-        )
+        return self._conflicts.alarm
 
     @property
     def stopped(self) -> bool:
-        """True while this node neither cosigns nor serves anything as final.
-
-        Members are counted epoch by epoch: a liar who stays through two epochs is one in each, and more than f of one epoch
-        are needed for one of them to be honest.
-        """
-        contradicting = Counter(epoch for epoch, _ in self._conflicts)
-        return self._own_conflict is not None or any(
-            count > self._terms.faults_in(epoch) for epoch, count in contradicting.items()
-        )
+        """True while this node neither cosigns nor serves anything as final (R39)."""
+        return self._conflicts.stopped
 
     def unfinal_size(self, epoch: int | None = None) -> int | None:
         """The newest size of this epoch that is appended and not certified: pull lines for it if it stays a second or more.
@@ -341,7 +306,7 @@ class Finality:
         assert size > self._size, f"appended {size} after {self._size}"
         self._size = size
         for line in self._second.appended(size, time_ms):
-            self._contradict(line)
+            self._conflicts.add(line, self._last)
         self._to_sign.append(size)
         if self._only_newest or len(self._to_sign) > BEHIND_MAX:
             self._to_sign = deque([size])
@@ -362,7 +327,7 @@ class Finality:
 
     def contradicted(self, why: str) -> None:
         """A quorum certified something else than our log holds: nothing is cosigned or served as final any more (R39)."""
-        self._own_conflict = self._own_conflict or why
+        self._conflicts.certified_otherwise(why)
 
     def add(self, line: Cosigned, epoch: int | None = None) -> Added:
         """Take one line from a peer who speaks of this epoch; None: of the newest. Never raises for what a peer can send."""
@@ -392,7 +357,7 @@ class Finality:
     def _add_second(self, line: Cosigned) -> Added:
         added = self._second.add(line)
         if added is Added.CONFLICT:
-            self._contradict(line)
+            self._conflicts.add(line, self._last)
         elif added in (Added.HELD, Added.AHEAD) and self._terms.is_ours(line):
             self._own_seen = max(self._own_seen, line.size)
         return added
@@ -477,7 +442,7 @@ class Finality:
                     " rolled back or lost its end. Set that folder aside and start again: the node rebuilds it from its peers"
                 )
         elif self._root_at(last.size) != last.root:
-            self._accuse_self(last)
+            self._conflicts.accuse_self(last)
         own = self._terms.own_index(last.size)
         if own is None:
             return None
@@ -490,12 +455,6 @@ class Finality:
         )
         # Beyond the log nobody knows yet in which epoch it was signed, and so by which key: then it waits until the log is there.
         return line if last.size <= self._size or self._is_good(line) else None
-
-    def _accuse_self(self, last: CosignSigned) -> None:
-        self._own_conflict = (
-            f"this node cosigned root {last.root.hex()} at size {last.size}, and its log has another:"
-            " run `foedus audit` on this home, then rebuild its store from peers"
-        )
 
     def is_certified(self, size: int) -> bool:
         """Whether a quorum's lines are held for this very size."""
@@ -533,23 +492,10 @@ class Finality:
     def _judge(self, line: Cosigned) -> Added:
         """A good line for a size that our log has reached."""
         if line.root != self._root_at(line.size):
-            self._contradict(line)
+            self._conflicts.add(line, self._last)
             return Added.CONFLICT
         self._hold(line)
         return Added.HELD
-
-    def _contradict(self, line: Cosigned) -> None:
-        """A good line, of either kind, with another root than our log has at its size."""
-        who = (self._terms.of(line.size).number, line.member)
-        if self._terms.is_ours(line) and self._last is not None:
-            self._accuse_self(self._last)
-        elif who not in self._conflicts:
-            self._conflicts[who] = RootConflict(line=line, own_root=self._root_at(line.size))
-            found = [held.line for held in self.conflicts]
-            for name, second in ((META_CONFLICT, False), (META_SECOND_CONFLICT, True)):
-                rows = [encode_cosigned(held) for held in found if held.is_second is second]
-                if rows:
-                    self._store.put_meta(name, b"".join(rows))
 
     def _hold(self, line: Cosigned) -> None:
         if line.size not in self._lines:
@@ -638,17 +584,7 @@ class Finality:
         return FinalCheckpoint(checkpoint=checkpoint, lines=tuple(lines))
 
     def _load_final(self) -> None:
-        evidence = self._store.meta(META_CONFLICT) or b""
-        rows = [
-            evidence[at : at + COSIGNED_BYTES] for at in range(0, len(evidence), COSIGNED_BYTES)
-        ]
-        evidence = self._store.meta(META_SECOND_CONFLICT) or b""
-        rows += [evidence[at : at + SECOND_BYTES] for at in range(0, len(evidence), SECOND_BYTES)]
-        for line in map(parse_line, rows):
-            if line.size <= self._size and self._root_at(line.size) != line.root:
-                own_root = self._root_at(line.size)
-                who = (self._terms.of(line.size).number, line.member)
-                self._conflicts[who] = RootConflict(line=line, own_root=own_root)
+        self._conflicts.restore(self._size)
         stored = self._store.meta(keys.META_FINAL)
         if stored is None:
             return

@@ -104,7 +104,7 @@ DRIVER: Final = (
     ),
     _Node(
         "one member that contradicts us stops us",
-        "ledger/finality.py",
+        "ledger/conflicts.py",
         "count > self._terms.faults_in(epoch)",
         "count > 0",
     ),
