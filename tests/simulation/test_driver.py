@@ -15,7 +15,7 @@ from consensus.simulate.regime import fresh
 from tests.simulation.driver.cluster import Cluster
 from tests.simulation.driver.disk import Point
 from tests.simulation.driver.loop import US
-from tests.simulation.driver.regime import STRATEGIES, Crash, What, bears, draw
+from tests.simulation.driver.regime import LATER_STRATEGIES, STRATEGIES, Crash, What, bears, draw
 from tests.simulation.driver.scripted import calm
 from tests.simulation.hunt import main
 from tests.simulation.kept import kept
@@ -68,11 +68,24 @@ def test_scripted_faults(name: str) -> None:
     assert outcome.acknowledged == outcome.entries > 10
 
 
+def test_crafted_blocks_are_taken_for_what_they_are() -> None:
+    """Far rounds, parents that do not exist, second blocks of a slot, stuffed votes: well signed, and of no use."""
+    cluster = Cluster(replace(calm(100), liars=((2, "crafter"),)))
+    outcome = cluster.run()
+    assert outcome.acknowledged == outcome.entries > 10
+    # Votes for commits that never were are seen by whoever has the commit; none of the rest got anywhere.
+    engines = [machine.life.engine for machine in cluster.honest if machine.life is not None]
+    assert any(engine is not None and engine.alarms() for engine in engines)
+
+
 def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
     """Regimes that never crash, cut or lie would let everything pass."""
     regimes = [draw(seed) for seed in range(400)]
     assert {regime.size for regime in regimes} == {4, 5, 7, 10, 13, 25}
-    assert {name for regime in regimes for _, name in regime.liars} == set(STRATEGIES)
+    assert {name for regime in regimes for _, name in regime.liars} == {
+        *STRATEGIES,
+        *LATER_STRATEGIES,
+    }
     crashes = [crash for regime in regimes for crash in regime.crashes]
     assert {crash.how for crash in crashes} == {"power", "kill", "stop", *Point}
     assert any(regime.fills for regime in regimes)

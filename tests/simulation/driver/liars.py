@@ -5,6 +5,8 @@
     withholder   shows its blocks to few, to others late or never, and to whom changes
     forger       cosigns in the name of others, what is right and what is not
     two-roots    cosigns another root for every size, with its real key
+    crafter      blocks of its own, well signed: of rounds nobody is near, on parents that do not exist, second ones for its
+                 slots, with as many votes for invented commits as fit
     line-flood   good cosignatures of sizes that nobody has reached, and of members that do not exist, by the hundred
 
 Others are a matter of processes and disks (`cluster`): silent; twins, two processes with one key, each shown to a part of the
@@ -12,15 +14,30 @@ members; amnesiac, whose disk is empty after each crash; rollback, whose disk is
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final, Protocol
 
+from consensus.codec import block_signing_bytes, decode_block, encode_block
+from consensus.types import (
+    COMMIT_VOTES_MAX,
+    Block,
+    CommitIndex,
+    CommitVote,
+    Digest,
+    Millis,
+    Ref,
+    Round,
+    VerifiedBlock,
+)
 from foedus.v1 import peer_pb2 as pb
 from node.ledger.cosigned import Cosigned, encode_cosigned
 from node.log.checkpoint import Checkpoint
+from node.network import wire
+from node.signing.blocks import sign_block
 from node.signing.checkpoints import sign_cosignature
 from node.signing.keys import NodeKeys
+from node.signing.verify import verify_ed25519
 from tests.unit.ledger.founding import Founding
 
 LINES: Final = 40  # in one frame of a flood
@@ -154,6 +171,64 @@ class Forger:
 
 
 @dataclass
+class Crafter:
+    """Valid in form, each (SPEC 3): what has to hold against them are the bounds of whoever takes them in (SPEC 13)."""
+
+    rng: Random
+    keys: NodeKeys
+    seat_key: bytes  # by which its own blocks are known among those it sends
+
+    def say(self, target: int, kind: str, data: bytes) -> Sequence[bytes]:
+        if kind != "Subscribe" or self.rng.random() < 0.6:
+            return (data,)
+        frame = pb.SubscribeResponse.FromString(data)
+        if frame.WhichOneof("frame") != "bundle" or not frame.bundle.blocks:
+            return (data,)
+        # The last of a bundle is its sender's newest.
+        own = decode_block(frame.bundle.blocks[-1])
+        if own.header.round < 2 or not self._is_ours(own):
+            return (data,)
+        crafted = [encode_block(self._crafted(own).block) for _ in range(self.rng.randint(1, 4))]
+        return (data, wire.bundle_frame(crafted))
+
+    def _is_ours(self, block: Block) -> bool:
+        header = block.header
+        message = block_signing_bytes(header.chain_id, header.epoch, block.ref)
+        return verify_ed25519(self.seat_key, message, block.signature)
+
+    def _crafted(self, own: Block) -> VerifiedBlock:
+        header, rng = own.header, self.rng
+        match rng.randrange(4):
+            case 0:
+                ahead = rng.choice((3, 40, 200, 1 << 20))
+                parents = tuple(
+                    Ref(Round(header.round + ahead - 1), parent.author, Digest(rng.randbytes(32)))
+                    for parent in header.parents
+                    if parent.round == header.round - 1
+                )
+                changed = replace(header, round=Round(header.round + ahead), parents=parents)
+            case 1:
+                at = rng.randrange(len(header.parents))
+                parents = tuple(
+                    parent._replace(digest=Digest(rng.randbytes(32))) if place == at else parent
+                    for place, parent in enumerate(header.parents)
+                )
+                changed = replace(header, parents=parents)
+            case 2:
+                first = rng.randint(1, 60)
+                votes = tuple(
+                    CommitVote(index=CommitIndex(first + place), digest=Digest(rng.randbytes(32)))
+                    for place in range(COMMIT_VOTES_MAX)
+                )
+                changed = replace(header, commit_votes=votes)
+            case _:
+                changed = replace(
+                    header, time_ms=Millis(header.time_ms + rng.choice((-1, 1)) * 7_200_000)
+                )
+        return sign_block(self.keys.block, changed, own.payload)
+
+
+@dataclass
 class LineFlood:
     rng: Random
     cosigner: Cosigner
@@ -190,5 +265,7 @@ def liar_of(name: str, rng: Random, size: int, cosigner: Cosigner) -> Liar | Non
             return TwoRoots(rng, cosigner)
         case "line-flood":
             return LineFlood(rng, cosigner)
+        case "crafter":
+            return Crafter(rng, cosigner.keys, cosigner.keys.block.public)
         case _:
             return None

@@ -23,6 +23,11 @@ STRATEGIES: Final = (
     "line-flood",
 )
 SIZES: Final = (4,) * 32 + (5,) * 10 + (7,) * 10 + (10,) * 3 + (13, 25)
+LATER_STRATEGIES: Final = (
+    "crafter",
+)  # drawn apart, so that seeds kept before mean what they meant
+CRAFTING: Final = 0xC4AF7
+CRAFTING_CHANCE: Final = 0.2
 COMING_AND_GOING: Final = 0xACCEDE
 COMING_AND_GOING_CHANCE: Final = 0.4
 STATES_MAX: Final = 25  # that the tests' genesis lists: when all found the ledger, nobody can join
@@ -159,6 +164,10 @@ class Regime:
 def draw(seed: int) -> Regime:
     """Who joins and leaves is drawn last, from a source of its own: seeds kept before mean what they meant."""
     regime, later = _founders(seed), Random(seed ^ COMING_AND_GOING)
+    crafting = Random(seed ^ CRAFTING)
+    if regime.liars and crafting.random() < CRAFTING_CHANCE:
+        drawn = tuple((seat, crafting.choice(LATER_STRATEGIES)) for seat, _ in regime.liars)
+        regime = replace(regime, liars=drawn)
     return _come_and_go(regime, later) if later.random() < COMING_AND_GOING_CHANCE else regime
 
 
