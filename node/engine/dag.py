@@ -198,6 +198,7 @@ class DagEngine:
             newest_cosigned=self._gossip.newest_of,
             ledger=parts.ledger,
             mempool=parts.mempool,
+            pulse=self._pulse,
             metrics=parts.metrics,
         )
         self._watch.measure(lambda: self._core)

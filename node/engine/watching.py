@@ -14,6 +14,7 @@ from node.engine.applying import Applier
 from node.engine.figures import EngineFigures, MemberFigures, QueueDepth
 from node.engine.inbox import Inbox
 from node.engine.outcomes import Outcomes
+from node.engine.pulse import Pulse
 from node.ledger.ledger import Ledger
 from node.ledger.mempool import Mempool
 from node.network.network import Network
@@ -38,6 +39,7 @@ class Watch:
     newest_cosigned: Callable[[int], int]
     ledger: Ledger
     mempool: Mempool
+    pulse: Pulse
     metrics: Metrics
     _refusals: dict[str, int] = field(default_factory=dict)  # by reason, of which there are a few
 
@@ -84,6 +86,16 @@ class Watch:
             "foedus_catching_up",
             "1 while certified commits are fetched instead of live blocks.",
             lambda: int(_is_catching_up(core())),
+        )
+        show(
+            "foedus_timers_late_seconds",
+            "How far this process is behind its own timers, smoothed.",
+            lambda: self.pulse.late_ms / 1000,
+        )
+        show(
+            "foedus_flood_allowance_units",
+            "Of a state that brings most: entries of at most half a KiB in one own block, while it is held back.",
+            lambda: self.mempool.shares.allowance,
         )
         newest = gauge("foedus_member_round", "Newest block of each member here.", ("state",))
         cosigned = gauge(

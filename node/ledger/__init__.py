@@ -3,6 +3,7 @@
 Reading order: `errors`, `batch` (what an engine hands over), `genesis` (the founding document), `reader` (from raw bytes
 to what the law can judge), `evidence` (proofs of equivocation, from blocks and from the log), `records` (derived leaves as
 bytes), `state_digest` (the law's state map as one hash), `plan` (what one commit appends, computed without a store), `append`
-(the one place that writes a plan), `ledger` (both together, and the views that the faces read), `finality` (cosignatures),
-`turns` (whose entry is next), `mempool` and `admission` (the way in), `view` (records and entries for people).
+(the one place that writes a plan), `ledger` (both together, and the views that the faces read), `terms`, `conflicts` and
+`finality` (who cosigns, two roots, cosignatures), `turns` and `shares` (whose entry is next, how much of a flood), `mempool`
+and `admission` (the way in), `view` (records and entries for people).
 """

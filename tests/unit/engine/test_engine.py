@@ -1,5 +1,6 @@
 """The driver over a real store and real sockets: order and durability of effects, restart, peers that mean harm."""
 
+import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,28 @@ async def test_a_block_that_only_the_sign_state_kept_is_put_back(tmp_path: Path)
             if (block := decode_block(data)).ref.round == following.ref.round
         ]
         assert [block.ref for block in after] == [following.ref]
+
+
+async def test_a_loop_that_is_held_up_is_seen_by_the_core_s_timers(tmp_path: Path) -> None:
+    """What a full processor does, done by hand; then the node is late, and says so, until its timers are good again (0180)."""
+
+    def shown(node: Node, name: str) -> float:
+        value = node.metrics.registry.get_sample_value(name)
+        assert value is not None, name
+        return value
+
+    async with engine_node(alone(), tmp_path) as node:
+        await until(lambda: node.engine.own_round() >= 3, "three rounds")
+        assert shown(node, "foedus_flood_allowance_units") == 64
+
+        def held_up() -> bool:
+            time.sleep(0.03)  # on purpose: it is the loop that must stand still
+            return shown(node, "foedus_timers_late_seconds") > 0.01
+
+        await until(held_up, "it is late")
+        await until(
+            lambda: shown(node, "foedus_timers_late_seconds") < 0.01, "and in time again", 30
+        )
 
 
 # --- several members -----------------------------------------------------------------------------
