@@ -14,6 +14,7 @@ engine ends, the store closes last. A second signal ends the process at once: wh
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import getpass
 import logging
@@ -65,6 +66,10 @@ EXIT_BAD_START: Final = 2
 PASSPHRASE_BYTES_MAX: Final = 4096
 METRICS_REQUESTS_MAX: Final = 8
 JOINING_SINCE_LAW: Final = 2
+DAMAGE_NOTE: Final = (
+    "store-damaged"  # file in the data folder: what stopped the node when it ran last
+)
+DAMAGE_NOTE_CHARS_MAX: Final = 2_000
 _log = logging.getLogger("foedus.node")
 
 
@@ -315,6 +320,8 @@ async def run(prepared: Prepared, build_engine: BuildEngine) -> int:
         # Each of these messages says what was seen and what to do about it.
         for err in _leaves(group):
             event(_log, "node cannot go on", level=logging.CRITICAL, why=str(err))
+            if isinstance(err, StoreDamaged):
+                _remember_damage(prepared, str(err))
         status = EXIT_FATAL
     except* AssertionError as group:
         why = "a fault of this program: keep this log and the home folder, report it, start again"
@@ -329,10 +336,12 @@ async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) 
     metrics = Metrics(prepared.settings.node.state)
     async with AsyncExitStack() as stack:
         sign_state = stack.enter_context(SignState(prepared.settings.data_path))
+        await _mend_what_was_met(prepared, sign_state)
         try:
             parts, engine = await _begin(prepared, metrics, build_engine, sign_state, stack)
         except StoreDamaged as err:
-            await _mend(prepared, sign_state, err)
+            if not await _mend(prepared, sign_state, str(err)):
+                raise
             # Its metrics have the names of the first attempt's: a registry of its own.
             metrics = Metrics(prepared.settings.node.state)
             parts, engine = await _begin(prepared, metrics, build_engine, sign_state, stack)
@@ -376,12 +385,26 @@ async def _begin(
         return parts, engine
 
 
-async def _mend(prepared: Prepared, sign_state: SignState, err: StoreDamaged) -> None:
+async def _mend_what_was_met(prepared: Prepared, sign_state: SignState) -> None:
+    """A row that stopped this node when it ran last need not be one that is read at a start. Raises as `_mend`."""
+    note = prepared.settings.data_path / DAMAGE_NOTE
+    if note.is_file():
+        await _mend(prepared, sign_state, note.read_text(encoding="utf-8", errors="replace"))
+        note.unlink()
+
+
+def _remember_damage(prepared: Prepared, why: str) -> None:
+    """For the next start; if the disk refuses even that, the operator's log has it."""
+    with contextlib.suppress(OSError):
+        note = prepared.settings.data_path / DAMAGE_NOTE
+        note.write_text(why[:DAMAGE_NOTE_CHARS_MAX], encoding="utf-8")
+
+
+async def _mend(prepared: Prepared, sign_state: SignState, why: str) -> bool:
     """Put a whole store in the place of the damaged one; meanwhile readers are shown what it can still prove.
 
-    Raises StorageError, OSError, CouldNot: then an operator must look.
+    False: nothing was wrong with it. Raises StorageError, OSError, CouldNot: then an operator must look.
     """
-    why = str(err)
     event(_log, "store damaged", level=logging.ERROR, why=why)
     settings = prepared.settings
     async with AsyncExitStack() as shown:
@@ -406,8 +429,7 @@ async def _mend(prepared: Prepared, sign_state: SignState, err: StoreDamaged) ->
         set_aside=None if made.set_aside is None else str(made.set_aside),
         **made.damage.counts,
     )
-    if not made.replaced:
-        raise err
+    return made.replaced
 
 
 async def _show_stale(prepared: Prepared, why: str, stack: AsyncExitStack) -> None:

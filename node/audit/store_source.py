@@ -281,7 +281,17 @@ class Unopenable(CannotAudit):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path}: nothing can be read: {shown(why)}")
-        self.file = database_file(why)
+        self.file = database_file(why) or _manifest_of(path)
+
+
+def _manifest_of(database: Path) -> str:
+    """The file that says what a database holds: where it cannot be opened and no file is named, that one lacks something."""
+    try:
+        with (database / "CURRENT").open("rb") as file:
+            name = file.read(64).decode("ascii", "replace").strip()
+    except OSError:
+        return "CURRENT"
+    return name if name.startswith("MANIFEST-") else "CURRENT"
 
 
 def _read_lines(

@@ -74,6 +74,17 @@ async def test_a_node_that_finds_its_store_damaged_mends_it_and_goes_on(cluster:
     events = [line["event"] for line in said]
     assert "store damaged" in events
     assert events.index("store repaired") < events.index("ready")
-    assert list((cluster.homes[VICTIM].folder / "data").glob("rocksdb.damaged*"))
+    data = cluster.homes[VICTIM].folder / "data"
+    assert list(data.glob("rocksdb.damaged*"))
+    # And where a damaged row has stopped it while it ran, though no start reads that row:
+    assert cluster.stop(VICTIM) == 0
+    lose(cluster, "facets", 3)
+    (data / "store-damaged").write_text("facets: cannot be read")
+    cluster.start(VICTIM)
+    await cluster.wait_ready(VICTIM)
+    assert [
+        line for line in cluster.homes[VICTIM].log_lines() if line.get("event") == "store repaired"
+    ]
+    assert not (data / "store-damaged").exists()
     more = await submit(cluster, VICTIM, [outbox.energy(20 + number) for number in range(5)])
     await cluster.until(lambda: cluster.all_final(more), "entries after it final", 60)

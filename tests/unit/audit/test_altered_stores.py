@@ -534,3 +534,16 @@ def test_a_sign_state_that_is_gone_or_older(
     assert f"sign state `{name}`" in finding.what
     assert how in finding.what
     assert not finding.accused
+
+
+def test_a_manifest_that_is_cut_short_is_named(home: Path) -> None:
+    """Found by the tamper campaign: RocksDB then misses a family of columns, and names no file."""
+    (manifest,) = database(home).glob("MANIFEST-*")
+    data = manifest.read_bytes()
+    named = 0
+    for cut in range(0, len(data) // 2, len(data) // 40):
+        manifest.write_bytes(data[:cut])
+        report = audit_sources([str(home)], processes=1, depth=Depth.PARSE)
+        assert report.findings
+        named += any(finding.file == manifest.name for finding in report.findings)
+    assert named > 10
