@@ -3,6 +3,7 @@
     python -m tests.simulation --seconds 600              both; fresh seeds, after those kept
     python -m tests.simulation --seconds 600 --driver     whole nodes only (--core: cores only)
     python -m tests.simulation --seeds 200 --driver       seeds 0, 1, 2 ... (--first S: from S on; --fresh: new ones)
+    python -m tests.simulation --seconds 1800 --driver --smallest 13    large ones alone: minutes each
     python -m tests.simulation --seed 0x2a --driver --trace
 
 A failing seed prints the command that replays it; --keep also writes it to kept_seeds.txt.
@@ -106,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=lambda text: int(text, 0), default=0, metavar="S")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--largest", type=int, default=25, metavar="N", help="no more nodes")
+    parser.add_argument(
+        "--smallest",
+        type=int,
+        default=4,
+        metavar="N",
+        help="whole nodes: no fewer, which take minutes above 10",
+    )
     parser.add_argument("--seed", type=lambda text: int(text, 0), metavar="S")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--keep", action="store_true")
@@ -155,7 +163,10 @@ def _search(args: argparse.Namespace) -> int:
         seed = next(tally.seeds, None)
         if seed is None:
             break
-        if tally.kind == "driver" and driver_regime.draw(seed).size > args.largest:
+        if (
+            tally.kind == "driver"
+            and not args.smallest <= driver_regime.draw(seed).size <= args.largest
+        ):
             continue
         began = time.monotonic()
         _run(tally, seed, end, keeping=args.keep)
