@@ -31,7 +31,7 @@ async def main(entries: int, batch: int, *, profile: bool) -> None:
                 founded.store,
                 founded.pool,
                 node=STATES[0],
-                log_key=founded.net.nodes[STATES[0]].home.node_keys.log,
+                log_key=lambda: founded.net.nodes[STATES[0]].home.node_keys.log,
                 clock_ms=lambda: int(time.time() * 1000),
             )
 

@@ -41,18 +41,19 @@ from node.audit.at_start import mend_at_start
 from node.engine.epochs import Epochs
 from node.engine.figures import EngineFigures
 from node.engine.parts import EngineParts, PeerLink
+from node.engine.seating import Keyring
 from node.ledger.admission import Admission, chain_place
 from node.ledger.append import StoreFacts
 from node.ledger.cosigned import Cosigned
 from node.ledger.errors import LedgerError, MalformedGenesis
 from node.ledger.finality import Finality
 from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, parse_genesis
-from node.ledger.ledger import Ledger
+from node.ledger.ledger import Applied, Ledger
 from node.ledger.mempool import MIB, Mempool, MempoolLimits
 from node.reporting import CouldNot
 from node.settings import FILE_NAME, BadSettings, Settings, load_settings
 from node.signing.errors import SigningError
-from node.signing.keys import NodeKeys
+from node.signing.keys import NodeKeys, SigningKey
 from node.signing.keystore import read_node_keys
 from node.signing.verify import VerifyPool
 from node.storage.errors import StorageError, StoreDamaged
@@ -251,6 +252,18 @@ class Parts:
     finality: Finality
     metrics: Metrics
 
+    def keys_now(self) -> NodeKeys:
+        """Those of the seat in force; of a state that has none yet, or another's keys, the first key file's."""
+        ring = Keyring(keys=(self.prepared.keys, *self.prepared.later_keys))
+        seats = [member for member in self.ledger.epoch.members if member.state == ring.state]
+        found = [keys for keys in map(ring.of, seats) if keys is not None]
+        return found[0] if found else self.prepared.keys
+
+    def log_keys(self) -> list[SigningKey]:
+        """The seat's in force, then the others: what an older one signed is looked up for years."""
+        held = (self.prepared.keys, *self.prepared.later_keys)
+        return list(dict.fromkeys((self.keys_now().log, *(keys.log for keys in held))))
+
 
 class Engine(Protocol):
     """What puts entries in order: batches go to `Ledger.apply`, cosignatures to and from `Finality` (DESIGN D2)."""
@@ -354,7 +367,9 @@ async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) 
                 tasks.create_task(engine.run(), name="engine"),
             ]
             async with AsyncExitStack() as faces:
-                for face in _faces(node, prepared, metrics, ending):
+                started = _faces(node, parts, metrics, ending)
+                _renew_certificates(parts, started)
+                for face in started:
                     await face.start()
                     faces.push_async_callback(face.stop)
                 _settle_collector()
@@ -526,7 +541,7 @@ def _admission(parts: Parts) -> Admission:
         parts.store,
         parts.pool,
         node=prepared.settings.node.state,
-        log_key=prepared.keys.log,
+        log_key=lambda: parts.keys_now().log,
         clock_ms=_clock_ms,
     )
 
@@ -542,7 +557,7 @@ def _served(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
         admission=admission,
         facts=StoreFacts(parts.store),
         pool=parts.pool,
-        log_key=parts.prepared.keys.log,
+        log_keys=parts.log_keys,
         clock_s=_clock_s,
         uptime_s=lambda: int(time.monotonic() - began),
         own_round=engine.own_round,
@@ -572,10 +587,11 @@ def _alarms(ledger: Ledger, finality: Finality, engine: Engine) -> list[str]:
 
 
 def _faces(
-    node: ServedNode, prepared: Prepared, metrics: Metrics, ending: Ending
+    node: ServedNode, parts: Parts, metrics: Metrics, ending: Ending
 ) -> list[ClientServer | HttpListener]:
     """In the order in which they start; they stop in the opposite one. Raises OSError."""
-    settings, keys, witness = prepared.settings, prepared.keys, prepared.witness
+    settings, witness = parts.prepared.settings, parts.prepared.witness
+    keys = parts.keys_now()
     listen, limits = settings.listen, settings.limits
     faces: list[ClientServer | HttpListener] = []
     if listen.metrics:
@@ -592,6 +608,20 @@ def _faces(
         ClientServer(node, listen.client, keys.transport, limits, metrics, on_fatal=ending.fail)
     )
     return faces
+
+
+def _renew_certificates(parts: Parts, faces: Sequence[ClientServer | HttpListener]) -> None:
+    """With each epoch, clients are shown the certificate of the seat that is in force then (RULINGS R44, R48)."""
+    shown = [parts.ledger.epoch.number]
+
+    def look(applied: Applied) -> None:
+        del applied
+        if parts.ledger.epoch.number != shown[0]:
+            shown[0] = parts.ledger.epoch.number
+            for face in faces:
+                face.show(parts.keys_now().transport)
+
+    parts.ledger.subscribe(look)
 
 
 def _measure(parts: Parts, engine: Engine, metrics: Metrics) -> None:

@@ -50,6 +50,7 @@ class HttpListener:
         self._places = requests_max + PLACES_SPARE
         self._task: asyncio.Task[None] | None = None
         context = None if identity is None else server_context(identity)
+        self._context = context
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -69,6 +70,12 @@ class HttpListener:
         self._door: Door | None = None
         if identity is not None:
             shrink_tls_buffers()
+
+    def show(self, identity: TransportIdentity) -> None:
+        """From the next handshake on: the certificate of another seat. Not of plain HTTP."""
+        if self._context is not None:
+            with _as_file(identity.certificate_pem + identity.private_key_pem) as path:
+                self._context.load_cert_chain(path)
 
     async def start(self) -> None:
         """Answers on return. Raises OSError naming the address if it cannot be had."""

@@ -35,10 +35,17 @@ class ServedNode:
     admission: Admission
     facts: StoreFacts
     pool: VerifyPool
-    log_key: SigningKey
+    log_keys: Callable[
+        [], Sequence[SigningKey]
+    ]  # the seat's in force first, then those of its other seats
     clock_s: Callable[[], int]  # the node's own clock, unix seconds
     uptime_s: Callable[[], int]
     own_round: Callable[[], int]
     peers: Callable[[], Sequence[PeerStanding]]
     alarms: Callable[[], Sequence[str]]
     figures: Callable[[], EngineFigures]
+
+    @property
+    def log_key(self) -> SigningKey:
+        """What receipts are signed with now (RULINGS R44)."""
+        return self.log_keys()[0]

@@ -1,6 +1,6 @@
 """The small SCITT surface: draft-ietf-scitt-scrapi over HTTP (FORMATS 9).
 
-    GET  /.well-known/scitt-keys            this node's log key, which signs receipts, as a COSE Key Set
+    GET  /.well-known/scitt-keys            this node's log keys, that of its seat in force first, as a COSE Key Set
     GET  /.well-known/scitt-keys/{kid}      one of them; kid in base64url without padding
     POST /entries                           a signed statement (COSE_Sign1, application/cose): 303 to its entry while it is on its
                                             way, 201 and the receipt if it is final already
@@ -75,18 +75,21 @@ class ScrapiFace:
 
     async def keys(self, request: Request) -> Response:
         del request
-        return _cbor(HTTPStatus.OK, [cose_key(self._node.log_key)], CBOR_TYPE)
+        return _cbor(HTTPStatus.OK, list(map(cose_key, self._node.log_keys())), CBOR_TYPE)
 
     async def key(self, request: Request) -> Response:
-        key = self._node.log_key
         wanted = request.path_params["kid"]
-        if wanted != base64.urlsafe_b64encode(key.kid).decode().rstrip("="):
+        held = {
+            base64.urlsafe_b64encode(key.kid).decode().rstrip("="): key
+            for key in self._node.log_keys()
+        }
+        if wanted not in held:
             return problem(
                 HTTPStatus.NOT_FOUND,
                 "No such key",
                 f"kid {wanted[:64]!r}: see /.well-known/scitt-keys",
             )
-        return _cbor(HTTPStatus.OK, cose_key(key), CBOR_TYPE)
+        return _cbor(HTTPStatus.OK, cose_key(held[wanted]), CBOR_TYPE)
 
     async def register(self, request: Request) -> Response:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,5 +1,6 @@
 """The client gRPC server: TLS with the node's registered certificate, anyone may connect (RULINGS R49)."""
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -50,6 +51,8 @@ class ClientServer:
         )
         self._address = address
         self._identity = identity
+        self._is_fresh = False  # whether that is news to gRPC
+        self._lock = threading.Lock()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=(guard,),
@@ -63,11 +66,26 @@ class ClientServer:
         names = (_SERVICE, _LAW_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
+    def show(self, identity: TransportIdentity) -> None:
+        """From the next handshake on: the certificate of another seat (RULINGS R48)."""
+        with self._lock:
+            if identity != self._identity:
+                self._identity, self._is_fresh = identity, True
+
+    def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What gRPC asks, from its threads, as each handshake begins; each configuration is returned once."""
+        with self._lock:
+            if not self._is_fresh:
+                return None
+            self._is_fresh = False
+            return _shown(self._identity)
+
     async def start(self) -> int:
         """The port that answers from now on. Raises OSError if the address cannot be had."""
-        identity = self._identity
-        credentials = grpc.ssl_server_credentials(
-            [(identity.private_key_pem, identity.certificate_pem)]
+        credentials = grpc.dynamic_ssl_server_credentials(
+            _shown(self._identity),
+            self._renewed,  # type: ignore[arg-type] # the stubs leave out None, which grpcio documents
+            require_client_authentication=False,
         )
         try:
             port = self._server.add_secure_port(self._address, credentials)
@@ -102,3 +120,8 @@ def _options(limits: LimitSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
+
+
+def _shown(identity: TransportIdentity) -> grpc.ServerCertificateConfiguration:
+    pair = (identity.private_key_pem, identity.certificate_pem)
+    return grpc.ssl_server_certificate_configuration([pair])

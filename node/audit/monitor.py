@@ -121,10 +121,12 @@ class Monitor:
                 for _, source in opened:
                     if source is not None and len(source.links) > len(self._links):
                         self._links, self._policies = source.links, source.policies
-            sources = {seen.url: source for seen, source in opened if source is not None}
+            now = set(self._targets())  # who left is asked no more
+            shown = [seen for seen, _ in opened if seen.url in now]
+            sources = {s.url: source for s, source in opened if source is not None and s.url in now}
             if sources:
                 self._trust_what_is_held()
-            return self._compare([seen for seen, _ in opened], sources)
+            return self._compare(shown, sources)
         finally:
             for _, source in opened:
                 if source is not None:

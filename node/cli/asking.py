@@ -1,10 +1,11 @@
 """Which ledger, which nodes, as whom: the options that commands share, and what they lead to.
 
 A home folder, as `foedus init` makes it, answers all three; each can be given by itself. Without --node a command asks the home's
-own node first and then the other members', in the order of the genesis.
+own node first and then the other members', in the order of the genesis; from law 2 on, those who validate today (`policies`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +15,7 @@ from node.cli.client import LedgerClient, NodeAddress, Nodes, Reader, node_at
 from node.cli.errors import CouldNot
 from node.cli.founding import AGENCY_KEYS, GENESIS_FILE, Founded, read_founded
 from node.cli.passphrases import read_passphrase
+from node.cli.policies import members_shown
 from node.settings import FILE_NAME, BadSettings, host_and_port, load_settings
 from node.signing.keys import AgencyKeys
 from node.signing.keystore import read_agency_keys
@@ -75,6 +77,7 @@ ReaderOption = Annotated[
     ),
 ]
 DEFAULT_HOME: Final = Path()
+EPOCHS_SINCE_LAW: Final = 2
 
 
 def ledger_of(home: Path, genesis: Path | None) -> Founded:
@@ -102,8 +105,29 @@ def open_nodes(
     founded: Founded, home: Path, wanted: Sequence[str] | None, reader: Reader | None = None
 ) -> Nodes:
     """Connections to them; to be entered inside an event loop."""
-    clients = [LedgerClient(address, reader=reader) for address in addresses(founded, home, wanted)]
-    return Nodes(clients, members=len(founded.genesis.members))
+    members = len(founded.genesis.members)
+    if founded.genesis.law_version < EPOCHS_SINCE_LAW:
+        found = addresses(founded, home, wanted)
+        return Nodes([LedgerClient(one, reader=reader) for one in found], members=members)
+    founders = _first_asked(founded, home, wanted)
+
+    async def today() -> list[LedgerClient]:
+        shown = await members_shown(founded, founders)
+        genesis = replace(founded.genesis, members=tuple(shown))
+        found = addresses(replace(founded, genesis=genesis), home, wanted)
+        return [LedgerClient(one, reader=reader) for one in found]
+
+    clients = [LedgerClient(one, reader=reader) for one in founders]
+    return Nodes(clients, members=members, today=today)
+
+
+def _first_asked(founded: Founded, home: Path, wanted: Sequence[str] | None) -> list[NodeAddress]:
+    """Founders' nodes, to learn from who validates today: those named first. Raises CouldNot."""
+    states = {member.state for member in founded.genesis.members}
+    named = [text for text in wanted or () if text.partition("@")[0] in states]
+    found = addresses(founded, home, named) if named else []
+    held = {address.state for address in found}
+    return found + [one for one in addresses(founded, home, None) if one.state not in held]
 
 
 def own_state(home: Path) -> str | None:

@@ -470,13 +470,26 @@ class Submission:
 class Nodes:
     """Several nodes in the order in which they are asked. Owns its clients."""
 
-    def __init__(self, clients: Sequence[LedgerClient], *, members: int) -> None:
-        """`members` of the ledger: f of them may be faulty, so f+1 nodes hold one that is not."""
+    def __init__(
+        self,
+        clients: Sequence[LedgerClient],
+        *,
+        members: int,
+        today: Callable[[], Awaitable[Sequence[LedgerClient]]] | None = None,
+    ) -> None:
+        """`members` of the ledger: f of them may be faulty, so f+1 nodes hold one that is not.
+
+        `today` is asked on entering for clients to put in the place of these, where members and keys may have changed.
+        """
         assert clients, "no node to ask"
         self.clients = tuple(clients)
         self.enough = (members - 1) // 3 + 1
+        self._today = today
 
     async def __aenter__(self) -> Self:
+        if self._today is not None:
+            self.clients = tuple(await self._today())
+            self._today = None
         return self
 
     async def __aexit__(

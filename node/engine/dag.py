@@ -134,7 +134,7 @@ class DagEngine:
                 parts.store,
                 parts.pool,
                 node=parts.keys.state,
-                log_key=parts.keys.log,
+                log_key=lambda: parts.keys.log,  # nothing is acknowledged to a peer
                 clock_ms=lambda: int(parts.clock.now_ms()),
             ),
             lambda: self._network,

@@ -88,7 +88,7 @@ class Admission:
         pool: VerifyPool,
         *,
         node: str,
-        log_key: SigningKey,
+        log_key: Callable[[], SigningKey],
         clock_ms: Callable[[], int],
     ) -> None:
         """`node` is this node's member code; `clock_ms` its own clock (a promise never rests on a stale ledger time)."""
@@ -335,7 +335,7 @@ class Admission:
         return Acknowledged(
             entry_hash=digest,
             inclusion_by_ms=inclusion_by_ms,
-            acknowledgement=sign_acknowledgement(self._log_key, promise),
+            acknowledgement=sign_acknowledgement(self._log_key(), promise),
         )
 
     def _inclusion_by_ms(self) -> int:

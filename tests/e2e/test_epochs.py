@@ -3,20 +3,34 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import foedus_verify
 from foedus.v1 import client_pb2 as pb
 from node.audit.audit import audit_sources
 from node.audit.findings import Depth
 from node.cli.statements import content_bytes, parse_draft
+from node.log.note import parse_note
+from node.signing.acknowledgement import verify_acknowledgement
 from node.signing.keys import AgencyKeys
+from node.signing.keystore import read_node_keys
 from node.signing.statements import entry_hash, sign_endorsement
-from tests.e2e.cluster import PYTHON_PATH, ROOT, Cluster, Home, add_home, found_cluster
+from tests.e2e.cluster import (
+    PASSPHRASE,
+    PYTHON_PATH,
+    ROOT,
+    Cluster,
+    Home,
+    add_home,
+    found_cluster,
+)
 from tests.e2e.statements import Outbox
 
 pytestmark = pytest.mark.e2e
@@ -113,6 +127,8 @@ async def test_a_sixth_joins_one_leaves_one_changes_keys_one_returns(tmp_path: P
         await world.final(world.operator.energy(1), through="DE")
         await _change_keys_and_leave(world)
         await world.epoch(2, "US", "CN", "BR", "DE")
+        brazil = cluster.homes["BR"]  # whose clients are shown its new certificate from now on
+        brazil.keys = read_node_keys(brazil.folder / "keys" / "node-2.key", PASSPHRASE)
         await world.final(world.operator.energy(2), "US", "CN", "BR", "DE")
         cluster.start("KE")
         await cluster.wait_ready("KE", seconds=CHANGE_S)
@@ -126,12 +142,19 @@ async def test_a_sixth_joins_one_leaves_one_changes_keys_one_returns(tmp_path: P
             return (await cluster.status("US")).members == len(members)
 
         await cluster.until(britain_has_left, "five members, Britain not among them", CHANGE_S)
-        await world.final(world.operator.energy(4), *members)
+        await _promised(world, world.operator.energy(4))
+        await world.final(world.operator.energy(5), *members)
         await asyncio.to_thread(_receipts, cluster, tmp_path)
+        await asyncio.to_thread(_asked_and_watched, cluster, tmp_path)
+        await cluster.until(
+            lambda: _brazil_signed_twice(world), "ML-DSA line", CHANGE_S, every_s=1.0
+        )
         statuses = await cluster.statuses(*members)
         assert not any(status.alarms for status in statuses.values())
         assert set(cluster.stop_all().values()) == {0}
         await _audited(cluster)
+        await asyncio.to_thread(_archived, cluster, tmp_path)
+        await _begun_anew_from_the_archive(world, tmp_path / "archive", *members)
 
 
 async def _join(world: World, home: Home) -> None:
@@ -153,7 +176,7 @@ async def _change_keys_and_leave(world: World) -> None:
     brazil = cluster.homes["BR"]
     written = cli(
         *("node", "seat", "--home", brazil.folder),
-        *("--new-keys", brazil.folder / "keys" / "node-2.key"),
+        *("--new-keys", brazil.folder / "keys" / "node-2.key", "--ml-dsa"),
     )
     settings = brazil.folder / "foedus.toml"
     text = settings.read_text(encoding="utf-8")
@@ -177,13 +200,76 @@ async def _change_keys_and_leave(world: World) -> None:
 def _receipts(cluster: Cluster, folder: Path) -> None:
     """A receipt of the newest epoch is good by the genesis and the policies that follow from it, and not by the genesis alone."""
     us = cluster.homes["US"].folder
-    receipt, policies = folder / "5.tlog-proof", folder / "policies.pb"
+    receipt, policies = folder / "5.tlog-proof", folder / "policies.json"
     assert cli("receipt", "get", 5, "--home", us, "--out", receipt)["proven"]
     assert cli("receipt", "policies", policies, "--home", us)["epochs"] >= 3
     offline = ("receipt", "verify", receipt, "--genesis", us / "genesis.cbor")
     assert cli(*offline, "--policies", policies)["proven"]
     with pytest.raises(AssertionError, match="not to be trusted"):
         cli(*offline)
+
+
+def _asked_and_watched(cluster: Cluster, folder: Path) -> None:
+    """By names that the genesis does not know, and under certificates and keys that it does not know."""
+    us = cluster.homes["US"].folder
+    for state in ("DE", "BR"):
+        receipt = folder / f"{state}.tlog-proof"
+        asked = ("receipt", "get", 5, "--home", us, "--node", state, "--out", receipt)
+        assert cli(*asked)["proven"]
+    watched = cli("monitor", "--genesis", us / "genesis.cbor", "--once")
+    assert {node["state"] for node in watched["nodes"]} == {"US", "CN", "BR", "DE", "KE"}
+    assert watched["believed"] == 5, watched
+    assert watched["split"] == []
+
+
+async def _promised(world: World, entry: bytes) -> None:
+    """Brazil signs what it promises with the log key of its seat in force."""
+    async with world.cluster.client("BR") as node:
+        taken = await node.Submit(pb.SubmitRequest(entry=entry), timeout=10)
+    keys = world.cluster.homes["BR"].keys
+    assert verify_acknowledgement(taken.acknowledgement, keys.log.public) is not None
+
+
+async def _brazil_signed_twice(world: World) -> bool:
+    """Another node shows the second line that Brazil's new seat makes of the first entry of ten seconds."""
+    status, body = await world.cluster.https_get("US", "/checkpoint.ml-dsa")
+    if status != HTTPStatus.OK:
+        async with world.cluster.client("US") as node:
+            entry = world.operator.energy(7)
+            await node.Submit(pb.SubmitRequest(entry=entry), timeout=10)
+        return False
+    note = parse_note(body)
+    assert [line.name[-5:] for line in note.lines if len(line.signature) == 2428] == ["BR/pq"]
+    return True
+
+
+def _archived(cluster: Cluster, folder: Path) -> None:
+    """By the node that joined later; from the genesis alone, by this software and by the outsider's."""
+    archive = folder / "archive"
+    cli("archive", "export", archive, "--home", cluster.homes["DE"].folder)
+    genesis = cluster.homes["US"].folder / "genesis.cbor"
+    cli("archive", "verify", archive, "--genesis", genesis)
+    pinned = cluster.chain_id.hex()
+    assert foedus_verify.main(["archive", str(archive), "--chain-id", pinned]) == 0
+    bare = shutil.copytree(archive, folder / "bare")
+    (bare / "signatures" / "policies.json").unlink()
+    assert foedus_verify.main(["archive", str(bare), "--chain-id", pinned]) == 1
+
+
+async def _begun_anew_from_the_archive(world: World, archive: Path, *members: str) -> None:
+    """China's store is lost, its sign state is not: the real node starts on what an import made, and goes on with the others."""
+    cluster = world.cluster
+    china = cluster.homes["CN"]
+    shutil.rmtree(china.folder / "data" / "rocksdb")
+    made = await asyncio.to_thread(cli, "archive", "import", archive, "--home", china.folder)
+    assert made["size"] > 0
+    for state in members:
+        cluster.start(state)
+    await cluster.wait_ready(*members, seconds=CHANGE_S)
+    first = next(line for line in china.log_lines() if line.get("event") == "ledger opened")
+    assert int(first["size"]) >= made["size"], "not an empty store"
+    await world.final(world.operator.energy(6), *members, through="CN")
+    await cluster.until(lambda: cluster.one_root(*members), "one root", CHANGE_S)
 
 
 async def _audited(cluster: Cluster) -> None:

@@ -240,7 +240,7 @@ class Machine:
             store,
             pool,
             node=keys.state,
-            log_key=keys.log,
+            log_key=lambda: keys.log,
             clock_ms=lambda: self.clocks.wall_ns() // 1_000_000,
         )
         life.metrics = Metrics(keys.state)

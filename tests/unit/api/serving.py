@@ -115,7 +115,7 @@ async def serve(
         admission=running.admission,
         facts=StoreFacts(running.store),
         pool=running.pool,
-        log_key=founding.nodes[0].log,
+        log_keys=lambda: (founding.nodes[0].log,),
         clock_s=lambda: running.now_ms // 1000,
         uptime_s=lambda: 5,
         own_round=lambda: 7,

@@ -107,7 +107,7 @@ async def start(
         store,
         pool,
         node=keys.state,
-        log_key=keys.log,
+        log_key=lambda: keys.log,
         clock_ms=lambda: running.now_ms,
     )
     running = Running(
