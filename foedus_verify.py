@@ -244,10 +244,7 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
 
 
 def signers(note: bytes, keys: list[Key]) -> set[Key]:
-    """The keys that signed. A known key's line that does not verify condemns the whole note; unknown lines say nothing.
-
-    A cosigner signs its own time before the text, and 8 bytes of it stand before the signature.
-    """
+    """The keys that signed. A known key's line that does not verify condemns the whole note; unknown lines say nothing."""
     found = set()
     text, lines = parse_note(note)
     for label, signature in lines:
@@ -255,7 +252,7 @@ def signers(note: bytes, keys: list[Key]) -> set[Key]:
         need(len(known) < 2, f"two known keys have the label {label[0]}")
         for key in known:
             message = text
-            if key.kind == COSIGNER:
+            if key.kind == COSIGNER:  # it signs its own time before the text: 8 bytes of it stand before the signature
                 time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
                 message = b"cosignature/v1\ntime %d\n" % time + text
                 prove(time < 1 << 63, f"the line of {key.name} has no time")
@@ -343,7 +340,7 @@ def of_size(trust: list[Epoch], size: int) -> Epoch:
 
 
 def walk(trust: list[Epoch], links: list[dict[str, str]]) -> list[Epoch]:
-    """From whom one trusts to the members and keys of later epochs.
+    """From whom one trusts to the members and keys of later epochs, by the links of a foedus/policies/1 file.
 
     Each link is a receipt for the record that begins an epoch, under the checkpoint that the members before it ended theirs with,
     and the policy text whose hash stands in that record. What was believed before is believed no further than that checkpoint.
@@ -359,12 +356,6 @@ def walk(trust: list[Epoch], links: list[dict[str, str]]) -> list[Epoch]:
         states = [state for state, _ in fields["members"]]
         trust = [*trust, Epoch(checkpoint.size, parse_policy(text), states, fields["committee_hash"])]
     return trust
-
-
-def parse_links(data: bytes) -> list[dict[str, str]]:
-    value = json.loads(data)
-    need(value["format"] == "foedus/policies/1", "policies: want format foedus/policies/1")
-    return list(value["links"])
 
 
 class Ledger(NamedTuple):
@@ -508,7 +499,7 @@ def check_archive(folder: Path, pinned: bytes | None) -> str:
             prove([file.tell(), digest] == listed[name], f"{name}: is not what the manifest says")
     chain, trust = folder / "signatures/policies.json", [ledger.founding]
     if chain.exists():
-        trust = walk(trust, parse_links(read(chain)))
+        trust = walk(trust, json.loads(read(chain))["links"])
     checkpoint, names = judge(trust, read(folder / "checkpoint", 1 << 22), log_line=False)
     same = (*checkpoint[:2], checkpoint.root.hex()) == (ledger.origin, manifest["size"], manifest["root"])
     prove(same, f"signed are {checkpoint.size} entries of {checkpoint.origin!r}: the manifest says something else")
@@ -528,10 +519,7 @@ def check_archive(folder: Path, pinned: bytes | None) -> str:
 
 
 def two_roots(ledger: Ledger, trust: list[Epoch], evidence: dict[str, Any]) -> list[str]:
-    """Who cosigned two checkpoints that no one log has both: `first`, the smaller, and `second`, two notes.
-
-    With two sizes, `prefix_root` is the second log's at the first size, and `prefix_proof` shows that it is.
-    """
+    """Who cosigned two notes that no one log has both; `prefix_root` is the larger log's root at the smaller size."""
     notes = [evidence[name].encode() for name in ("first", "second")]
     small, large = (parse_checkpoint(parse_note(note)[0]) for note in notes)
     need(small.origin == large.origin == ledger.origin, "evidence: want two checkpoints of this ledger")
@@ -622,7 +610,7 @@ def answer(given: argparse.Namespace) -> str:
     need(given.policy is not None, "whom to trust is said by --policy")
     trust = [Epoch(0, parse_policy(read(given.policy, 1 << 22)), [], b"")]
     if given.policies is not None:
-        trust = walk(trust, parse_links(read(given.policies)))
+        trust = walk(trust, json.loads(read(given.policies))["links"])
     data = read(given.path, 1 << 24)
     entry = None if given.entry is None else read(given.entry, ENTRY_MAX)
     return check_receipt(data, trust, entry) if given.what == "receipt" else check_certificate(data, trust)
