@@ -439,7 +439,7 @@ class Finality:
             if rebuilding is None or int.from_bytes(rebuilding, "big") < last.size:
                 raise StoreDamaged(
                     f"{self._store.path}: {self._size} entries, but this node has cosigned {last.size}: the store was"
-                    " rolled back or lost its end. Set that folder aside and start again: the node rebuilds it from its peers"
+                    " rolled back or lost its end. `foedus repair` marks it, and the node fetches the rest from its peers"
                 )
         elif self._root_at(last.size) != last.root:
             self._conflicts.accuse_self(last)

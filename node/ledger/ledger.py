@@ -538,6 +538,6 @@ def _restored(
     if machine.state_keys != tip.state_keys or machine.state_digest != tip.state_digest:
         raise StoreDamaged(
             f"{store.path}: the state has {machine.state_keys} keys and digest {machine.state_digest.hex()}, the last"
-            f" commit left {tip.state_keys} and {tip.state_digest.hex()}: set the folder aside and rebuild from peers"
+            f" commit left {tip.state_keys} and {tip.state_digest.hex()}: `foedus repair` makes it whole"
         )
     return machine

@@ -144,8 +144,7 @@ class Store:
             ):  # the file; "lock" alone is in every "block checksum mismatch"
                 raise StoreLocked(f"{path}: in use by another process: {err}") from err
             raise StoreDamaged(
-                f"{path}: {err}. Run `foedus audit` on this home; then set the folder aside and let the node"
-                " rebuild it from its peers"
+                f"{path}: {err}. Run `foedus audit` on this home; then `foedus repair` makes it whole"
             ) from err
         return cls(path, database, read_only=read_only)._checked(salvage=salvage)
 
@@ -184,8 +183,7 @@ class Store:
         except Exception as err:  # rocksdict raises bare Exception for every status
             if "Corruption" in str(err):
                 raise StoreDamaged(
-                    f"{self.path}: closing: {err}. Run `foedus audit` on this home; then set the folder aside and let"
-                    " the node rebuild it from its peers"
+                    f"{self.path}: closing: {err}. Run `foedus audit` on this home; then `foedus repair` makes it whole"
                 ) from err
             raise WriteFailed(
                 f"{self.path}: closing: {err}. What was promised is in the write-ahead log: mend the disk, start again"

@@ -265,7 +265,7 @@ async def test_what_was_appended_before_a_crash_is_cosigned_after_it(node: Node)
 async def test_a_store_behind_its_cosign_file_is_damaged(node: Node) -> None:
     await node.append(5)
     node.size = 4
-    with pytest.raises(StoreDamaged, match=r"cosigned 5.*rebuilds"):
+    with pytest.raises(StoreDamaged, match=r"cosigned 5.*foedus repair"):
         node.start()
 
 

@@ -267,7 +267,7 @@ def test_a_flipped_byte_in_the_write_ahead_log_is_not_taken_for_a_torn_tail(tmp_
     data = bytearray(log.read_bytes())
     data[len(data) // 2] ^= 1
     log.write_bytes(data)
-    with pytest.raises(StoreDamaged, match="rebuild"):
+    with pytest.raises(StoreDamaged, match="foedus repair"):
         Store.open(copy)
 
 
