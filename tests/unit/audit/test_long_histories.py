@@ -7,6 +7,7 @@ import pytest
 from node.audit import copies, swift
 from node.audit.audit import audit_sources
 from node.audit.bench import synthetic
+from node.audit.bench.transfer import DISK_SHARE, transfer
 from node.audit.facts import SpilledFacts
 from node.audit.findings import Depth, Verdict
 from node.ledger.plan import MemoryFacts
@@ -89,3 +90,17 @@ def test_an_index_on_the_disk_answers_as_one_in_memory() -> None:
                 assert spilled.at_seq(asked.author, asked.seq) == memory.at_seq(
                     asked.author, asked.seq
                 )
+
+
+def test_a_history_goes_into_a_store_and_out_of_it(
+    history: synthetic.History, tmp_path: Path
+) -> None:
+    found = transfer(history, tmp_path)
+    assert found.entries == history.size
+    assert found.imported.bytes == found.exported.bytes > 100 * history.size
+    shown = found.as_json()
+    for way in ("import", "export"):
+        assert shown[way]["entries_per_second"] > 0
+        fast = shown[way]["mib_per_second"] >= DISK_SHARE * shown["disk_mib_per_second"]
+        assert shown[way]["limited_by"] == ("the disk" if fast else "one core")
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
