@@ -53,7 +53,10 @@ SINGLE: Final = (
     "tests/shared.py",
     "tests/property/__init__.py",
 )
-PYTEST: Final = (sys.executable, "-m", "pytest", "-x", "-q", "--no-header")
+PYTEST: Final = (
+    *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header"),
+    "-n0",  # workers would each draw fresh seeds of their own: what makes them agree is not copied
+)
 TIMEOUT_S: Final = 600
 PART: Final = "part"  # see `parts_of`
 
