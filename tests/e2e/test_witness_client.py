@@ -1,7 +1,7 @@
 """A node witnesses for a client that nobody here wrote: transparency-dev/witness. Another opens what was signed (record 0197).
 
 Their sources come from the Go module cache, with the hashes of go.sum; where they are not there, nothing is fetched, and this
-skips. `cd tests/e2e/witnesscheck; go mod download` puts them there.
+skips. `cd tests/e2e/witnesscheck; GOFLAGS=-mod=readonly go build -o /dev/null .` puts them there.
 """
 
 import os
@@ -31,7 +31,7 @@ from tests.e2e.test_go_tools import grow
 pytestmark = pytest.mark.e2e
 FOLDER = Path(__file__).parent / "witnesscheck"
 GO = shutil.which("go")
-MISSING = "Go 1.25 or later, and in its module cache what tests/e2e/witnesscheck/go.sum lists: go mod download"
+MISSING = "Go 1.25 or later, and in its module cache what tests/e2e/witnesscheck/go.sum lists: GOFLAGS=-mod=readonly go build -o /dev/null ."
 OTHER = "other.example/log"
 
 
