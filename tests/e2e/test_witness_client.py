@@ -31,7 +31,10 @@ from tests.e2e.test_go_tools import grow
 pytestmark = pytest.mark.e2e
 FOLDER = Path(__file__).parent / "witnesscheck"
 GO = shutil.which("go")
-MISSING = "Go 1.25 or later, and in its module cache what tests/e2e/witnesscheck/go.sum lists: GOFLAGS=-mod=readonly go build -o /dev/null ."
+MISSING = (
+    "Go 1.25 or later, and in its module cache what tests/e2e/witnesscheck/go.sum lists:"
+    " GOFLAGS=-mod=readonly go build -o /dev/null . in that folder"
+)
 OTHER = "other.example/log"
 
 
