@@ -346,6 +346,9 @@ class Cluster:
             self.nodes[source].receive(PeerDisconnected(ValidatorIndex(target)))
 
     def _cut(self, cut: Cut) -> None:
+        if cut.extra_ms:
+            self.clock.call_at(cut.end_ms, self.network.drag(cut.links, cut.extra_ms))
+            return
         mend = self.network.cut(cut.links)
         if cut.noticed:
             for source, target in cut.links:

@@ -90,6 +90,18 @@ class Network:
         for link in links:
             self._slow[link] = extra_ms
 
+    def drag(self, links: Iterable[tuple[int, int]], extra_ms: int) -> Callable[[], None]:
+        """Make these links slower until the returned function is called, or all is healed; may overlap."""
+        kept = tuple(links)
+        for link in kept:
+            self._slow[link] = self._slow.get(link, 0) + extra_ms
+
+        def mend() -> None:
+            for link in kept:
+                self._slow[link] = max(0, self._slow.get(link, 0) - extra_ms)
+
+        return mend
+
     def heal(self, weather: Weather) -> None:
         """From now on no cut, no slow link, and this weather; a schedule goes on."""
         self._weather = weather

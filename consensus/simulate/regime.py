@@ -31,12 +31,13 @@ BASE_SEED_VARIABLE: Final = "FOEDUS_SIMULATION_BASE_SEED"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """Directed links that carry nothing for a while."""
+    """Directed links that carry nothing for a while, or carry slowly."""
 
     start_ms: int
     end_ms: int
     links: tuple[tuple[int, int], ...]
     noticed: bool  # the sender is told that the peer reads no more, and when it does again
+    extra_ms: int = 0  # above 0: all arrives, so much later, and nobody is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +175,7 @@ STRATEGIES: Final = tuple(_strategies(Parameters(), GC_DEPTH, Random(0)))
 LATER: Final = (
     0x1000  # seeds below are drawn as before these came, so that those kept mean what they meant
 )
+DRAGGING: Final = 0x510E  # a source of chance of its own
 LATER_STRATEGIES: Final = ("evidence-stuffing", "turns-only")
 LATER_SIZES: Final = (13, 25)
 CHANGING: Final = 0xE90C
@@ -269,7 +271,7 @@ def _unchanging(seed: int) -> Regime:
             else rng.choice((5, parameters.delta_ms // 5, parameters.delta_ms)),
         ),
         storm_ms=storm_ms,
-        cuts=() if calm else _cuts(rng, size, storm_ms),
+        cuts=() if calm else _dragged(seed, _cuts(rng, size, storm_ms), parameters.delta_ms),
         crashes=() if calm else _crashes(rng, honest, storm_ms),
         submitters=tuple(sorted(rng.sample(honest, rng.choice((0, 1, len(honest)))))),
         submit_every_ms=beat_ms * rng.choice((1, 5, 40)),
@@ -323,6 +325,14 @@ def _weather(rng: Random, parameters: Parameters) -> Weather:
         straggler_ms=delta * rng.choice((2, 10)),
         ordered=rng.random() < 0.3,
     )
+
+
+def _dragged(seed: int, cuts: tuple[Cut, ...], delta_ms: int) -> tuple[Cut, ...]:
+    """Of some seeds each part of the network hears the others late instead of never."""
+    rng = Random(seed ^ DRAGGING)
+    if seed < LATER or rng.random() >= 0.25:
+        return cuts
+    return tuple(replace(cut, extra_ms=delta_ms * rng.choice((2, 6, 20))) for cut in cuts)
 
 
 def _cuts(rng: Random, size: int, storm_ms: int) -> tuple[Cut, ...]:

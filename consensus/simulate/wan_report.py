@@ -25,7 +25,8 @@ From: cores = every member runs the shipping core; schedule = its rules as arith
 Crashed members were so for two leader timeouts before: their turns to lead are not waited for (decision 0166).
 Floor: block to leader, leader to all, a quorum of votes to all, a quorum of certificates back, over the same links, no waiting.
 Processor time, bytes, memory, deciding: one shipping core on this machine, fed with the others' blocks. No signatures, no ledger.
-Deciding a slot: the longest step that ordered a commit, all that it does included. Memory: at the full depth of 128 rounds.
+Deciding a slot: the longest step that ordered a commit, all that it does included, by the slots it decided: several at once after
+leaders that are down. Memory: at the full depth of 128 rounds.
 """.splitlines()
 )
 

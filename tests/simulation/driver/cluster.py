@@ -422,7 +422,10 @@ class Cluster:
     def _cut(self, cut: Cut) -> None:
         if not self._storming:
             return
-        self._note(-1, f"cut {cut.links}")
+        self._note(-1, f"cut {cut.links} {cut.extra_ms or ''}")
+        if cut.extra_ms:
+            self._at(cut.end_ms, self.wires.drag(cut.links, cut.extra_ms))
+            return
         mend = self.wires.cut(cut.links, noticed=cut.noticed)
         self._at(cut.end_ms, mend)
 

@@ -5,6 +5,7 @@ from enum import Enum
 from random import Random
 from typing import Final
 
+from consensus.simulate.regime import DRAGGING, LATER
 from consensus.types import Parameters
 from tests.simulation.driver.disk import Point
 from tests.simulation.driver.wires import Link, Weather
@@ -42,6 +43,7 @@ class Cut:
     end_ms: int
     links: tuple[Link, ...]
     noticed: bool
+    extra_ms: int = 0  # above 0: all arrives, so much later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +165,7 @@ class Regime:
 
 def draw(seed: int) -> Regime:
     """Who joins and leaves is drawn last, from a source of its own: seeds kept before mean what they meant."""
-    regime, later = _founders(seed), Random(seed ^ COMING_AND_GOING)
+    regime, later = _dragged(_founders(seed)), Random(seed ^ COMING_AND_GOING)
     crafting = Random(seed ^ CRAFTING)
     if regime.liars and crafting.random() < CRAFTING_CHANCE:
         drawn = tuple((seat, crafting.choice(LATER_STRATEGIES)) for seat, _ in regime.liars)
@@ -258,6 +260,15 @@ def _weather(rng: Random, delta: int) -> Weather:
         straggler_ms=10 * delta,
         ordered=rng.random() < 0.5,
     )
+
+
+def _dragged(regime: Regime) -> Regime:
+    """Of some seeds each part of the network hears the others late instead of never."""
+    rng = Random(regime.seed ^ DRAGGING)
+    if regime.seed < LATER or rng.random() >= 0.25:
+        return regime
+    extra_ms = regime.pace.delta_ms * rng.choice((2, 6, 20))
+    return replace(regime, cuts=tuple(replace(cut, extra_ms=extra_ms) for cut in regime.cuts))
 
 
 def _cuts(rng: Random, size: int, storm_ms: int) -> tuple[Cut, ...]:

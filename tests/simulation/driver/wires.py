@@ -70,6 +70,7 @@ class Wires:
         self.weather = weather
         self._cut: dict[Link, int] = {}
         self._slow_ms: dict[int, int] = {}  # seat -> extra delay of all it sends
+        self._drag_ms: dict[Link, int] = {}  # extra delay of a link
         self._held: dict[Link, list[Callable[[], None]]] = {}
         self._latest: dict[Link, int] = {}
         self.servers: dict[str, Server] = {}
@@ -103,6 +104,7 @@ class Wires:
         if weather.straggler and draw(1000) < weather.straggler:
             delay_us = weather.straggler_ms * MS
         at = self.world.now_us + delay_us + self._slow_ms.get(link[0], 0) * MS
+        at += self._drag_ms.get(link, 0) * MS
         if weather.ordered:
             at = max(at, self._latest.get(link, 0))
             self._latest[link] = at
@@ -110,6 +112,18 @@ class Wires:
 
     def is_cut(self, source: int, target: int) -> bool:
         return (source, target) in self._cut
+
+    def drag(self, links: Iterable[Link], extra_ms: int) -> Callable[[], None]:
+        """Make these links slower until the returned function is called, or all is healed; may overlap."""
+        kept = tuple(links)
+        for link in kept:
+            self._drag_ms[link] = self._drag_ms.get(link, 0) + extra_ms
+
+        def mend() -> None:
+            for link in kept:
+                self._drag_ms[link] = max(0, self._drag_ms.get(link, 0) - extra_ms)
+
+        return mend
 
     def cut(self, links: Iterable[Link], *, noticed: bool) -> Callable[[], None]:
         """Cut these links until the returned function is called."""
@@ -151,6 +165,7 @@ class Wires:
     def heal(self, weather: Weather) -> None:
         self.weather = weather
         self._slow_ms.clear()
+        self._drag_ms.clear()
         for link in list(self._cut):
             del self._cut[link]
             for arrive in self._held.pop(link, ()):
