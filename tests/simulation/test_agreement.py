@@ -7,8 +7,8 @@ the new ones is printed with the results and can be given by FOEDUS_SIMULATION_B
 
 import pytest
 
-from consensus.simulate.cluster import Cluster
 from consensus.simulate.regime import LATER, STRATEGIES, draw, fixed, fresh
+from consensus.simulate.run import simulate
 from consensus.simulate.schedules import SCHEDULES
 from tests.simulation.kept import kept
 
@@ -20,7 +20,7 @@ FRESH = 50
     "seed", dict.fromkeys([*kept("core"), *fixed(FIXED), *fresh(FRESH)]), ids=hex
 )
 def test_honest_validators_share_one_history(seed: int) -> None:
-    outcome = Cluster(draw(seed)).run()
+    outcome = simulate(draw(seed))
     assert outcome.commits > 0
 
 
@@ -37,6 +37,9 @@ def test_the_seeds_meet_what_they_are_meant_to_meet() -> None:
         if not any((b, a) in cut.links for a, b in cut.links)
     ]
     assert len(one_way) > 10
+    assert any(cut.extra_ms for regime in regimes for cut in regime.cuts)
+    assert any(regime.changes for regime in regimes)
+    assert any(regime.parameters.min_round_delay_ms == 1 for regime in regimes)
     assert sum(len(regime.crashes) for regime in regimes) > 50
     assert any(regime.weather.loss >= 300 for regime in regimes)
     assert any(regime.weather.duplication for regime in regimes)
