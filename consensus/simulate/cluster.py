@@ -7,7 +7,7 @@ The checkers look on at every event, so a failure stops at its cause. Then the n
 again, blocks of every honest author among what it commits: a run that commits nothing proves nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -29,8 +29,9 @@ from consensus.simulate.desk import Desk, Request
 from consensus.simulate.mint import Mint
 from consensus.simulate.network import Network
 from consensus.simulate.node import HonestNode, Machine, Peer
-from consensus.simulate.regime import Crash, Cut, Regime, strategy_of
+from consensus.simulate.regime import Crash, Regime, strategy_of
 from consensus.simulate.schedules import Schedule
+from consensus.simulate.story import Link, Story
 from consensus.simulate.trace import Trace
 from consensus.types import (
     Accuse,
@@ -106,7 +107,7 @@ class PuppetSeat:
             reply(self._desk.answer(request))
 
 
-class Cluster:
+class Cluster(Story[Outcome]):
     """Honest nodes with their watchers. `make` builds their cores: tests put broken ones in."""
 
     def __init__(
@@ -202,16 +203,6 @@ class Cluster:
 
     # The story of a run
 
-    def run(self) -> Outcome:
-        """Raises Violation, or the core's own AssertionError, with a note on how to see it again."""
-        try:
-            self.storm()
-            self.heal()
-            return self.recover()
-        except AssertionError as error:
-            error.add_note(self.replay_hint())
-            raise
-
     def storm(self) -> None:
         regime = self.regime
         for node in self.nodes.values():
@@ -221,7 +212,7 @@ class Cluster:
                 if source != target:
                     self.clock.call_at(1, partial(self._connect, source, target))
         for cut in regime.cuts:
-            self.clock.call_at(cut.start_ms, partial(self._cut, cut))
+            self.clock.call_at(cut.start_ms, partial(self.cut, cut))
         for crash in regime.crashes:
             self.clock.call_at(crash.at_ms, partial(self._crash, crash))
         for turn, index in enumerate(regime.submitters):
@@ -297,12 +288,6 @@ class Cluster:
         ):
             raise Violation(f"{rounds} rounds, heights {heights} -> {self.history.heights}")
 
-    def replay_hint(self) -> str:
-        return (
-            f"at {self.clock.now_ms} ms, step {self.steps}; {self.regime.describe()}\n"
-            f"replay: python -m tests.simulation --seed {self.regime.seed:#x} --trace"
-        )
-
     def _all_committed(self) -> bool:
         heights, included = self.history.heights, self.history.included
         if self._target is None:
@@ -345,22 +330,13 @@ class Cluster:
             del self._connected[source, target]
             self.nodes[source].receive(PeerDisconnected(ValidatorIndex(target)))
 
-    def _cut(self, cut: Cut) -> None:
-        if cut.extra_ms:
-            self.clock.call_at(cut.end_ms, self.network.drag(cut.links, cut.extra_ms))
-            return
-        mend = self.network.cut(cut.links)
-        if cut.noticed:
-            for source, target in cut.links:
-                self._disconnect(source, target)
+    def part(self, links: Sequence[Link]) -> None:
+        for source, target in links:
+            self._disconnect(source, target)
 
-        def end() -> None:
-            if self._storming:
-                mend()
-                for source, target in cut.links:
-                    self._connect(source, target)
-
-        self.clock.call_at(cut.end_ms, end)
+    def rejoin(self, links: Sequence[Link]) -> None:
+        for source, target in links:
+            self._connect(source, target)
 
     def _crash(self, crash: Crash) -> None:
         node = self.nodes[crash.node]

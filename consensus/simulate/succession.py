@@ -44,7 +44,8 @@ from consensus.simulate.member import Member, TermNode
 from consensus.simulate.mint import Mint
 from consensus.simulate.network import Network
 from consensus.simulate.node import Machine, Peer
-from consensus.simulate.regime import Crash, Cut, Regime, strategy_of
+from consensus.simulate.regime import Crash, Regime, strategy_of
+from consensus.simulate.story import Link, Story
 from consensus.simulate.trace import Trace
 from consensus.types import (
     FLAG_EPOCH_CLOSE,
@@ -109,7 +110,7 @@ class Term:
         return len(self.closers) >= self.facts.quorum
 
 
-class Succession:
+class Succession(Story[Outcome]):
     """See the module's text."""
 
     def __init__(self, regime: Regime, *, trace: Trace | None = None) -> None:
@@ -230,29 +231,13 @@ class Succession:
 
     # The story of a run
 
-    def run(self) -> Outcome:
-        """Raises Violation, or the core's own AssertionError, with a note on how to see it again."""
-        try:
-            self.storm()
-            self.heal()
-            return self.recover()
-        except AssertionError as error:
-            error.add_note(self.replay_hint())
-            raise
-
-    def replay_hint(self) -> str:
-        return (
-            f"at {self.clock.now_ms} ms, step {self.steps}; {self.regime.describe()}\n"
-            f"replay: python -m tests.simulation --seed {self.regime.seed:#x} --trace"
-        )
-
     def storm(self) -> None:
         regime, clock = self.regime, self.clock
         for member in self.members.values():
             clock.call_at(0, partial(member.begin, self.terms[0].nodes[member.seat]))
             self._see_off_on(member)
         for cut in regime.cuts:
-            clock.call_at(cut.start_ms, partial(self._cut, cut))
+            clock.call_at(cut.start_ms, partial(self.cut, cut))
         for crash in regime.crashes:
             clock.call_at(crash.at_ms, partial(self._crash, crash))
         for turn, seat in enumerate(regime.submitters):
@@ -477,22 +462,14 @@ class Succession:
             at = term.seats.index(target)
             term.nodes[source].receive(PeerDisconnected(ValidatorIndex(at)))
 
-    def _cut(self, cut: Cut) -> None:
-        if not self._storming:
-            return
-        mend = self.network.cut(cut.links)
-        if cut.noticed:
-            for term in self.terms:
-                for source, target in cut.links:
-                    if source in term.nodes:
-                        self._disconnect(term, source, target)
+    def part(self, links: Sequence[Link]) -> None:
+        for term in self.terms:
+            for source, target in links:
+                if source in term.nodes:
+                    self._disconnect(term, source, target)
 
-        def end() -> None:
-            if self._storming:
-                mend()
-                self._connect_all()
-
-        self.clock.call_at(cut.end_ms, end)
+    def rejoin(self, links: Sequence[Link]) -> None:
+        self._connect_all()
 
     def _crash(self, crash: Crash) -> None:
         member = self.members[crash.node]
