@@ -256,7 +256,7 @@ class Succession(Story[Outcome]):
             if not member.up:
                 self._restart(member)
             member.newest.crash_point = None
-        self._connect_all()
+        self._reopen()
         for turn, seat in enumerate(regime.staying):
             member = self.members[seat]
             if seat in regime.healed_submitters or seat >= regime.size or not turn:
@@ -424,6 +424,19 @@ class Succession(Story[Outcome]):
         self.clock.call_in(LOOK_MS, look)
 
     # Links and machines
+
+    def _reopen(self) -> None:
+        """Of an epoch that is over nothing is sent again, but to who opens a stream anew.
+
+        A node's stream that lost something has broken, and is opened anew (node/engine/past); here what was lost left no trace.
+        """
+        for term in self.terms:
+            for target in term.seats:
+                other = term.nodes.get(target)
+                if other is not None and other.retired:
+                    for source in term.nodes:
+                        self._disconnect(term, source, target)
+        self._connect_all()
 
     def _connect_all(self) -> None:
         for term in self.terms:
