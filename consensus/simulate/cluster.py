@@ -228,7 +228,7 @@ class Cluster(Story[Outcome]):
             if not node.up:
                 self._start(node)
             if node.index in self.regime.healed_submitters:
-                self._submit_on(node, 4 * self.regime.parameters.min_round_delay_ms, node.index)
+                self._submit_on(node, self.regime.healed_submit_ms, node.index)
         for source in self.nodes:
             for target in range(self.regime.size):
                 if source != target:

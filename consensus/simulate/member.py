@@ -18,7 +18,7 @@ from consensus.committee import Committee
 from consensus.epoch import ends_epoch
 from consensus.simulate.checkers import Violation
 from consensus.simulate.desk import Request
-from consensus.simulate.law import Law
+from consensus.simulate.law import JOINS, LEAVES, Law
 from consensus.simulate.node import HonestNode
 from consensus.types import (
     Block,
@@ -177,7 +177,11 @@ class Member:
         self.hand_in(b"%d/%d" % (self.seat, self._submitted))
 
     def hand_in(self, transaction: bytes) -> None:
-        self.mempool.append(transaction)
+        """A change of members waits behind nothing: in a node's payload authors take turns (node/ledger/turns)."""
+        if transaction.startswith((JOINS, LEAVES)):
+            self.mempool.appendleft(transaction)
+        else:
+            self.mempool.append(transaction)
         if self.up:
             self.newest.tell_pending()
 

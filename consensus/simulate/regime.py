@@ -106,6 +106,12 @@ class Regime:
         """The honest who have a seat in the end."""
         return tuple(seat for seat in self.honest if seat not in self.leaving)
 
+    @property
+    def healed_submit_ms(self) -> int:
+        """How often each submits after healing: every fourth round; where rounds wait for no clock, no faster than is ordered."""
+        parameters = self.parameters
+        return max(4 * parameters.min_round_delay_ms, 2 * parameters.delta_ms // 5)
+
     def describe(self) -> str:
         liars = ", ".join(
             f"{seat} {name}" for seat, name in zip(self.byzantine, self.strategies, strict=True)
@@ -244,9 +250,11 @@ def _unchanging(seed: int) -> Regime:
         strategies = tuple(later.choice(LATER_STRATEGIES) for _ in byzantine)
     parameters = _parameters(rng)
     beat_ms = parameters.min_round_delay_ms
-    if seed >= LATER and Random(seed ^ 0xFA57).random() < 0.2:
-        parameters, beat_ms = replace(parameters, min_round_delay_ms=1), 5  # decision 0165
+    if prompt := seed >= LATER and Random(seed ^ 0xFA57).random() < 0.2:
+        parameters = replace(parameters, min_round_delay_ms=1)  # decision 0165
     weather = _weather(rng, parameters)
+    if prompt:  # messages make the rounds: what is submitted faster only waits
+        beat_ms = _round_ms(parameters, weather)
     storm_ms = _round_ms(parameters, weather) * rng.randint(*ROUNDS[size])
     if (
         calm := rng.random() < 0.2

@@ -260,8 +260,7 @@ class Succession(Story[Outcome]):
         for turn, seat in enumerate(regime.staying):
             member = self.members[seat]
             if seat in regime.healed_submitters or seat >= regime.size or not turn:
-                every_ms = 4 * regime.parameters.min_round_delay_ms
-                self._submit_on(member, every_ms, seat)
+                self._submit_on(member, regime.healed_submit_ms, seat)
         self._hand_in_again()
 
     def _hand_in_again(self) -> None:
