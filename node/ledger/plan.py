@@ -105,29 +105,42 @@ class Standing:
 
 
 class MemoryFacts:
-    """The index in dicts, for offline replay and tests."""
+    """The index in dicts, for offline replay and tests.
+
+    It is written for every entry and asked for few (`node.audit.facts`): what was added is put in order when somebody asks.
+    """
 
     def __init__(self) -> None:
         self._by_hash: dict[bytes, EntryFacts] = {}
         self._by_seq: dict[tuple[str, int], EntryFacts] = {}
         self._by_content: dict[bytes, EntryFacts] = {}
+        self._new: list[EntryFacts] = []  # added since somebody asked
+
+    def add(self, facts: EntryFacts) -> None:
+        self._new.append(facts)
 
     def get(self, entry_hash: bytes) -> EntryFacts | None:
+        self._take_in()
         return self._by_hash.get(entry_hash)
 
     def at_seq(self, author: str, seq: int) -> EntryFacts | None:
+        self._take_in()
         return self._by_seq.get((author, seq))
 
     def by_content(self, content_hash: bytes) -> EntryFacts | None:
+        self._take_in()
         return self._by_content.get(content_hash)
 
-    def add(self, facts: EntryFacts) -> None:
-        self._by_hash[facts.entry_hash] = facts
-        self._by_seq.setdefault((facts.author, facts.seq), facts)
-        if not facts.code:
-            self._by_content[facts.content_hash] = facts
+    def _take_in(self) -> None:
+        for facts in self._new:
+            self._by_hash[facts.entry_hash] = facts
+            self._by_seq.setdefault((facts.author, facts.seq), facts)
+            if not facts.code:
+                self._by_content[facts.content_hash] = facts
+        self._new.clear()
 
     def clear(self) -> None:
+        self._new.clear()
         self._by_hash.clear()
         self._by_seq.clear()
         self._by_content.clear()
