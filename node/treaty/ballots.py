@@ -326,7 +326,7 @@ def _ground_of(book: Book, motion_id: str, motion: Motion) -> dict[str, Any]:
     }
 
 
-VOTE: Final = Kind(
+VOTE: Final[Kind] = Kind(
     form=Form(
         required=("motion",),
         enums=("choice",),

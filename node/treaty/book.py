@@ -76,7 +76,7 @@ class Book:
 
     def __init__(self, genesis: GenesisFacts, index: EntryIndex) -> None:
         self.genesis = genesis
-        self.founding_policy: Final = parse_policy(genesis.policy, drill=genesis.drill)
+        self.founding_policy = parse_policy(genesis.policy, drill=genesis.drill)
         self.policy: Policy = self.founding_policy  # as motions left it
         self.index = index
         self.state = State()

@@ -7,7 +7,7 @@ Seconds are ledger seconds. Tuples are sorted unless a docstring says otherwise.
 run and a facility are named by text ids; a filed motion by the hex of its entry hash.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeAlias
 
 RECORD_MAX: Final = (1 << 53) - 1  # MODEL 2: every integer is exact in JSON readers
@@ -300,8 +300,8 @@ def capped(value: Derived, most: int, **filled: int) -> Derived:
     Sums of what states said know no bound; records do.
     """
     changes: dict[str, Any] = dict(filled)
-    for name in value.__slots__:
-        held = getattr(value, name)
+    for field in fields(value):
+        name, held = field.name, getattr(value, field.name)
         if type(held) is int:
             if held > most:
                 changes[name] = most

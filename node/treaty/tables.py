@@ -38,11 +38,12 @@ class Table(Generic[Row]):
         name: str,
         row_type: type[Row],
         changed: dict[tuple[str, str], None],
-        rows: dict[str, Row] | None = None,
+        of: "Table[Row] | None" = None,
     ) -> None:
+        """Empty, or another's rows, changes of which are noted (or barred) in `changed`."""
         self.name = name
         self.row_type = row_type
-        self._rows: dict[str, Row] = {} if rows is None else rows
+        self._rows: dict[str, Row] = {} if of is None else of._rows
         self._changed = changed
         # The row, or None. Every rule looks rows up: the dict's own method saves a call each time.
         self.get: Final[Callable[[str], Row | None]] = self._rows.get
@@ -72,10 +73,6 @@ class Table(Generic[Row]):
     def drop(self, key: str) -> None:
         self._changed[self.name, key] = None
         del self._rows[key]
-
-    def barred(self, bar: dict[tuple[str, str], None]) -> "Table[Row]":
-        """The same rows, not to be changed."""
-        return Table(self.name, self.row_type, bar, self._rows)
 
     def load(self, key: str, row: Row) -> None:
         """Put back a stored row: not a change."""

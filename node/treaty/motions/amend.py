@@ -257,7 +257,7 @@ def _amend_generator(form: Any) -> None:
         raise MalformedContent("AMEND.generator", "its clamp is empty")
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(
         integers=("value", "num", "den"),
         texts=("param", "rule"),

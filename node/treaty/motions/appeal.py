@@ -71,7 +71,7 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
         lives.end_halts_of(book, motion.about)
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(),
     file=_file,
     outcomes=always("upheld", "overturned"),

@@ -126,7 +126,7 @@ def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
         book.state.standards.put(motion_id, Standard(motion.about.removeprefix("standard/")))
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(enums=("what",), names=("name",), hashes=("text_hash",)),
     file=_file,
     outcomes=always("no_change", "appointed"),

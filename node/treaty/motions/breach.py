@@ -40,6 +40,6 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
         lives.end_halts_of(book, motion.case)
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(), file=_file, outcomes=_outcomes, force=never_acts, effect=_effect
 )

@@ -79,7 +79,7 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
         rest(book, _rest_key(motion.about), book.now)
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(),
     file=_file,
     outcomes=always("not_approved", "approved"),

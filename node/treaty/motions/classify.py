@@ -38,6 +38,6 @@ def _file(book: Book, entry: Entry, _body: pb.Classify) -> Accepted:
     return Accepted(f"CLASSIFY:{entry.name}")
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(), file=_file, outcomes=always("released", "restricted"), force=acts_if("restricted")
 )

@@ -171,7 +171,7 @@ def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
     lives.enter(book, motion.about, life._replace(status=status))
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(
         required=("cap_ver", "mode"),
         integers=("cap_ver",),

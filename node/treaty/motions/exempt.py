@@ -153,7 +153,7 @@ def _rested(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
 
 
 _FORM: Final = Form(required=("domain", "general_output"), texts=("domain",))
-EXEMPT: Final = MotionKind(
+EXEMPT: Final[MotionKind] = MotionKind(
     form=_FORM,
     file=_file_exempt,
     outcomes=always("not_granted", "granted"),
@@ -161,7 +161,7 @@ EXEMPT: Final = MotionKind(
     force=_force,
     effect=_exempted,
 )
-CLASS: Final = MotionKind(
+CLASS: Final[MotionKind] = MotionKind(
     form=_FORM,
     file=_file_class,
     outcomes=always("not_granted", "granted"),

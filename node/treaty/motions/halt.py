@@ -162,4 +162,6 @@ def reschedule(book: Book) -> None:
         book.schedule(row.until, RANK_LAPSE, "unhalt", motion_id)
 
 
-KIND: Final = MotionKind(form=Form(), file=_file, outcomes=_outcomes, force=_force, effect=_effect)
+KIND: Final[MotionKind] = MotionKind(
+    form=Form(), file=_file, outcomes=_outcomes, force=_force, effect=_effect
+)

@@ -142,7 +142,7 @@ def _effect(book: Book, motion_id: str, _motion: Motion, outcome: str) -> None:
         ask_for_team(book, motion_id)
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(),
     file=_file,
     outcomes=always("goes_ahead", "stopped"),

@@ -134,7 +134,7 @@ def reschedule(book: Book) -> None:
         book.schedule(row.until, RANK_LAPSE, "unsuspend", state)
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(),
     file=_file,
     outcomes=always("no_change", "suspended"),

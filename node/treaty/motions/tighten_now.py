@@ -112,7 +112,7 @@ def end(book: Book, motion_id: str) -> None:
     amendments.show(book, motion_id, row.param, "LAPSED")
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(required=("param", "scale_bp"), integers=("scale_bp",), texts=("param",)),
     file=_file,
     outcomes=always("lapsed", "kept"),

@@ -144,7 +144,7 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
         ask_for_watch(book, motion.about)
 
 
-KIND: Final = MotionKind(
+KIND: Final[MotionKind] = MotionKind(
     form=Form(integers=("until",), lists=("inspectors",)),
     file=_file,
     outcomes=always("not_approved", "approved"),

@@ -26,7 +26,7 @@ def take_chip_batch(book: Book, entry: Entry, body: pb.ChipBatch) -> Accepted:
     return Accepted(f"chip_batch:{chip.name}", uncountersigned)
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("chip_type", "count", "serial_root"),
         integers=("count", "made_at"),

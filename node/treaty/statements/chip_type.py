@@ -66,7 +66,7 @@ def take_chip_type(book: Book, entry: Entry, body: pb.ChipType) -> Accepted:
     return Accepted(f"chip_type:{chip_type}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("mh", "peak_any"),
         integers=(

@@ -59,7 +59,7 @@ def _require_running_on(body: pb.Chipmeter, known: tuple[Any, ...], start: int) 
         raise Refused(Code.REPEATED, f"{body.group} stood at {counter}: counters only rise")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=(
             "facility",

@@ -227,7 +227,7 @@ def _broken(book: Book, name: str, lot: Lot, severity: int, arrival: bytes = b""
     )
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("chip_type", "count", "serial_root"),
         enums=("type",),

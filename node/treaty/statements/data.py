@@ -170,7 +170,7 @@ def _leaf(proof: pb.DocumentProof) -> Leaf:
     return Leaf(proof.index, proof.document, tuple(proof.path))
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         enums=("type",),
         integers=("danger_tokens", "documents"),

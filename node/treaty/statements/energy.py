@@ -29,7 +29,7 @@ def take_energy(book: Book, entry: Entry, body: pb.Energy) -> Accepted:
     return Accepted(f"energy:{name}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("facility", "wh"),
         integers=("wh", "peak_w", "min_w"),

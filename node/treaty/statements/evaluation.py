@@ -69,7 +69,7 @@ def _eval_capabilities(body: Any) -> None:
         raise MalformedContent("eval.capabilities", "capability or presence missing")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("model", "bench_ver", "items", "score_bp"),
         integers=("bench_ver", "items"),

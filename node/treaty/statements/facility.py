@@ -49,7 +49,7 @@ def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
     return Accepted(f"facility:{name}", uncountersigned)
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("capacity_mh", "mem_gb"),
         integers=("capacity_mh", "mem_gb", "max_w", "host_link_mbps"),

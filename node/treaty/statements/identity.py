@@ -181,7 +181,7 @@ def _is_endpoint(text: str) -> bool:
     return port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65_536
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         enums=("role",),
         names=("party", "state"),

@@ -98,7 +98,7 @@ def _inspected(book: Book, entry: Entry, body: pb.Inspection) -> tuple[str, str]
     return site, facility.state
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("mandate",),
         enums=("type",),

@@ -52,7 +52,7 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
     return Accepted(f"instrument:{state}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(enums=("type",), lists=("attested_by",), hashes=("text_hash",)),
     take=take_instrument,
     classes="PR",

@@ -118,7 +118,7 @@ def _declare_serials(book: Book, key: str, state: str, stock: Stock) -> None:
         )
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("chip_type", "facility", "count", "serial_root"),
         integers=("count", "taken_at"),

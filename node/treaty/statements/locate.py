@@ -47,7 +47,7 @@ def take_locate(book: Book, entry: Entry, body: pb.Locate) -> Accepted:
     return Accepted(f"locate:{facility}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("facility", "probe_site", "rtt_us_min", "n"),
         integers=("rtt_us_min", "n"),

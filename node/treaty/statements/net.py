@@ -35,7 +35,7 @@ def _is_watched(book: Book, facility: str, row: Facility) -> bool:
     return False
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("facility", "up_mb", "down_mb"),
         integers=("up_mb", "down_mb"),

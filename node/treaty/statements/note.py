@@ -97,7 +97,7 @@ def _note_type(body: Any) -> None:
         raise MalformedContent("note.severity", f"{body.severity}: from 1 to {SEVERITY_MAX}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         enums=("type",),
         integers=("multiplier_bp", "size", "severity"),

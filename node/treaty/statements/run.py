@@ -269,7 +269,7 @@ def _run_phase(body: Any) -> None:
         raise MalformedContent("run.params_active", "more than params_total")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("run",),
         enums=("phase",),

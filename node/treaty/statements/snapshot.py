@@ -43,7 +43,7 @@ def take_snapshot(book: Book, entry: Entry, body: pb.Snapshot) -> Accepted:
     return Accepted(f"snapshot:{facility}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("facility", "weight_hash", "chain_pos", "step"),
         integers=("chain_pos", "step"),

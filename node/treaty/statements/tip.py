@@ -196,7 +196,7 @@ def _retaliation(book: Book, entry: Entry, body: pb.Tip) -> Accepted:
     return Accepted(f"tip:retaliation:{body.subject}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         enums=("type",),
         integers=("threshold", "thermal_kw", "error_kw"),

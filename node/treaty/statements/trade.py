@@ -48,7 +48,7 @@ def take_trade(book: Book, entry: Entry, body: pb.Trade) -> Accepted:
     return Accepted(f"trade:{name}:{body.item}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("item", "count", "usd"),
         enums=("type",),

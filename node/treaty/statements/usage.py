@@ -123,7 +123,7 @@ def _usage_amounts(body: Any) -> None:
             raise MalformedContent("usage.runs", f"no pflop below 2^53 for {share.run}")
 
 
-KIND: Final = Kind(
+KIND: Final[Kind] = Kind(
     form=Form(
         required=("chip_type", "facility", "chips_on", "chip_seconds", "pflop_total"),
         integers=("chips_on", "chip_seconds", "pflop_total"),

@@ -9,6 +9,8 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.law import Law, Outcome
+from node.treaty.rehearsal import Rehearsal
+from node.treaty.state import State
 from node.treaty.tables import WouldChange
 from tests.property.treaty import test_law, test_motions
 from tests.unit.treaty.court import Court
@@ -82,13 +84,20 @@ def test_motions_too(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_rule_reaches_is_barred() -> None:
     court = Court()
-    barred = court.law.book.state.barred()
+    barred = State(shown=court.law.book.state)
     assert barred.members.get("US") == court.law.book.state.members.get("US")
     with pytest.raises(WouldChange):
         barred.members.put("US", court.law.book.state.members["US"])
     with pytest.raises(WouldChange):
         barred.members.drop("US")
     assert "US" in court.law.book.state.members
+
+
+def test_a_rehearsal_shares_or_bars_all_that_the_book_has() -> None:
+    book = Court().law.book
+    rehearsal = Rehearsal(book)
+    own = {name for name in vars(book) if getattr(rehearsal, name) is not getattr(book, name)}
+    assert own == {"derived", "state", "to_draw", "to_judge"}
 
 
 def test_the_codes_of_the_chain_are_told() -> None:
