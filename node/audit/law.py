@@ -6,13 +6,13 @@ which then nobody has recomputed. Evidence of equivocation is taken from its rec
 Commits that appended nothing have no trace in the log; the law did nothing in them (R23).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from consensus.codec import decode_proof
+from node.audit.ahead import Looked, ReadAhead
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
 from node.ledger.batch import CommittedBatch, Evidence
@@ -21,14 +21,13 @@ from node.ledger.errors import MalformedRecord
 from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import Genesis
 from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, FactsSource, MemoryFacts
-from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
+from node.ledger.reader import EntryReader, Known, Malformed, open_checks, resolve
 from node.ledger.records import EPOCH_TYPE, EQUIVOCATION_TYPE, OUTAGE_TYPE, decode_record, is_record
 from node.ledger.seats import members_of
 from node.ledger.state_digest import MemoryBuckets, Row
 from node.signing.verify import SignatureCheck, VerifyPool
 
 LEAVES_STEP: Final = 256
-BATCHES_AHEAD: Final = 2  # whose signatures are under way while one is committed
 
 OnPlan = Callable[[AppendPlan], None]
 
@@ -50,7 +49,9 @@ class Replay:
         executor: Executor | None = None,
         facts: FactsSink | None = None,
     ) -> None:
-        """`executor`: processes that check signatures of the batches ahead; `facts`: where the index is kept, else in memory.
+        """`executor`: processes that read the entries of batches ahead and check their signatures.
+
+        `facts`: where the index over all entries is kept, else in memory.
 
         Raises MalformedGenesis.
         """
@@ -59,7 +60,7 @@ class Replay:
         self._genesis = genesis
         self.epoch = founding_epoch(genesis, document)  # of the next commit
         self._reader = EntryReader()
-        self._begun: set[int] = set()  # batches whose signatures `ahead` has had checked
+        self._looked: Looked | None = None  # at the batch that `ahead` gave last
         self._facts: FactsSink = MemoryFacts() if facts is None else facts
         self._buckets = MemoryBuckets()
         self.machine, self.founding = CommitMachine.found(
@@ -69,37 +70,35 @@ class Replay:
         self.signatures = 0  # verified so far
 
     def ahead(self, batches: Iterator[CommittedBatch]) -> Iterator[CommittedBatch]:
-        """The same batches, with the signatures of those that follow under way while one is committed.
-
-        They are checked under the keys in force then; where a batch before changes a key, `commit` checks again.
-        """
-        waiting: deque[tuple[CommittedBatch, Callable[[], None]]] = deque()
-        for batch in batches:
-            waiting.append((batch, self._begin(batch)))
-            if len(waiting) > BATCHES_AHEAD:
-                following, finish = waiting.popleft()
-                finish()
-                yield following
-        for following, finish in waiting:
-            finish()
-            yield following
-
-    def _begin(self, batch: CommittedBatch) -> Callable[[], None]:
+        """The same batches, with the entries of those that follow looked at by other processes while one is committed."""
         if self._executor is None:
-            return lambda: None
-        self._begun.add(batch.index)
-        return self._pool.verify_later(self._checks(batch), self._executor)
+            yield from batches
+            return
+        read_ahead = ReadAhead(self._executor, self.machine.law.resolve_key)
+        for batch, self._looked in read_ahead.over(batches):
+            yield batch
 
     def commit(self, batch: CommittedBatch) -> AppendPlan:
-        if batch.index in self._begun:
-            self._begun.discard(batch.index)
-        else:
+        """The next batch; of those that `ahead` gave, the one that it gave last."""
+        looked, self._looked = self._looked, None
+        if looked is None:
             self._pool.verify_now(self._checks(batch))
-        plan = self.machine.commit(batch, self._reader.read, self._pool.known)
+            plan = self.machine.commit(batch, self._reader.read, self._counted(self._pool.known))
+            for raw in batch.entries:
+                self._reader.forget(raw)
+        else:
+            plan = self.machine.commit(batch, looked.read, self._counted(looked.known))
         self._take_over(plan)
-        for raw in batch.entries:
-            self._reader.forget(raw)
         return plan
+
+    def _counted(self, known: Known) -> Known:
+        """The law asks once for each signature that it needs."""
+
+        def asked(name: bytes, public_key: bytes) -> bool | None:
+            self.signatures += 1
+            return known(name, public_key)
+
+        return asked
 
     def pass_over(self, index: int, time_ms: int, stood_since: int | None) -> None:
         """Go to just before commit `index` where the commits up to it appended nothing.
@@ -137,7 +136,6 @@ class Replay:
             resolved = resolve(entry, self.machine.law.resolve_key)
             if resolved is not None:
                 checks += open_checks(resolved, self._pool.known)
-                self.signatures += 1 + len(resolved.endorsers)
         return checks
 
     @property

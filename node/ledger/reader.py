@@ -165,6 +165,16 @@ def _weak_key(body: content_pb2.Identity) -> tuple[str, str] | None:
     return None
 
 
+def purpose_of(kind: str) -> str:
+    """Of the key that signs an entry of this kind; endorsements are signed as everything else."""
+    return "vote" if kind == "vote" else "author"
+
+
+def endorsement_name(endorsement: bytes, content_hash: bytes) -> bytes:
+    """What a verdict on an endorsement is remembered by: it signs a content, wherever that stands."""
+    return sha256(endorsement + content_hash).digest()
+
+
 def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
     """The checks that this entry needs under the keys in force now; None if its author's key is unknown.
 
@@ -172,8 +182,7 @@ def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
     """
     parsed = entry.parsed
     registered = resolve_key(parsed.author, entry.statement.header.kid)
-    purpose = "vote" if parsed.kind == "vote" else "author"
-    if registered is None or registered.purpose != purpose:
+    if registered is None or registered.purpose != purpose_of(parsed.kind):
         return None
     if not entry.endorsements:
         return Resolved(entry=entry, public_key=registered.public_key, endorsers=())
@@ -187,7 +196,7 @@ def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
             key.public_key,
             endorsement.to_be_signed(parsed.content_hash),
             endorsement.signature,
-            sha256(raw + parsed.content_hash).digest(),
+            endorsement_name(raw, parsed.content_hash),
         )
         endorsers.append((endorser, check_of))
     return Resolved(entry=entry, public_key=registered.public_key, endorsers=tuple(endorsers))

@@ -190,6 +190,13 @@ def parse_statement(data: bytes) -> Statement:
     )
 
 
+def peek_protected(data: bytes) -> bytes:
+    """Where the protected header would stand if this is a statement; nothing is checked, and nothing raised."""
+    if data[2:3] == b"\x58":
+        return data[4 : 4 + data[3]] if len(data) > 3 else b""
+    return data[5 : 5 + int.from_bytes(data[3:5], "big")] if data[2:3] == b"\x59" else b""
+
+
 def parse_entry(entry: bytes) -> Statement:
     """A statement whose content type says that it is an entry of this ledger. Raises MalformedStatement.
 
