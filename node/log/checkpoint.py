@@ -14,6 +14,8 @@ from node.log.merkle import HASH_BYTES
 from node.log.note import is_key_name
 from node.log.strict import base64_bytes, base64_text, decimal
 
+ORIGIN_BYTES_MAX = 255  # of our own ledgers: ML-DSA cosigners sign a u8 length before it
+
 _CONTROL = re.compile(
     rb"[\x00-\x09\x0b-\x1f]"
 )  # a signed note holds none, and the text is a note's
@@ -59,4 +61,9 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
 
 def is_origin(origin: str) -> bool:
     """May a ledger of ours have this origin? It is a key name too: no space, no '+' (FORMATS 1), no scheme or slash end."""
-    return is_key_name(origin) and "://" not in origin and not origin.endswith("/")
+    return (
+        is_key_name(origin)
+        and len(origin.encode()) <= ORIGIN_BYTES_MAX
+        and "://" not in origin
+        and not origin.endswith("/")
+    )

@@ -21,6 +21,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from node.log import cbor
+from node.log.cosignature import Verify
 from node.log.errors import MalformedCbor, MalformedProof, MalformedStatement, shown
 from node.log.merkle import HASH_BYTES, fold_consistency, fold_inclusion, leaf_hash
 from node.log.strict import U64_MAX
@@ -300,6 +301,11 @@ class InclusionReceipt:
         root = fold_inclusion(leaf_hash(entry), self.index, self.size, self.path)
         return sig_structure(self.protected, root)
 
+    def holds(self, entry: bytes, log_key: bytes, verify: Verify) -> bool:
+        """Whether this log (Ed25519 key) signed that `entry` is under a root. Raises MalformedProof."""
+        message = self.to_be_signed(entry)
+        return _names(self, log_key) and verify(log_key, message, self.signature)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsistencyReceipt:
@@ -322,6 +328,16 @@ class ConsistencyReceipt:
         if self.new_root is not None and self.new_root != new_root:
             raise MalformedProof(f"the proof leads to {new_root.hex()}, not to the attached root")
         return sig_structure(self.protected, new_root)
+
+    def holds(self, old_root: bytes, log_key: bytes, verify: Verify) -> bool:
+        """Whether this log (Ed25519 key) signed a tree that extends the one of `old_root`. Raises MalformedProof."""
+        message = self.to_be_signed(old_root)
+        return _names(self, log_key) and verify(log_key, message, self.signature)
+
+
+def _names(receipt: InclusionReceipt | ConsistencyReceipt, log_key: bytes) -> bool:
+    """Whether the header says this key, and the one algorithm it is for: a signature counts as what it says it is."""
+    return receipt.alg in ALGS and receipt.kid == kid_of(log_key)
 
 
 def encode_receipt_header(
@@ -362,7 +378,7 @@ def encode_consistency_receipt(
 
 
 def parse_inclusion_receipt(data: bytes) -> InclusionReceipt:
-    """Raises MalformedStatement. Any alg is read: whether its key is known is for the caller."""
+    """Raises MalformedStatement. Any alg is read; only the two names of Ed25519 ever hold."""
     protected, fields, proof, payload, signature = _parse_receipt(data, _INCLUSION)
     size, index, path = proof
     if payload is not None:

@@ -29,9 +29,12 @@ from node.log.errors import (
 from node.log.strict import base64_bytes, base64_text, has_spare_bits
 
 NOTE_BYTES_MAX = 1_000_000  # what Go's reader takes; 195 members with three lines each need 700,000
-SIGNATURE_LINES_MAX = 1_024
+SIGNATURE_LINES_MAX = 1_024  # certificates of this ledger: three lines for each of 195 members
+PLAIN_LINES_MAX = (
+    100  # what Go's reader takes: a note that other people's tools read on has no more
+)
 KEY_ID_BYTES = 4
-NAME_BYTES_MAX = 255  # a u8 length stands before the name in ML-DSA cosignatures
+MLDSA_NAME_BYTES_MAX = 255  # a u8 length stands before the name in ML-DSA cosignatures
 
 _DASH = "\u2014 "
 _PRIVATE_PREFIX = "PRIVATE+KEY+"
@@ -79,8 +82,10 @@ def key_id(name: str, key_type: int, public_key: bytes) -> bytes:
 def verifier_key(name: str, key_type: KeyType, public_key: bytes) -> VerifierKey:
     """The key with its key ID. Raises MalformedKey for a bad name or a key of the wrong length."""
     if not is_key_name(name):
+        raise MalformedKey(f"key name {shown(name)}: not empty, no space, no '+'")
+    if key_type is KeyType.MLDSA_COSIGNATURE and len(name.encode()) > MLDSA_NAME_BYTES_MAX:
         raise MalformedKey(
-            f"key name {shown(name)}: not empty, no space, no '+', at most 255 bytes"
+            f"key name {shown(name)}: ML-DSA cosigners sign a name of at most 255 bytes"
         )
     if len(public_key) != PUBLIC_KEY_BYTES[key_type]:
         raise MalformedKey(
@@ -128,12 +133,12 @@ def parse_private_key(text: str) -> tuple[str, bytes]:
 
 
 def is_key_name(name: str) -> bool:
+    """Whether a line or a vkey may carry it. The format sets no length: a stranger's long name is to be ignored, not refused."""
     return (
         len(name) > 0
         and "+" not in name
         and not any(character.isspace() or character < " " for character in name)
         and _is_utf8(name)
-        and len(name.encode()) <= NAME_BYTES_MAX
     )
 
 
@@ -188,18 +193,19 @@ class Note:
         return self.text + b"\n" + "".join(map(str, self.lines)).encode()
 
 
-def parse_note(data: bytes) -> Note:
+def parse_note(data: bytes, *, lines_max: int = SIGNATURE_LINES_MAX) -> Note:
     """The note that these bytes are. Raises MalformedNote; parsing and writing gives the same bytes."""
-    text, lines = _split(data)
+    text, lines = _split(data, lines_max)
     return Note(text=text, lines=tuple(map(parse_signature_line, lines)))
 
 
 def parse_note_for_witness(data: bytes) -> Note:
     """The same, but a misspelt line is left out, as a line by nobody known would be. Raises MalformedNote.
 
-    Other readers take such a line for a signature that fails, so a witness owes 403 for it and not 400.
+    Other readers take such a line for a signature that fails, so a witness owes 403 for it and not 400. It serves the
+    note to them again, with its own line, so it takes no more lines than they do.
     """
-    text, lines = _split(data)
+    text, lines = _split(data, PLAIN_LINES_MAX)
     parsed: list[SignatureLine] = []
     for line in lines:
         try:
@@ -209,7 +215,7 @@ def parse_note_for_witness(data: bytes) -> Note:
     return Note(text=text, lines=tuple(parsed))
 
 
-def _split(data: bytes) -> tuple[bytes, list[str]]:
+def _split(data: bytes, lines_max: int) -> tuple[bytes, list[str]]:
     """The text with its last newline, and the signature lines without theirs."""
     if len(data) > NOTE_BYTES_MAX:
         raise MalformedNote(f"note of {len(data)} bytes: at most {NOTE_BYTES_MAX}")
@@ -224,8 +230,8 @@ def _split(data: bytes) -> tuple[bytes, list[str]]:
     lines = whole[end + 2 :].split("\n")
     if end < 0 or lines.pop() != "" or not lines:
         raise MalformedNote("note: want text, an empty line, and signature lines ended by newlines")
-    if len(lines) > SIGNATURE_LINES_MAX:
-        raise MalformedNote(f"note of {len(lines)} signature lines: at most {SIGNATURE_LINES_MAX}")
+    if len(lines) > lines_max:
+        raise MalformedNote(f"note of {len(lines)} signature lines: at most {lines_max}")
     return whole[: end + 1].encode(), lines
 
 

@@ -36,6 +36,11 @@ def refused(
     raise Failed(f"accepted: {value!r}"[:400])
 
 
+def octets(text: str) -> bytes:
+    """The bytes a case means. A lone surrogate, which JSON can spell, becomes the bytes that are not UTF-8."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def unhex(texts: Sequence[str]) -> list[bytes]:
     return [bytes.fromhex(text) for text in texts]
 

@@ -10,6 +10,7 @@ from node.log.conformance.cases import (
     Judge,
     expect,
     generated_entry,
+    octets,
     refused,
     tree_of,
     unbase64,
@@ -23,6 +24,7 @@ from node.log.cosignature import (
 from node.log.equivocation import PrefixProof, find_conflict
 from node.log.errors import (
     MalformedInput,
+    MalformedKey,
 )
 from node.log.policy import evaluate, parse_policy
 from node.signing.keys import MldsaKey, Role, SigningKey
@@ -43,7 +45,9 @@ def cosignature_cases(data: Json) -> Iterator[Case]:
         yield Case(
             name=f"refuse: {case['why']}",
             judge=lambda c=case: refused(  # type: ignore[misc]
-                NOTE_ERRORS[c["expect"]], lambda: open_text(c["note"], c["vkeys"])
+                # a key that cannot sign checkpoints is refused before its line is
+                (NOTE_ERRORS[c["expect"]], MalformedKey),
+                lambda: open_text(c["note"], c["vkeys"]),
             ),
         )
     for case in data.get("accept_surprises", []):
@@ -214,7 +218,7 @@ def policy_cases(data: Json) -> Iterator[Case]:
         yield Case(
             name=f"refuse: {case['why']}",
             judge=lambda c=case: refused(  # type: ignore[misc]
-                MalformedInput, lambda: parse_policy(c["policy"].encode())
+                MalformedInput, lambda: parse_policy(octets(c["policy"]))
             ),
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from node.log import note
 from node.log.checkpoint import parse_checkpoint
-from node.log.conformance.cases import Case, Json, Judge, expect, refused
+from node.log.conformance.cases import Case, Json, Judge, expect, octets, refused
 from node.log.cosignature import (
     line_check,
 )
@@ -29,7 +29,8 @@ NOTE_ERRORS = {
 def open_text(text: str, vkeys: Sequence[str]) -> list[str]:
     keys = [note.parse_vkey(vkey) for vkey in vkeys]
     check = line_check(verify_ed25519, verify_mldsa44)
-    return [str(key) for key in note.open_note(note.parse_note(text.encode()), keys, check)]
+    plain = note.parse_note(octets(text), lines_max=note.PLAIN_LINES_MAX)
+    return [str(key) for key in note.open_note(plain, keys, check)]
 
 
 def note_cases(data: Json) -> Iterator[Case]:
@@ -86,7 +87,7 @@ def checkpoint_cases(data: Json) -> Iterator[Case]:
         yield Case(
             name=f"refuse: {case['why']}",
             judge=lambda c=case: refused(  # type: ignore[misc]
-                MalformedInput, lambda: parse_checkpoint(c["text"].encode())
+                MalformedInput, lambda: parse_checkpoint(octets(c["text"]))
             ),
         )
 

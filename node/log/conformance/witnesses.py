@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from node.log import note, proof, witness
-from node.log.conformance.cases import Case, Failed, Json, Judge, expect, refused
+from node.log.conformance.cases import Case, Failed, Json, Judge, expect, octets, refused
 from node.log.conformance.cosignatures import cosign_line
 from node.log.conformance.notes import open_text
 from node.log.cosignature import (
@@ -51,7 +51,7 @@ def _step_judge(
     seed: bytes,
 ) -> Judge:
     def judge() -> None:
-        body = step["request"].encode()
+        body = octets(step["request"])
         answer = witness.decide(body, logs=logs, held=held, verify=verify_ed25519)
         if answer.cosign is not None:
             held[answer.cosign.origin] = witness.Held(
@@ -86,7 +86,7 @@ def proof_cases(data: Json) -> Iterator[Case]:
         yield Case(
             name=f"refuse to parse: {case['why']}",
             judge=lambda c=case: refused(  # type: ignore[misc]
-                MalformedInput, lambda: proof.parse_proof(c["proof"].encode())
+                MalformedInput, lambda: proof.parse_proof(octets(c["proof"]))
             ),
         )
     for case in data.get("reject_verify", []):
@@ -100,10 +100,11 @@ def proof_cases(data: Json) -> Iterator[Case]:
 
 def _proof_file_judge(case: Json, keys: Sequence[note.VerifierKey]) -> Judge:
     def judge() -> None:
-        data = case["proof"].encode()
+        data = octets(case["proof"])
         file = proof.parse_proof(data)
         expect(bytes(file), data, "written again")
         opened = open_checkpoint(file.note, keys, verify_ed25519)
+        expect(opened.checkpoint.origin, keys[0].name, "origin")  # the key is known for this one
         root = file.root_of(bytes.fromhex(case["entry_hex"]))
         expect(root, opened.checkpoint.root, "root")
         if "extra_hex" in case:

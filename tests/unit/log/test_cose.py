@@ -182,6 +182,33 @@ def test_inclusion_receipts_both_ways() -> None:
         cose.parse_consistency_receipt(data)
 
 
+@pytest.mark.parametrize("alg", [-7, -35, -48, -53, 0, 1])
+def test_a_receipt_that_names_another_algorithm_never_holds(alg: int) -> None:
+    """The signature is good as Ed25519: taking it would let the header say what nobody checked (RFC 9052, 9.1)."""
+    _, hashes = receipt(0, 11)
+    header = cbor2.dumps({1: alg, 4: LOG_KEY.kid, 395: 1})
+    root = hashes.tree.root()
+    signature = LOG_KEY.sign(cose.sig_structure(header, root))
+    path = merkle.inclusion_proof(0, 11, hashes.read)
+    inclusion = cose.parse_inclusion_receipt(
+        cose.encode_inclusion_receipt(header, 11, 0, path, signature)
+    )
+    assert not inclusion.holds(entry(), LOG_KEY.public, verify_ed25519)
+    path = merkle.consistency_proof(5, 11, hashes.read)
+    consistency = cose.parse_consistency_receipt(
+        cose.encode_consistency_receipt(header, 5, 11, path, root, signature)
+    )
+    assert not consistency.holds(hashes.root_at(5), LOG_KEY.public, verify_ed25519)
+
+
+def test_a_receipt_holds_for_the_key_that_it_names_alone() -> None:
+    data, _ = receipt(0, 11)
+    parsed = cose.parse_inclusion_receipt(data)
+    assert parsed.holds(entry(), LOG_KEY.public, verify_ed25519)
+    assert not parsed.holds(b"other", LOG_KEY.public, verify_ed25519)
+    assert not parsed.holds(entry(), bytes(32), lambda *_: True)  # another key, whatever it says
+
+
 def test_consistency_receipts_both_ways_root_attached_or_not() -> None:
     _, hashes = receipt(0, 11)
     path = merkle.consistency_proof(5, 11, hashes.read)

@@ -120,6 +120,28 @@ def test_a_note_splits_at_its_last_empty_line() -> None:
     assert [line.name for line in parsed.lines] == ["c"]
 
 
+def test_a_strangers_long_name_is_ignored_and_a_long_name_may_sign() -> None:
+    """Only ML-DSA cosigners sign their name behind a u8 length; the note format bounds no name."""
+    data = world.note(CHECKPOINT, ("AA",)) + "\u2014 {} AAAAAAA=\n".format("s" * 300).encode()
+    assert open_checkpoint(data, [world.COSIGNER_VKEYS["AA"]], verify_ed25519).signers == (
+        world.COSIGNER_VKEYS["AA"],
+    )
+    long = note.verifier_key("s" * 300, KeyType.COSIGNATURE, world.COSIGNERS["AA"].public)
+    assert note.parse_vkey(str(long)) == long
+    with pytest.raises(MalformedKey, match="at most 255"):
+        note.verifier_key("s" * 256, KeyType.MLDSA_COSIGNATURE, bytes(1312))
+
+
+def test_a_witness_takes_no_more_lines_than_other_peoples_readers() -> None:
+    data = b"text\n\n" + "\u2014 a AAAAAAA=\n".encode() * 101
+    assert len(note.parse_note(data).lines) == 101  # a certificate of 195 members has more
+    with pytest.raises(MalformedNote, match="at most 100"):
+        note.parse_note_for_witness(data)
+    assert (
+        len(note.parse_note_for_witness(data[: -len("\u2014 a AAAAAAA=\n".encode())]).lines) == 100
+    )
+
+
 def test_a_misspelt_line_refuses_a_note_but_not_a_witness() -> None:
     data = "text\n\n\u2014 a AAAAAAB=\n\u2014 b AAAAAAA=\n".encode()
     with pytest.raises(MisspeltLine):
