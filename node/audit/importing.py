@@ -20,12 +20,13 @@ from typing import Final
 from node.audit.archive import ArchiveSource, is_archive
 from node.audit.archive_files import check_files
 from node.audit.certificates import Judged, judge
-from node.audit.copies import Progress, Silent
+from node.audit.copies import WORTH_PROCESSES, Progress, Silent
 from node.audit.epochs import trust_of
 from node.audit.findings import Findings
 from node.audit.order import OrderReplay
 from node.audit.rebuilding import Rebuilding
 from node.audit.source import CannotAudit
+from node.audit.swift import Workers
 from node.ledger.cosigned import encode_cosigned
 from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, chain_id, parse_genesis
 from node.settings import FILE_NAME, load_settings
@@ -51,9 +52,14 @@ class Imported:
 
 
 def import_archive(
-    archive: Path, home: Path, *, progress: Progress | None = None, threads: int = THREADS
+    archive: Path,
+    home: Path,
+    *,
+    progress: Progress | None = None,
+    threads: int = THREADS,
+    processes: int | None = None,
 ) -> Imported:
-    """Fill the empty data folder of this home from the archive.
+    """Fill the empty data folder of this home from the archive. `processes` as for an audit: None is one for each core.
 
     Raises:
         CannotAudit: no archive, one of another ledger, one that does not lead to its cosigned root, or the home has a store.
@@ -75,11 +81,13 @@ def import_archive(
         settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
         sign_state = SignState(settings.data_path)  # locks the folder: no node runs meanwhile
         stack.callback(sign_state.close)
-        source, final = _opened(archive, genesis, document, shown)
+        workers = stack.enter_context(Workers(processes))
+        source, final = _opened(archive, genesis, document, shown, workers)
+        executor = workers.processes() if final.size > WORTH_PROCESSES else None
         partial = settings.store_path.with_name(settings.store_path.name + ".importing")
         shutil.rmtree(partial, ignore_errors=True)
         with Store.open(partial) as store:
-            made = Rebuilding(store, genesis, document, pool, shown)
+            made = Rebuilding(store, genesis, document, pool, shown, executor)
             _fill(made, source, final, pool)
             _certify(store, final, sign_state.cosign())
             store.sync()
@@ -102,7 +110,7 @@ def _document(path: Path) -> bytes:
 
 
 def _opened(
-    archive: Path, genesis: Genesis, document: bytes, progress: Progress
+    archive: Path, genesis: Genesis, document: bytes, progress: Progress, workers: Workers
 ) -> tuple[ArchiveSource, Judged]:
     """The archive, its files as its manifests say, and the checkpoint it ends with. Raises CannotAudit."""
     source = ArchiveSource.open(archive)
@@ -111,7 +119,7 @@ def _opened(
             f"{archive}: is of ledger {chain_id(source.document).hex()}, this home of {chain_id(document).hex()}"
         )
     findings = Findings(source.name)
-    check_files(source, genesis, document, findings, progress.start("files", None))
+    check_files(source, genesis, document, findings, progress.start("files", None), workers)
     trust = trust_of(source, genesis, document, findings)
     source.read_certificates(trust.at)
     finals = [

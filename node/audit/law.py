@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from consensus.codec import decode_proof
-from node.audit.ahead import Looked, ReadAhead
+from node.audit.committing import Committing
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
 from node.ledger.batch import CommittedBatch, Evidence
@@ -21,11 +21,10 @@ from node.ledger.errors import MalformedRecord
 from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import Genesis
 from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, FactsSource, MemoryFacts
-from node.ledger.reader import EntryReader, Known, Malformed, open_checks, resolve
 from node.ledger.records import EPOCH_TYPE, EQUIVOCATION_TYPE, OUTAGE_TYPE, decode_record, is_record
 from node.ledger.seats import members_of
 from node.ledger.state_digest import MemoryBuckets, Row
-from node.signing.verify import SignatureCheck, VerifyPool
+from node.signing.verify import VerifyPool
 
 LEAVES_STEP: Final = 256
 
@@ -55,50 +54,31 @@ class Replay:
 
         Raises MalformedGenesis.
         """
-        self._executor = executor
         self._pool = pool
         self._genesis = genesis
         self.epoch = founding_epoch(genesis, document)  # of the next commit
-        self._reader = EntryReader()
-        self._looked: Looked | None = None  # at the batch that `ahead` gave last
         self._facts: FactsSink = MemoryFacts() if facts is None else facts
         self._buckets = MemoryBuckets()
         self.machine, self.founding = CommitMachine.found(
             genesis, document, facts=self._facts, buckets=self._buckets
         )
+        self._committing = Committing(self.machine, pool, executor)
         self._take_over(self.founding)
-        self.signatures = 0  # verified so far
 
     def ahead(self, batches: Iterator[CommittedBatch]) -> Iterator[CommittedBatch]:
         """The same batches, with the entries of those that follow looked at by other processes while one is committed."""
-        if self._executor is None:
-            yield from batches
-            return
-        read_ahead = ReadAhead(self._executor, self.machine.law.resolve_key)
-        for batch, self._looked in read_ahead.over(batches):
-            yield batch
+        return self._committing.ahead(batches)
 
     def commit(self, batch: CommittedBatch) -> AppendPlan:
         """The next batch; of those that `ahead` gave, the one that it gave last."""
-        looked, self._looked = self._looked, None
-        if looked is None:
-            self._pool.verify_now(self._checks(batch))
-            plan = self.machine.commit(batch, self._reader.read, self._counted(self._pool.known))
-            for raw in batch.entries:
-                self._reader.forget(raw)
-        else:
-            plan = self.machine.commit(batch, looked.read, self._counted(looked.known))
+        plan = self._committing.commit(batch)
         self._take_over(plan)
         return plan
 
-    def _counted(self, known: Known) -> Known:
-        """The law asks once for each signature that it needs."""
-
-        def asked(name: bytes, public_key: bytes) -> bool | None:
-            self.signatures += 1
-            return known(name, public_key)
-
-        return asked
+    @property
+    def signatures(self) -> int:
+        """Verified so far: those of entries and endorsements."""
+        return self._committing.signatures
 
     def pass_over(self, index: int, time_ms: int, stood_since: int | None) -> None:
         """Go to just before commit `index` where the commits up to it appended nothing.
@@ -126,17 +106,6 @@ class Replay:
     def state(self) -> dict[Row, bytes]:
         """The whole state map, (bucket, key) -> value."""
         return self._buckets.rows()
-
-    def _checks(self, batch: CommittedBatch) -> list[SignatureCheck]:
-        checks: list[SignatureCheck] = []
-        for raw in batch.entries:
-            entry = self._reader.read(raw)
-            if isinstance(entry, Malformed):
-                continue
-            resolved = resolve(entry, self.machine.law.resolve_key)
-            if resolved is not None:
-                checks += open_checks(resolved, self._pool.known)
-        return checks
 
     @property
     def states(self) -> list[str]:

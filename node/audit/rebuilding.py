@@ -8,10 +8,13 @@ No row is copied. Blocks are those that the order accepted, signed by their auth
 row is what the law makes of them. Who calls compares the root that comes out with what a quorum cosigned.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 
 from consensus.codec import encode_block, encode_commit_record
-from consensus.types import Block
+from consensus.types import Block, CommitRecord
+from node.audit.committing import Committing
 from node.audit.copies import Progress
 from node.audit.order import OrderReplay, batch_of
 from node.ledger.append import StoreBuckets, StoreFacts, write_plan
@@ -19,11 +22,10 @@ from node.ledger.batch import CommittedBatch
 from node.ledger.epochs import Epoch, founding_epoch, next_epoch
 from node.ledger.genesis import Genesis
 from node.ledger.plan import AppendPlan, CommitMachine
-from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
 from node.ledger.seats import members_of
 from node.log import merkle
 from node.log.merkle import Tree
-from node.signing.verify import SignatureCheck, VerifyPool
+from node.signing.verify import VerifyPool
 from node.storage import keys
 from node.storage.store import Store
 
@@ -38,12 +40,12 @@ class Rebuilding:
         document: bytes,
         pool: VerifyPool,
         progress: Progress,
+        executor: Executor | None = None,
     ) -> None:
+        """`executor`: processes that read the entries of commits ahead and check their signatures."""
         self._store = store
         self._genesis = genesis
-        self._pool = pool
         self._progress = progress
-        self._reader = EntryReader()
         self.epochs: list[Epoch] = [founding_epoch(genesis, document)]
         self.commits = 0
         self.blocks = 0
@@ -51,6 +53,7 @@ class Rebuilding:
         self._machine, plan = CommitMachine.found(
             genesis, document, facts=StoreFacts(store), buckets=StoreBuckets(store)
         )
+        self._committing = Committing(self._machine, pool, executor)
         write_plan(store, plan, b"")
 
     @property
@@ -66,14 +69,17 @@ class Rebuilding:
         """Commits 1 to `last`, as far as `order` can be followed."""
         order.on_blocks = self._put_blocks
         tick = self._progress.start("order and law", last)
-        for ordered in order.commits(last):
-            batch = batch_of(ordered)
-            self._verify_ahead(batch)
-            plan = self._machine.commit(batch, self._reader.read, self._pool.known)
-            write_plan(self._store, plan, encode_commit_record(ordered.record))
+        records: deque[CommitRecord] = deque()  # of the batches that were taken ahead
+
+        def batches() -> Iterator[CommittedBatch]:
+            for ordered in order.commits(last):
+                records.append(ordered.record)
+                yield batch_of(ordered)
+
+        for batch in self._committing.ahead(batches()):
+            plan = self._committing.commit(batch)
+            write_plan(self._store, plan, encode_commit_record(records.popleft()))
             self._begin_epoch(plan)
-            for raw in batch.entries:
-                self._reader.forget(raw)
             self.commits += 1
             tick(1)
 
@@ -96,14 +102,3 @@ class Rebuilding:
             rows = [(block.ref, encode_block(block)) for block in blocks]
             self._store.put_blocks(rows, blocks[0].header.epoch)
             self.blocks += len(blocks)
-
-    def _verify_ahead(self, batch: CommittedBatch) -> None:
-        checks: list[SignatureCheck] = []
-        for raw in batch.entries:
-            entry = self._reader.read(raw)
-            if isinstance(entry, Malformed):
-                continue
-            resolved = resolve(entry, self._machine.law.resolve_key)
-            if resolved is not None:
-                checks += open_checks(resolved, self._pool.known)
-        self._pool.verify_now(checks)
