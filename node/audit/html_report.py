@@ -39,7 +39,7 @@ td,th{border:1px solid #ccc;padding:.35rem .6rem;text-align:left;vertical-align:
 
 CLOSING: Final = (
     "<h2>How to check this yourself</h2><p>Run <code>foedus audit</code> on the same copies: it writes the same page,"
-    " byte for byte. Evidence files are confirmed by <code>foedus-verify</code>, a single file that can be read in an"
+    " byte for byte. Evidence files are confirmed by <code>foedus-verify</code>, two short files that can be read in an"
     " hour.</p></html>\n"
 )
 

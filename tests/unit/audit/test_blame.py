@@ -76,8 +76,8 @@ def test_two_roots_at_two_sizes(world: World, tmp_path: Path) -> None:
     (document,) = evidence_documents(report, report.genesis)
     assert document["accused"] == ["CN", "KE"]
     assert confirmed(save(document, tmp_path / "one"), world) == 0
-    first = fv.parse_checkpoint(fv.parse_note(document["first"].encode())[0])
-    honest = {**document, "prefix_root": first.root.hex()}
+    first = fv.parse_checkpoint(fv.parse_note(document["first"].encode())[0])[2]
+    honest = {**document, "prefix_root": first.hex()}
     assert confirmed(save(honest, tmp_path / "two"), world) == 1, "no proof leads there"
     del document["prefix_proof"]
     assert confirmed(save(document, tmp_path / "three"), world) == 2

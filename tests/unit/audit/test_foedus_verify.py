@@ -1,9 +1,12 @@
 """The outsider's verifier on what this software writes, and on what strangers make of it."""
 
 import ast
+import io
+import json
 import random
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -54,14 +57,44 @@ def receipt(world: World, certificate: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_it_imports_the_standard_library_and_pynacl_alone() -> None:
+@pytest.mark.parametrize(
+    ("file", "others"),
+    [
+        ("foedus_verify.py", {"nacl", "foedus_evidence"}),  # the second file for evidence alone
+        ("foedus_evidence.py", {"foedus_verify"}),
+    ],
+)
+def test_it_imports_the_standard_library_and_pynacl_alone(file: str, others: set[str]) -> None:
     names = set()
-    for node in ast.walk(ast.parse(FILE.read_bytes())):
+    tree = ast.parse(FILE.with_name(file).read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").split(".")[0])
-    assert names - set(sys.stdlib_module_names) == {"nacl"}
+    assert names - set(sys.stdlib_module_names) == others
+    at_top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert "foedus_evidence" not in at_top
+
+
+def test_it_stays_short() -> None:
+    """To be read in an hour: lines with code, without blank ones, comments and docstrings."""
+    assert _lines_of_code(FILE) <= 385
+    assert _lines_of_code(FILE.with_name("foedus_evidence.py")) <= 260
+
+
+def _lines_of_code(file: Path) -> int:
+    source = file.read_text(encoding="utf-8")
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING):
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(
+            node
+        ):
+            lines.difference_update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(lines)
 
 
 def test_it_runs_alone(world: World, tmp_path: Path) -> None:
@@ -78,8 +111,12 @@ def test_it_runs_alone(world: World, tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{world.exported['CN'].size} entries" in done.stdout
-    assert world.exported["CN"].root in done.stdout
+    assert f"size: {world.exported['CN'].size}\n" in done.stdout
+    assert f"root: {world.exported['CN'].root}\n" in done.stdout
+    words = [sys.executable, "-I", str(alone), "evidence", str(alone), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, "evidence needs the second file"
+    assert "foedus_evidence" in json.loads(done.stdout)["why"]
 
 
 def test_a_receipt_and_a_certificate(
@@ -185,21 +222,3 @@ def test_garbage_is_no_trace(text: bytes, policy: Path, tmp_path: Path) -> None:
     for what in ("receipt", "certificate", "evidence", "archive"):
         assert run(what, path, "--policy", policy) == 2
     assert run("certificate", policy, "--policy", path) == 2
-
-
-def test_a_genesis_that_lies_deep(tmp_path: Path) -> None:
-    """CBOR of strangers: depth, lengths, duplicates, tags, misspelt heads."""
-    for data in (
-        b"\x81" * 10_000,
-        b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff",
-        b"\xbb\x7f\xff\xff\xff\xff\xff\xff\xff",
-        b"\xa2\x00\x00\x00\x00",
-        b"\xc0\x00",
-        b"\x18\x01",
-        b"\x5f\xff",
-        b"\xfb" + bytes(8),
-        b"\x61\xff",
-        b"\xa1\xf5\x00",
-    ):
-        with pytest.raises((fv.Malformed, ValueError, TypeError)):
-            fv.from_cbor(data)

@@ -166,7 +166,7 @@ def confirmed(evidence: dict[str, object], founding: Founding, folder: Path) -> 
         text=True,
         check=True,
     )
-    return done.stdout.partition("own signatures of ")[2].partition(";")[0]
+    return done.stdout.partition("shown_of: ")[2].partition("\n")[0]
 
 
 async def test_a_log_that_was_seen_before_binds(views: list[View], tmp_path: Path) -> None:

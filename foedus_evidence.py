@@ -1,0 +1,237 @@
+"""Evidence against states: the second file of foedus-verify.
+
+    python foedus_verify.py evidence file.json --chain-id 5f..                      (or foedus-verify evidence ...)
+
+It rests on foedus_verify.py beside it, and on nothing else. A foedus/evidence/1 file holds the founding document, links to the
+epochs that it speaks of, and what the accused signed: two roots that no one log has, two blocks for one place, or a promise that
+the log, which an archive shows, does not keep. Nobody is accused by anything but signatures of their own.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from foedus_verify import (
+    COSIGNER_ML_DSA,
+    LEAF,
+    NODE,
+    Epoch,
+    archive_entries,
+    archive_root,
+    certificate,
+    digest,
+    founding,
+    from_base64,
+    from_cbor,
+    included,
+    need,
+    of_size,
+    parse_checkpoint,
+    parse_note,
+    prove,
+    signed_by,
+    signers,
+    walk,
+)
+
+ACKNOWLEDGEMENT = "application/vnd.foedus.acknowledgement.v1+cbor"
+
+
+class Case(NamedTuple):
+    """What an evidence file says, and whom one may believe about it."""
+
+    said: dict[str, Any]
+    chain_id: bytes
+    trust: list[Epoch]
+
+    def unhex(self, name: str) -> bytes:
+        """A field of hexadecimal digits."""
+        return bytes.fromhex(self.said[name])
+
+    def number(self, name: str) -> int:
+        """A field that is a whole number."""
+        need(type(self.said[name]) is int and self.said[name] >= 0, f"{name}: want a number")
+        return int(self.said[name])
+
+
+def from_json(data: bytes) -> Any:
+    """A JSON value in which no name stands twice: two readers could take two different ones."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        need(len(dict(pairs)) == len(pairs), "JSON: a name stands twice in one object")
+        return dict(pairs)
+
+    return json.loads(data, object_pairs_hook=once)
+
+
+def evidence(data: bytes, pinned: bytes | None, archive: Path | None) -> dict[str, Any]:
+    """Whom a file proves what. Raises NotProven; for what has not its form, what `need` and Python raise."""
+    said = from_json(data)
+    need(said["format"] == "foedus/evidence/1", "evidence: want foedus/evidence/1")
+    document = from_base64(said["genesis"])
+    trust = [founding(document, pinned)]
+    if "policies" in said:
+        trust = walk(trust, {"format": "foedus/policies/1", "links": said["policies"]})
+    case = Case(said, digest(document), trust)
+    kind, accused = said["kind"], said["accused"]
+    named = isinstance(accused, list) and accused and all(isinstance(one, str) for one in accused)
+    need(named, "evidence: accuses nobody")
+    if kind == "withheld":
+        found = withheld(case, archive)
+    else:
+        kinds = {"two-roots": two_roots, "two-blocks": two_blocks}
+        need(kind in kinds, f"evidence of kind {kind!r:.40}")
+        found = kinds[kind](case)
+    shown = f"it accuses {', '.join(accused)}, and shows it of {', '.join(found) or 'nobody'}"
+    prove(set(accused) <= set(found), shown)
+    return {"kind": kind, "shown_of": accused, "chain_id": case.chain_id}
+
+
+# --- two roots ------------------------------------------------------------------------------------
+
+
+def extended(old: int, new: int, proof: list[bytes], known: bytes | None) -> tuple[bytes, bytes]:
+    """The roots of `old` and of `new` leaves that a consistency proof leads to (RFC 9162, section 2.1.4).
+
+    `known`: the old root, where the proof leaves it out.
+    """
+    need(0 < old <= new, f"a tree of {old} leaves within one of {new}")
+    if old == new:
+        need(len(proof) == (known is None), "consistency proof: too long or too short")
+        root = proof[0] if known is None else known
+        return root, root
+    need(proof, "consistency proof: too short")
+    left = 1 << (new - 1).bit_length() - 1
+    if old <= left:
+        first, second = extended(old, left, proof[:-1], known)
+        return first, digest(NODE, second, proof[-1])
+    first, second = extended(old - left, new - left, proof[:-1], None)
+    return digest(NODE, proof[-1], first), digest(NODE, proof[-1], second)
+
+
+def two_roots(case: Case) -> list[str]:
+    """Who cosigned two checkpoints of which one log has at most one.
+
+    Of two sizes, `prefix_root` is the larger log's root at the smaller size. Each is judged by the keys of its own epoch.
+    """
+    notes = [case.said[name].encode() for name in ("first", "second")]
+    points = [parse_checkpoint(parse_note(note)[0]) for note in notes]
+    (origin, small, root), (other_origin, large, other_root) = points
+    same = origin == other_origin == case.trust[0].record["origin"]
+    need(
+        same and 0 < small <= large, "evidence: want two checkpoints of this ledger, smaller first"
+    )
+    if small < large:
+        prefix, proof = case.unhex("prefix_root"), [*map(bytes.fromhex, case.said["prefix_proof"])]
+        need(
+            len(prefix) == 32 and all(len(part) == 32 for part in proof), "want hashes of 32 bytes"
+        )
+        leads = extended(small, large, proof, prefix) == (prefix, other_root)
+        prove(leads, f"the second log is not shown to have this root at {small}")
+        other_root = prefix
+    prove(other_root != root, "the two checkpoints are of one log")
+    signed, unread = [], []
+    for note, size in zip(notes, (small, large), strict=True):
+        witnesses = of_size(case.trust, size).policy.witnesses
+        keys = signers(note, list(witnesses.values()))
+        labels = {label for label, _ in parse_note(note)[1]}
+        signed.append([name for name, key in witnesses.items() if key in keys])
+        unread.append(
+            {n for n, key in witnesses.items() if key.label in labels and key not in keys}
+        )
+    found = [state for state in signed[0] if state in signed[1]]
+    by_seconds = {name.removesuffix("/pq") for name in unread[0] | unread[1]} - set(found)
+    need(
+        by_seconds.isdisjoint(case.said["accused"]),
+        f"{', '.join(sorted(by_seconds))} signed by ML-DSA-44, which PyNaCl has not: `foedus audit confirm` checks that",
+    )
+    return found
+
+
+# --- two blocks -----------------------------------------------------------------------------------
+
+
+def two_blocks(case: Case) -> list[str]:
+    """One block key, two blocks of one round. `block_keys`: of the whole committee, whose hash the epoch's record fixes."""
+    epoch, author = case.number("epoch"), case.number("author")
+    place = (
+        epoch.to_bytes(4, "big")
+        + case.number("round").to_bytes(4, "big")
+        + author.to_bytes(2, "big")
+    )
+    record = case.trust[epoch].record
+    keys = [bytes.fromhex(key) for key in case.said["block_keys"]]
+    need(all(len(key) == 32 for key in keys), "block_keys: want 32 bytes each")
+    if epoch == 0:
+        states = [member["state"] for member in record["members"]]
+        same = keys == [member["block_key"] for member in record["members"]]
+    else:
+        states = [state for state, _ in record["members"]]
+        count = place[:4] + len(keys).to_bytes(2, "big")
+        same = record["committee_hash"] == digest(b"\x0bcommittee/1", count, *keys)
+    prove(same, f"these are not the block keys of epoch {epoch}")
+    digests = case.unhex("digest1"), case.unhex("digest2")
+    for block, name in zip(digests, ("signature1", "signature2"), strict=True):
+        message = digest(b"\x0csign/block/1", case.chain_id, place, block)
+        good = len(block) == 32 and signed_by(keys[author], message, case.unhex(name))
+        prove(good, f"{name} is not by {states[author]}")
+    return [states[author]] if digests[0] != digests[1] else []
+
+
+# --- a promise that was not kept ------------------------------------------------------------------
+
+
+def withheld(case: Case, archive: Path | None) -> list[str]:
+    """A node promised to include an entry by a time, the log went past it, and an archive shows that it has no such entry."""
+    acknowledgement = case.unhex("acknowledgement")
+    need(acknowledgement[:2] == b"\xd2\x84", "acknowledgement: want COSE_Sign1")
+    protected, unprotected, payload, signature = from_cbor(acknowledgement[1:])
+    header, promise = from_cbor(protected), from_cbor(payload)
+    need(unprotected == {} and header[3] == ACKNOWLEDGEMENT, "acknowledgement: its header")
+    # RFC 9052, section 4.4: signed is ["Signature1", header, no bytes, payload].
+    node, parts = promise["node"], (byte_string(protected), b"\x40", byte_string(payload))
+    signed = b"\x84\x6aSignature1" + b"".join(parts)
+    good = promise["ledger"] == case.chain_id and any(
+        signed_by(key, signed, signature) for key in log_keys(case.trust, node)
+    )
+    prove(good, "the acknowledgement is not by a member of this ledger")
+    point = certificate(case.said["checkpoint"].encode(), case.trust, log_line=False)
+    record, end, size = case.unhex("commit_record"), case.number("index"), point["size"]
+    proof = [bytes.fromhex(part) for part in case.said["proof"]]
+    leads = included(digest(LEAF, record), end, size, proof) == point["root"]
+    prove(leads, "the commit record is not in the log")
+    fields = from_cbor(record)
+    is_past = fields.get("type") == "commit" and fields["time_ms"] > promise["inclusion_by_ms"]
+    prove(is_past, "the log has not gone past the time that was promised")
+    if archive is None:
+        raise ValueError(f"whether the entry is among the first {end + 1}, an --archive shows")
+
+    def leaves() -> Iterator[bytes]:
+        for index, entry in enumerate(archive_entries(archive, size)):
+            is_it = index <= end and digest(entry) == promise["entry"]
+            prove(not is_it, f"the entry is number {index} of the log")
+            yield digest(LEAF, entry)
+
+    whole = archive_root(archive, leaves()) == point["root"]
+    prove(whole, "the archive does not lead to the signed root")
+    return [node]
+
+
+def byte_string(data: bytes) -> bytes:
+    """In CBOR, as the deterministic encoding has it."""
+    size = len(data)
+    need(size < 1 << 16, "a byte string too long")
+    if size < 24:
+        return bytes([0x40 | size]) + data
+    return (b"\x58" + bytes([size]) if size < 256 else b"\x59" + size.to_bytes(2, "big")) + data
+
+
+def log_keys(trust: list[Epoch], state: str) -> list[bytes]:
+    """Those that a state has ever had. A policy of the ledger lists logs and witnesses by state, in one order."""
+    found = []
+    for epoch in trust:
+        states = [n for n, key in epoch.policy.witnesses.items() if key.kind != COSIGNER_ML_DSA]
+        pairs = zip(states, epoch.policy.logs, strict=True)
+        found += [key.public for name, key in pairs if name == state]
+    return found
