@@ -17,7 +17,8 @@ from node.engine.figures import EngineFigures
 from node.engine.parts import PeerLink
 from node.ledger.batch import CommittedBatch
 from node.ledger.cosigned import Cosigned
-from node.main import Parts, main
+from node.main import main
+from node.start.wiring import Parts
 from node.storage.errors import WriteFailed
 
 TURN_S = 0.02

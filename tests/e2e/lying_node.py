@@ -13,9 +13,10 @@ from consensus.codec import encode_block
 from consensus.types import Block, Millis, Ref, SendBlocks
 from node.engine.dag import DagEngine
 from node.engine.epochs import Epochs
-from node.main import Parts, build_engine, main
+from node.main import build_engine, main
 from node.network import wire
 from node.signing.blocks import sign_block
+from node.start.wiring import Parts
 
 LIE_ROUND = 8  # late enough that all peers are there
 

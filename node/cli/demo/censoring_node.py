@@ -15,7 +15,8 @@ from typing import Any, Final, cast
 from node.ledger.mempool import Mempool
 from node.log.cose import parse_statement
 from node.log.errors import MalformedStatement
-from node.main import Engine, Parts, build_engine, main
+from node.main import build_engine, main
+from node.start.wiring import Engine, Parts
 from node.treaty.errors import MalformedContent
 from node.treaty.parsing import parse_entry
 
