@@ -3,8 +3,8 @@
     one process      packed(read_entry(raw, ...))   everything is checked there, strictly
     another          unpacked(raw, parts)           the same value again, without a second look at its form
 
-Reading an entry costs three times what is left of it here: both protobuf messages printed again to see that their bytes are
-the only ones, every field held against its bounds, two hashes. The raw bytes do not travel back: who asked has them.
+Reading an entry costs three times what is left of it here: both protobuf messages looked through for what the schema does not
+know, every field held against its bounds, two hashes. The raw bytes do not travel back: who asked has them.
 """
 
 from typing import Any, Final

@@ -4,7 +4,10 @@ A later schema knows more kinds, fields and words. On a ledger of law 1 they mus
 field: SCHEMA, dropped. Otherwise a node with newer software would tell the history of that ledger differently.
 """
 
+from functools import cache
 from typing import Final
+
+from google.protobuf.descriptor import Descriptor
 
 from foedus.v1 import content_pb2 as pb
 from node.treaty.entries import ParsedEntry
@@ -47,9 +50,11 @@ def was_unknown(parsed: ParsedEntry) -> str:
     last = _LAST_FIELD.get(parsed.kind)
     if last is None:
         return f"law 1 knows no {parsed.kind}"
-    for descriptor, _ in parsed.body.ListFields():
-        if descriptor.number > last:
-            return f"law 1 knows no field {parsed.kind}.{descriptor.name}"
+    # Most entries are of kinds whose message has not grown: to list what they set takes as long as their rule.
+    if _has_grown(parsed.kind, parsed.body.DESCRIPTOR):
+        for descriptor, _ in parsed.body.ListFields():
+            if descriptor.number > last:
+                return f"law 1 knows no field {parsed.kind}.{descriptor.name}"
     if parsed.kind == "identity" and parsed.body.role > pb.PARTY_ROLE_STATE:
         return "law 1 knows no such role"
     if parsed.kind == "APPOINT" and parsed.body.what > pb.APPOINTMENT_TYPE_CAPABILITY:
@@ -65,4 +70,15 @@ def _named_barely(parsed: ParsedEntry) -> tuple[str, ...]:
     """What had to be a bare name before a party could speak of another's chip type or model."""
     if parsed.kind == "eval":
         return (parsed.body.model,)
-    return (getattr(parsed.body, "chip_type", ""),)
+    return (parsed.body.chip_type,) if _names_a_chip_type(parsed.body.DESCRIPTOR) else ()
+
+
+@cache
+def _has_grown(kind: str, message: Descriptor) -> bool:
+    """The message of this kind has fields that law 1 did not know."""
+    return any(field.number > _LAST_FIELD[kind] for field in message.fields)
+
+
+@cache
+def _names_a_chip_type(message: Descriptor) -> bool:
+    return "chip_type" in message.fields_by_name
