@@ -37,6 +37,7 @@ from node.treaty.derived import (
     Equivocation,
     Finding,
     MotionOpened,
+    NamingStep,
     Outage,
     PolicyStep,
     Rejected,
@@ -217,6 +218,8 @@ def _derived_facets(derived: Derived) -> list[tuple[Facet, bytes]]:
             subjects = [f"beacon/{derived.round}"]
         case Drawn():
             subjects = [derived.draw]
+        case NamingStep():
+            subjects = [derived.party, derived.owner, derived.state]
         case VetoCheck() | Outage():
             pass
     found = [(Facet.KIND, TYPE_OF[type(derived)].encode())]

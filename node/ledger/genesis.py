@@ -247,7 +247,7 @@ def parse_unsigned_genesis(document: bytes) -> Genesis:
     _check_world(genesis)
     _check_owners(genesis)
     try:
-        parse_policy(genesis.policy, drill=genesis.drill)
+        parse_policy(genesis.policy, drill=genesis.drill, law=genesis.law_version)
     except InvalidPolicy as err:
         raise MalformedGenesis(str(err)) from err
     return genesis

@@ -24,6 +24,7 @@ from node.treaty.derived import (
     Finding,
     FindingEnded,
     MotionOpened,
+    NamingStep,
     Outage,
     PolicyStep,
     Rejected,
@@ -54,6 +55,7 @@ TYPE_OF: Final[dict[type[Any], str]] = {
     Beacon: "beacon",
     Drawn: "drawn",
     Outage: "outage",
+    NamingStep: "naming",
     EntryIntoForce: "entry_into_force",
 }
 _FIELDS: Final = {kind: tuple(item.name for item in fields(kind)) for kind in TYPE_OF}

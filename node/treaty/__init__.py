@@ -35,7 +35,7 @@ No input or output, clock, randomness, logging or float; it imports the standard
     notes              what each type of note does, by what it is about
     statements         one module for each kind of statement, with its checks: begin with `facility` and `usage`
     motions            one module for each kind of motion: begin with `kind` and `train`
-    first_law          what the schema was under law 1
+    earlier_laws       what the schema was under laws 1 and 2
     parsing            from payload bytes to the value that is judged
     law                the state machine: start here if you only want to use the room
 

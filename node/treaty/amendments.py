@@ -22,7 +22,15 @@ from node.treaty.courses import (
     steps_of,
 )
 from node.treaty.derived import PolicyStep
-from node.treaty.policy import INTEGER_MAX, Generator, Policy, Schedule, Window, moves_next
+from node.treaty.policy import (
+    FOLLOWS,
+    INTEGER_MAX,
+    Generator,
+    Policy,
+    Schedule,
+    Window,
+    moves_next,
+)
 from node.treaty.rows import NEVER
 from node.treaty.rows.motions import Amendment, Course, Share
 from node.treaty.rules import SHARES, k_of
@@ -75,10 +83,18 @@ def unpacked(shape: Iterable[tuple[int, object]]) -> Schedule:
 
 def in_force(book: Book, param: str) -> Schedule:
     """The schedule that speaks now, without any TIGHTEN_NOW."""
+    own = _own(book, param)
+    if own is not None:
+        return own
+    return in_force(book, FOLLOWS[param]) if param in FOLLOWS else ()
+
+
+def _own(book: Book, param: str) -> "Schedule | None":
+    """What a motion or genesis set for this very parameter; None: nothing."""
     row = book.state.courses.get(param)
     if row is not None:
         return unpacked(row.segments)
-    return book.founding_policy.schedules.get(param, ())
+    return book.founding_policy.schedules.get(param)
 
 
 def known(
@@ -95,7 +111,10 @@ def known(
     ]
     if extra is not None:
         coming.append((extra[0], INTEGER_MAX, extra[1]))
-    schedule = in_force(book, param)
+    own = _own(book, param)
+    if own is None and param in FOLLOWS:
+        own = known(book, FOLLOWS[param], without=without)
+    schedule = own or ()
     for from_s, _, shape in sorted(coming, key=lambda change: change[:2]):
         schedule = overlaid(schedule, from_s, shape)
     return schedule
@@ -104,6 +123,10 @@ def known(
 def _kept(book: Book, param: str, ended: tuple[int, int] | None) -> tuple[Window, ...]:
     """The kept TIGHTEN_NOW as windows. `ended` = (filed at, from): an AMEND that ends those closed before its filing."""
     windows = []
+    if param in FOLLOWS and _own(book, param) is None:
+        until = INTEGER_MAX if ended is None else ended[1]  # from then on it follows no more
+        followed = _kept(book, FOLLOWS[param], None)
+        windows += [one._replace(end=min(one.end, until)) for one in followed if one.start < until]
     for row in book.state.tightenings.values():
         if row.param != param or row.until != NEVER:
             continue
@@ -123,10 +146,12 @@ def _kept(book: Book, param: str, ended: tuple[int, int] | None) -> tuple[Window
 
 def foreseen(book: Book, param: str, at_s: int) -> int:
     """A parameter's value at any second, as far as it is known now."""
+    follows = param in FOLLOWS and _own(book, param) is None
+    bound_by = {param, FOLLOWS[param]} if follows else {param}
     temporary = tuple(
         Window(row.filed_at, row.until, row.value)
         for row in book.state.tightenings.values()
-        if row.param == param and row.until != NEVER
+        if row.param in bound_by and row.until != NEVER
     )
     windows = (*_kept(book, param, None), *temporary)
     return Policy(schedules={param: known(book, param)}, windows={param: windows}).value(
@@ -313,7 +338,7 @@ def changed(book: Book, param: str) -> None:
     if param in COVERING:
         watch_thresholds(book)
         reports.thresholds_moved(book)
-    if param in Gates._fields:
+    if param in Gates._fields or param in FOLLOWS:
         for run, life in sorted(book.state.lives.items()):
             if life.started_at == NEVER:
                 runs.weigh(book, run)
@@ -347,7 +372,10 @@ def refresh(book: Book, param: str) -> None:
         if row.param == param
     )
     policy = book.policy
-    schedules = {**policy.schedules, param: in_force(book, param)}
+    own = _own(book, param)
+    schedules = dict(policy.schedules)
+    if own is not None or param not in FOLLOWS:
+        schedules[param] = own or ()
     book.policy = Policy(schedules=schedules, windows={**policy.windows, param: windows})
 
 

@@ -76,7 +76,10 @@ class Book:
 
     def __init__(self, genesis: GenesisFacts, index: EntryIndex) -> None:
         self.genesis = genesis
-        self.founding_policy = parse_policy(genesis.policy, drill=genesis.drill)
+        self.law = genesis.law_version
+        self.founding_policy = parse_policy(
+            genesis.policy, drill=genesis.drill, law=self.law
+        )
         self.policy: Policy = self.founding_policy  # as motions left it
         self.index = index
         self.state = State()
@@ -101,7 +104,7 @@ class Book:
     @property
     def is_first_law(self) -> bool:
         """Whether this ledger lives under law 1: then what later laws brought stays silent (record 0120)."""
-        return self.genesis.law_version == 1
+        return self.law == 1
 
     def value(self, param: str) -> int:
         """The present value of a policy parameter."""
@@ -134,8 +137,7 @@ class Book:
         """As `emit` yields it: from law 2 on with law and policy version."""
         if self.is_first_law:
             return capped(value, RECORD_MAX_LAW_1)
-        law, policy = self.genesis.law_version, self.policy_version
-        return capped(value, RECORD_MAX, law=law, policy=policy)
+        return capped(value, RECORD_MAX, law=self.law, policy=self.policy_version)
 
     @property
     def policy_version(self) -> int:

@@ -8,12 +8,12 @@ which stands unless two thirds of the others set it aside. Severity 4 halts the 
 
 from typing import Any, Final
 
-from node.treaty import explanations
+from node.treaty import consent, explanations
 from node.treaty.ballots import CASE_OPEN_TO_CLOSE, open_motion
 from node.treaty.book import RANK_SILENT, Book
 from node.treaty.derived import CaseStep, Finding
 from node.treaty.entry_into_force import in_force_since
-from node.treaty.grounds import GROUNDS
+from node.treaty.grounds import GROUNDS, ground_of
 from node.treaty.rows.verdicts import Basis, Case, Latest, Provisional
 
 BREACH_SEVERITY: Final = 3
@@ -41,6 +41,7 @@ def raise_finding(
     `size` grows with the act: once a case is decided, only a larger act is a new finding (#2). With
     `fresh` it is new in any case; so is the same finding about another `actor`.
     """
+    severity = consent.capped(book, subject, about, inputs, severity)
     key = f"{check}:{subject}:{about}"
     latest = book.state.latest.get(key)
     name, number = key, 1
@@ -130,7 +131,7 @@ def _ground_of(book: Book, check: str, level: int | None) -> dict[str, Any]:
     """What a Finding says of its check, from law 2 on."""
     if book.is_first_law:
         return {}
-    ground = GROUNDS[check]
+    ground = ground_of(check, book.law)
     return {
         "formula": ground.formula,
         "asks": ground.asks,

@@ -263,6 +263,20 @@ class Outage(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamingStep(Record):
+    """What came of naming an owner abroad, or a party for a state that did not register it (law 3, record 0240)."""
+
+    party: str
+    owner: str  # named as its owner; empty: its state is named to answer for it
+    state: str  # whose word is asked: the owner's state, or the party's
+    event: str  # NAMED, CONSENTED, ATTESTED, SILENT, OBJECTED, WITHDRAWN, VOID
+    named_by: bytes  # the statement that names
+    entry: bytes  # what this event follows from; empty: the clock
+    due: int  # an objection is in time up to and including this second
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryIntoForce(Record):
     """The treaty is in force from here on; what came before was provisional (MODEL 7)."""
 
@@ -290,6 +304,7 @@ Derived: TypeAlias = (
     | Beacon
     | Drawn
     | Outage
+    | NamingStep
     | EntryIntoForce
 )
 

@@ -6,7 +6,7 @@ from typing import Final
 
 # Which rules are in force (RULINGS R67): a genesis names its law for good, and every law named here is kept
 # (decision record 0120).
-LAW_VERSIONS: Final = (1, 2)
+LAW_VERSIONS: Final = (1, 2, 3)
 LAW_VERSION: Final = LAW_VERSIONS[-1]  # what a new genesis names
 # All that anybody could say under law 1; its rows and records keep their fields under every later law.
 LAW_1_KINDS: Final = frozenset(

@@ -52,6 +52,20 @@ GROUNDS: Final[dict[str, Ground]] = {
         "the missing in, or a certificate of destruction",
     ),
     "C04w": Ground("C04w/1", "an emergency out is on its way", (), HARDWARE, "its in"),
+    "C05": Ground(
+        "C05/1",
+        "good <= registered; stacks <= stacks_used; stacks_used <= stacks: each within the tolerance, a quarter later",
+        ("fab_tol",),
+        HARDWARE,
+        "batches that name the maker, or a correction by whoever reported too much",
+    ),
+    "C06": Ground(
+        "C06/1",
+        "imported <= arrived within the tolerance, a quarter later",
+        ("customs_tol",),
+        HARDWARE,
+        "the missing arrivals, or a correction by the customs",
+    ),
     "C07": Ground(
         "C07/1",
         "pflop_total <= pflop_possible, chip_seconds <= chips * seconds, by_class_pflop = pflop_total",
@@ -87,12 +101,26 @@ GROUNDS: Final[dict[str, Ground]] = {
         TRAINING,
         "a further inspection by lot",
     ),
+    "C23": Ground(
+        "C23/1",
+        "least_kw * 1000 <= max_w and the tolerance",
+        ("thermal_tol",),
+        TRAINING,
+        "an inspection, or a declaration of what draws the power",
+    ),
     "C24": Ground(
         "C24/1",
         "cost_usd >= floor_usd; top_bp >= floor_bp",
         ("cost_floor", "readiness_floor", "choke_floor"),
         HARDWARE,
         "nothing: it calls for a review",
+    ),
+    "C25": Ground(
+        "C25/1",
+        "|measured_bp - forecast_bp| <= tolerance + 3 * sqrt(measured_bp * (10000 - measured_bp) / items)",
+        ("forecast_tol",),
+        TRAINING,
+        "an explanation of the difference, or evaluations on held-out items",
     ),
     "C26": Ground(
         "C26/1",
@@ -123,3 +151,16 @@ GROUNDS: Final[dict[str, Ground]] = {
         "evidence that the key was not the author's",
     ),
 }
+# Checks whose formula a later law changed: (check, first law) -> its row from then on.
+_SINCE: Final[dict[tuple[str, int], Ground]] = {
+    ("C14", 3): GROUNDS["C14"]._replace(
+        formula="C14/2",
+        asks="work within plan + 2 %, in the approved tier, with reports, oversight, code and teachers as planned",
+    ),
+}
+
+
+def ground_of(check: str, law: int) -> Ground:
+    """A check's row as that law reads it."""
+    later = [ground for (name, since), ground in _SINCE.items() if name == check and since <= law]
+    return later[-1] if later else GROUNDS[check]

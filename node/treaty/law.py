@@ -37,6 +37,7 @@ from node.treaty import (
     reports,
     runs,
     statements,
+    teachers,
 )
 from node.treaty.book import (
     RANK_DUTY,
@@ -52,8 +53,8 @@ from node.treaty.book import (
 from node.treaty.checks import sampling
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
+from node.treaty.earlier_laws import NEWEST, was_unknown
 from node.treaty.entries import NO_PREVIOUS, Entry, EntryFacts, EntryIndex
-from node.treaty.first_law import was_unknown
 from node.treaty.genesis import LAW_VERSIONS, GenesisFacts, is_in_force
 from node.treaty.rehearsal import Rehearsal
 from node.treaty.rows import NEVER
@@ -322,7 +323,7 @@ class Law:
         parsed = entry.parsed
         if parsed.ledger != book.genesis.chain_id:
             return Code.SCHEMA, "signed for another ledger"
-        if book.is_first_law and (unknown := was_unknown(parsed)):
+        if book.law < NEWEST and (unknown := was_unknown(parsed, book.law)):
             return Code.SCHEMA, unknown
         key = register.key_in_force(book, parsed.author, entry.kid)
         wanted = register.VOTE if parsed.kind == "vote" else register.AUTHOR
@@ -484,6 +485,7 @@ def _reindex(book: Book) -> None:
     state = book.state
     for run, plan in sorted(state.plans.items()):
         book.index_plan(run, plan, runs.done_of(state.lives[run]))
+    teachers.reindex(book)
     for name in state.cases:
         book.by_ref[derived_ref(name)] = name
     motions.reschedule(book)

@@ -8,7 +8,7 @@ go runs on only if its approval still holds.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from node.treaty import outage
+from node.treaty import benchmarks, outage
 from node.treaty.ballots import open_motion
 from node.treaty.book import RANK_DUTY, Book
 from node.treaty.derived import RunStep
@@ -49,7 +49,7 @@ def _ground_of(book: Book, run: str, life: Life) -> dict[str, Any]:
     return {
         "plan": plan.entry,
         "own_pflop": life.own,
-        "limits": tuple(zip(Gates._fields, gates, strict=True)),
+        "limits": (*zip(Gates._fields, gates, strict=True), *benchmarks.own_limits(book, run)),
         "motion": life.motion,
     }
 

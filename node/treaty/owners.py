@@ -7,6 +7,7 @@ operator has had since the plan, so that nobody leaves a group by selling.
 
 from typing import Final
 
+from node.treaty import consent
 from node.treaty.book import Book, Refused
 from node.treaty.codes import Code
 from node.treaty.filing import require_allowance
@@ -24,6 +25,22 @@ def check_change(book: Book, party: str, owners: tuple[str, ...]) -> None:
         if party in book.owner_closure(owner):
             raise Refused(Code.STANDING, f"{party} owns {owner}, directly or not")
     require_allowance(book, f"owners/{book.state_of(party)}", CHANGES_PER_DAY)
+
+
+def stands(book: Book, party: str, owner: str, event: str, entry_hash: bytes) -> None:
+    """An owner that was only named is one from now on, unless the party would come to own itself meanwhile."""
+    if party in book.owner_closure(owner):
+        event = "VOID"
+    consent.settle(book, party, owner, event, entry_hash)
+    if event != "VOID":
+        owners = {*book.state.parties[party].owners, owner}
+        change(book, party, tuple(sorted(owners)))
+
+
+def naming_due(book: Book, party: str) -> None:
+    """The clock looks: who was named and said nothing in time has agreed."""
+    for owner in consent.silent(book, party):
+        stands(book, party, owner, "SILENT", b"")
 
 
 def change(book: Book, party: str, owners: tuple[str, ...]) -> None:

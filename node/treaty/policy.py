@@ -15,6 +15,7 @@ DAY: Final = 86_400
 # A generator moves at most once a day, so this is a century; then its value stands still. Without
 # a limit, asking for the value at a far second would cost as many steps as there are days till then.
 GENERATOR_STEPS_MAX: Final = 36_525
+NEWEST_LAW: Final = 3  # a policy that nobody says the law of is read under this one
 
 
 class InvalidPolicy(ValueError):
@@ -95,6 +96,23 @@ def _duration(
     )
 
 
+BENCHMARKS_MAX: Final = 8  # versions that may have caps of their own; all others share `bench_cap`
+# What law 3 brought. Earlier laws know no such names: their genesis and their motions refuse them.
+_LAW_3: Final = (
+    # Who is named abroad has so long to say no (record 0240); more time to be heard is the safer way.
+    _duration("consent", 30 * DAY, DAY, safe_dir="higher", hard_max=90 * DAY),
+    # Of a benchmark version with a cap of its own; unless set it is what `bench_cap` is (M20, record 0241).
+    *(
+        _lower(f"bench_cap_{version}", "bp", 8_600, hard_max=10_000)
+        for version in range(1, BENCHMARKS_MAX + 1)
+    ),
+    _higher("teacher_bp", "bp", 10_000, hard_max=10_000),  # of a teacher's lineage (M19, E35)
+    # Checks that compare what sources and sensors say (records 0243, 0244)
+    _lower("fab_tol", "bp", 200, hard_max=10_000),  # C05
+    _lower("customs_tol", "bp", 100, hard_max=10_000),  # C06
+    _lower("thermal_tol", "bp", 3_000, hard_max=10_000),  # C23
+    _lower("forecast_tol", "bp", 300, hard_max=10_000),  # C25
+)
 PARAMS: Final[dict[str, Param]] = {
     param.name: param
     for param in (
@@ -197,7 +215,13 @@ PARAMS: Final[dict[str, Param]] = {
         _fixed("withdrawal_s", 365 * DAY, safe_dir="higher"),
         _fixed("epoch_min_s", 3_600, safe_dir="higher"),
         _fixed("key_overlap_s", 7 * DAY),
+        *_LAW_3,
     )
+}
+SINCE_LAW_3: Final = frozenset(param.name for param in _LAW_3)
+# A parameter that nobody has set is what another one is.
+FOLLOWS: Final[dict[str, str]] = {
+    f"bench_cap_{version}": "bench_cap" for version in range(1, BENCHMARKS_MAX + 1)
 }
 
 
@@ -218,8 +242,12 @@ class Policy:
 
     def scheduled(self, name: str, at_s: int) -> int:
         """The value that the schedule alone gives. Raises KeyError."""
+        schedule = self.schedules.get(name)
+        if schedule is None:
+            followed = FOLLOWS.get(name)
+            return PARAMS[name].default if followed is None else self.value(followed, at_s)
         value: int | Generator = PARAMS[name].default  # it speaks from its first t_from (LAW K10)
-        for t_from, element in self.schedules.get(name, ()):
+        for t_from, element in schedule:
             if t_from > at_s:
                 break
             value = element
@@ -268,7 +296,17 @@ def beyond_limits(param: Param, schedule: Schedule, *, drill: bool) -> str | Non
     return None
 
 
-def parse_policy(overrides: Mapping[str, object], *, drill: bool) -> Policy:
+def is_known(name: str, law: int) -> bool:
+    """Whether that law reads a parameter of this name."""
+    return name in PARAMS and (law > 2 or name not in SINCE_LAW_3)
+
+
+def params_of(law: int) -> dict[str, Param]:
+    """The parameters that a law reads."""
+    return {name: param for name, param in PARAMS.items() if is_known(name, law)}
+
+
+def parse_policy(overrides: Mapping[str, object], *, drill: bool, law: int = NEWEST_LAW) -> Policy:
     """A genesis' policy map in, the policy out. Raises InvalidPolicy.
 
     Each override is an integer, a list of [t_from, value] with rising t_from, or a map with exactly
@@ -277,7 +315,7 @@ def parse_policy(overrides: Mapping[str, object], *, drill: bool) -> Policy:
     schedules: dict[str, Schedule] = {}
     for name in sorted(overrides):
         param = PARAMS.get(name)
-        if param is None:
+        if param is None or not is_known(name, law):
             raise InvalidPolicy(f"policy.{name}: no such parameter")
         schedule = _schedule(name, overrides[name])
         beyond = beyond_limits(param, schedule, drill=drill)

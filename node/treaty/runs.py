@@ -6,8 +6,10 @@ together (C15); and what a decision makes of a run. The statement itself is in `
 
 from typing import Final
 
+from node.treaty import benchmarks, teachers
 from node.treaty.book import RANK_LAPSE, Book, Group
 from node.treaty.cases import is_accused, raise_finding
+from node.treaty.consent import is_heard
 from node.treaty.lives import (
     HALT_SEVERITY,
     TIER_WITH_OVERSIGHT,
@@ -20,7 +22,6 @@ from node.treaty.lives import (
 )
 from node.treaty.rows import NEVER
 from node.treaty.rows.runs import Licence, Life, Plan
-from node.treaty.scores import over_cap_states
 from node.treaty.tables import changer
 from node.treaty.tiers import Gates, Tier, tier_of_run
 
@@ -94,7 +95,7 @@ def over_budget(
         numbers=numbers,
         inputs=(plan.entry, *inputs),
     )
-    if finding and severity == HALT_SEVERITY:
+    if finding and book.state.cases[finding].severity == HALT_SEVERITY == severity:
         halt(book, finding, [run], one_run=True)
 
 
@@ -141,20 +142,30 @@ def weigh(book: Book, run: str) -> None:
     _weigh_one(book, run, life.lineage + gained)
     if gained:
         for descendant in _descendants(book, run):
-            _weigh_one(book, descendant, book.state.lives[descendant].lineage + gained)
+            lineage = book.state.lives[descendant].lineage + gained
+            if book.state.teachers:  # then shares count, and a sum cannot simply grow
+                lineage = teachers.lineage_of(book, descendant)
+            _weigh_one(book, descendant, lineage)
+
+
+def weigh_lineages(book: Book, run: str) -> None:
+    """What this run learns from changed: its lineage and its descendants' are summed anew."""
+    weigh(book, run)
+    for name in (run, *_descendants(book, run)):
+        _weigh_one(book, name, teachers.lineage_of(book, name))
 
 
 def _weigh_one(book: Book, run: str, lineage: int) -> None:
     plan, life = book.state.plans[run], book.state.lives[run]
     gates = gates_for(book, plan, life)
     tier = tier_of_run(
-        gates,
+        gates._replace(bench_cap=benchmarks.forecast_cap(book, run, gates)),
         params_total=plan.params_total,
         own_pflop=life.own,
         lineage_pflop=lineage,
         has_parents=bool(plan.parents),
         forecast_bp=plan.forecast_bp,
-        measured_over_cap=len(over_cap_states(book, plan.model, gates.bench_cap)) >= 2,
+        measured_over_cap=len(benchmarks.over_cap_states(book, run, gates)) >= 2,
     )
     if (tier.tier, tier.gates, lineage) != (life.tier, life.gates, life.lineage):
         _enter_tier(book, run, plan, life, tier, lineage)
@@ -325,6 +336,11 @@ def _splitting(book: Book, about: str, severity: int, runs: list[str], frontier:
     plans = [book.state.plans[run] for run in runs]
     total = sum(done_of(book.state.lives[run]) for run in runs)
     for state in sorted({plan.state for plan in plans}):
+        # Parties for which a state has not been heard make a group no graver for it, and hide none (record 0240).
+        operators = {plan.operator for plan in plans if plan.state == state}
+        unheard = {operator for operator in operators if not is_heard(book, operator)}
+        heard = [run for run in runs if book.state.plans[run].operator not in unheard]
+        shown = heard if unheard and _reach(book, heard, frontier) else runs
         finding = raise_finding(
             book,
             "C15",
@@ -333,8 +349,8 @@ def _splitting(book: Book, about: str, severity: int, runs: list[str], frontier:
             severity=severity,
             size=total,
             numbers=(("done_pflop", total), ("frontier_flop", frontier), ("runs", len(runs))),
-            inputs=tuple(plan.entry for plan in plans),
+            inputs=tuple(book.state.plans[run].entry for run in shown),
         )
-        if finding and severity == HALT_SEVERITY:
+        if finding and book.state.cases[finding].severity == HALT_SEVERITY == severity:
             own = [run for run in runs if book.state.plans[run].state == state]
             halt(book, finding, own, one_run=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import ballots
+from node.treaty import ballots, consent
 from node.treaty.cases import UNDECIDED
 from node.treaty.codes import Code
 from node.treaty.derived import Decision, Finding, FindingEnded, MotionOpened, PolicyStep
@@ -467,6 +467,15 @@ def _run(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
     return {"status": life.status, "tier": life.tier, "lineage_pflop": life.lineage}
 
 
+def _naming(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    book = run.law.book
+    return {
+        "owners": list(book.state.parties[name].owners),
+        "claimed": sorted(consent.claimed_owners(book, name)),
+        "heard": consent.is_heard(book, name),
+    }
+
+
 def _policy(run: Scenario, name: str, expected: dict[str, Any]) -> dict[str, Any]:
     return {"value": run.law.policy_value(name, expected["at"])}
 
@@ -502,6 +511,7 @@ _VIEWS: Final = {
     "findings": _findings,
     "case": _case,
     "run": _run,
+    "naming": _naming,
     "policy": _policy,
     "member": _member,
     "eif": _eif,

@@ -37,9 +37,3 @@ def is_over_cap(score_bp: int, items: int, cap_bp: int) -> bool:
     """Above the cap, or so near below it that three standard errors of the score reach it."""
     margin = (cap_bp - score_bp) ** 2 * items
     return score_bp > cap_bp or 9 * score_bp * (10_000 - score_bp) > margin
-
-
-def over_cap_states(book: Book, model: str, cap_bp: int) -> list[str]:
-    """States whose evaluators last found the model over the cap, sorted."""
-    found = evaluations_of(book, model)
-    return sorted({one.state for one in found if is_over_cap(one.score_bp, one.items, cap_bp)})

@@ -46,6 +46,7 @@ from node.treaty.rows.parties import (
     Key,
     KeyOwner,
     Member,
+    Naming,
     Offer,
     Owned,
     Party,
@@ -59,6 +60,7 @@ from node.treaty.rows.parties import (
     Suspension,
 )
 from node.treaty.rows.runs import (
+    Benchmarks,
     Claim,
     Denial,
     Deployment,
@@ -76,6 +78,7 @@ from node.treaty.rows.runs import (
     Release,
     SafetyCase,
     Sealed,
+    Teachers,
     Work,
 )
 from node.treaty.rows.sites import (
@@ -86,11 +89,16 @@ from node.treaty.rows.sites import (
     Facility,
     Located,
     Lot,
+    Memory,
     Meters,
     Notice,
     Output,
+    Passes,
+    Power,
     Price,
+    Registered,
     Routine,
+    Said,
     Seal,
     Serial,
     Size,
@@ -103,6 +111,7 @@ from node.treaty.rows.sites import (
 from node.treaty.rows.verdicts import (
     Basis,
     Case,
+    Confirmed,
     Explanation,
     Latest,
     Provisional,
@@ -203,6 +212,15 @@ class State:
         self.sealed = self._table("sealed", Sealed)
         self.remedies = self._table("remedy", Remedy)
         self.explanations = self._table("explanation", Explanation)
+        self.namings = self._table("naming", Naming)
+        self.benchmarks = self._table("benchmark", Benchmarks)
+        self.teachers = self._table("teacher", Teachers)
+        self.powers = self._table("power", Power)
+        self.passes = self._table("pass", Passes)
+        self.memories = self._table("memory", Memory)
+        self.said = self._table("said", Said)
+        self.registered = self._table("registered", Registered)
+        self.confirmed = self._table("confirmed", Confirmed)
         self.offers = self._table("offer", Offer)
         self.counters = self._table("counter", Counter)
 

@@ -3,7 +3,7 @@
 Whether an answer *works* is not said here: that is `shown.csv`, made from the marks that tests bear (`coverage` beside this).
 A row without a mark is printed as "not shown", whatever stands in its `feature`. `lacks` names what the measure asks and no
 test shows yet, so that a row with tests does not claim more than they do. Checks that compare what sensors, trade and networks
-say need calibration on simulated worlds, and come with a third law; their inputs are on the ledger already.
+say need calibration on simulated worlds, and come with a later law; their inputs are on the ledger already.
 """
 
 from dataclasses import dataclass
@@ -129,11 +129,15 @@ _TRAINING: Final = (
         outside="the truth of a safety case",
     ),
     _row("M18", "10^12 parameters", "gate params, over total parameters"),
-    _row("M19", "10^25 FLOP", "gate flop, over the whole lineage"),
+    _row(
+        "M19",
+        "10^25 FLOP",
+        "gate flop, over the whole lineage, teachers of a distillation included",
+    ),
     _row(
         "M20",
         "86 % on the benchmark",
-        "gate bench, forecast before and measured after, three standard errors",
+        "gate bench, forecast before and measured after, three standard errors; a cap for each benchmark version by AMEND",
     ),
     _row("M21", "not aimed at narrow AI", "EXEMPT and CLASS: no vote for tier 1 runs; gates stay"),
     _row("M22", "if never safe, then never", "no timer, sunset or silence ends the pause"),
@@ -148,8 +152,8 @@ _METHODS: Final = (
     _row(
         "M24",
         "following chips",
-        "chip_type, chip_batch, custody, inventory, snapshot; C03, C04, C19, C29",
-        lacks="C05, C18",
+        "chip_type, chip_batch, custody, inventory, snapshot; C03 to C05, C19, C29",
+        lacks="C18",
     ),
     _row("M25", "whistleblowers", "tip, blinded and sealed"),
     _row(
@@ -165,18 +169,20 @@ _METHODS: Final = (
     ),
     _row("M28", "financial intelligence", "trade of kind payment", lacks="C21, C22"),
     _row(
-        "M29", "inspections of chip fabs", "chip_batch; trade of kinds fab_output, hbm", lacks="C05"
+        "M29",
+        "inspections of chip fabs",
+        "chip_batch; trade of kinds fab_output, hbm; inspection of type fab; C05",
     ),
     _row(
         "M30",
         "inspections of developers",
-        "inspection of type developer: code in use against the plan's, C14",
-        lacks="C18, C25",
+        "inspection of type developer: code in use and teachers against the plan's, C14; C25",
+        lacks="C18",
     ),
     _row("M31", "chip location", "locate", lacks="C12, C13"),
     _row("M32", "reports by chips", "chipmeter; C10", lacks="C11"),
-    _row("M33a", "remote sensing", "tip with thermal figures", lacks="C23"),
-    _row("M33b", "customs data", "trade of kind customs", lacks="C06"),
+    _row("M33a", "remote sensing", "tip with thermal figures; C23"),
+    _row("M33b", "customs data", "trade of kind customs; C06"),
     _row(
         "M34",
         "a centralised supply chain",
@@ -281,7 +287,7 @@ _MITIGATIONS: Final = (
         "X07",
         "underground development",
         "C15, INSPECT on an evidence note",
-        lacks="C13, C16, C21 to C23",
+        lacks="C13, C16, C21, C22",
     ),
     _row(
         "X08", "hardware overhang", "`foedus law breakout`: declared capacity against the frontier"

@@ -7,7 +7,7 @@ from typing import Any, Final
 from node.ledger.questions.sight import Sight
 from node.treaty import duties, runs, tiers
 from node.treaty.chips import CHIP_TYPES
-from node.treaty.policy import PARAMS, moves_next
+from node.treaty.policy import PARAMS, moves_next, params_of
 from node.treaty.rows import NEVER
 from node.treaty.rows.sites import Stock
 from node.treaty.rules import SHARES, f_of, k_of, trigger_of
@@ -252,7 +252,7 @@ def veto(sight: Sight, _about: str) -> Rows:
 def diff(sight: Sight, about: str) -> Rows:
     """Policy in force against the proposal's defaults. `about`: `all`, or a parameter; else only what differs."""
     book = sight.book
-    for name, param in PARAMS.items():
+    for name, param in params_of(book.law).items():
         value = book.value(name)
         if about not in {"all", name} and value == param.default:
             continue
@@ -276,7 +276,7 @@ def diff(sight: Sight, about: str) -> Rows:
 def policy(sight: Sight, about: str) -> Rows:
     """Every parameter in force, its limits and its next change; the voting rules' shares. `about`: a parameter, or rule/NAME."""
     book = sight.book
-    for name, param in PARAMS.items():
+    for name, param in params_of(book.law).items():
         if about in {"", name}:
             yield (
                 name,

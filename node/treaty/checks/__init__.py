@@ -9,10 +9,13 @@ statement or duty stand beside its rule; those that compare several have a modul
     deployment   C27, models at work without approval
     cost         C24 as far as prices go: how little a forbidden training would cost
     choke        C24 as far as makers go: how few make what every frontier chip needs
+    balances     C05 and C06, fabs, memory and customs against the register of chips
+    heat         C23, heat seen from outside against declared power
+    forecasts    C25, forecast against measured ability
 
 A new check is a module here, its row in `CHECKS` and in `grounds`, and a call from the rule whose entry can break it. What is
-still to come has its row with `since` 0: statistics over energy, place, trade and traffic, which need calibration (C05, C06,
-C08, C09, C11 to C13, C16 to C18, C20 to C23, C25, C30). Their inputs are statements in force, so that they will find their past.
+still to come has its row with `since` 0: statistics over energy, place, payments and traffic, which need calibration (C08, C09,
+C11 to C13, C16 to C18, C20 to C22, C30). Their inputs are statements in force, so that they will find their past.
 """
 
 from typing import Final, NamedTuple
@@ -34,8 +37,10 @@ CHECKS: Final[dict[str, Check]] = {
     "C03": Check("chip balance", "C", ("inventory", "custody"), "statements.inventory", 2),
     "C04": Check("custody chain", "CD", ("custody",), "statements.custody", 2),
     "C04w": Check("emergency custody under way", "CD", ("custody",), "statements.custody", 2),
-    "C05": Check("fabs and memory against the registry", "D", ("trade", "chip_batch"), "", 0),
-    "C06": Check("customs against the registry", "D", ("trade", "custody"), "", 0),
+    "C05": Check(
+        "fabs and memory against the registry", "D", ("trade", "chip_batch"), "checks.balances", 3
+    ),
+    "C06": Check("customs against the registry", "D", ("trade", "custody"), "checks.balances", 3),
     "C07": Check("capacity bound", "AC", ("usage", "inventory"), "statements.usage", 1),
     "C08": Check("energy too high for the chips", "CD", ("energy", "inventory"), "", 0),
     "C09": Check("energy against declared work", "C", ("energy", "usage"), "", 0),
@@ -56,9 +61,11 @@ CHECKS: Final[dict[str, Check]] = {
     "C20": Check("sensor statistics", "C", ("energy", "chipmeter"), "", 0),
     "C21": Check("finance against the registry", "D", ("trade", "custody"), "", 0),
     "C22": Check("cloud renting", "CD", ("trade",), "", 0),
-    "C23": Check("remote sensing against declared power", "D", ("tip", "facility"), "", 0),
+    "C23": Check(
+        "remote sensing against declared power", "D", ("tip", "facility"), "checks.heat", 3
+    ),
     "C24": Check("cost and hardware trend", "", ("trade", "chip_type"), "checks.cost", 2),
-    "C25": Check("forecast against measured ability", "BD", ("run", "eval"), "", 0),
+    "C25": Check("forecast against measured ability", "BD", ("run", "eval"), "checks.forecasts", 3),
     "C26": Check("parameters, tokens, data, rights", "A", ("run", "data"), "checks.data", 2),
     "C27": Check("deployment without approval", "BC", ("usage", "DEPLOY"), "checks.deployment", 2),
     "C28": Check("duties overdue", "", ("duties",), "duties", 2),

@@ -11,7 +11,7 @@ import itertools
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import amendments
+from node.treaty import amendments, benchmarks
 from node.treaty.ballots import open_motion
 from node.treaty.bodies import INTEGER_LIMIT, Form
 from node.treaty.book import Accepted, Book, Refused
@@ -26,7 +26,7 @@ from node.treaty.motions.kind import (
     require_states,
     subject_states,
 )
-from node.treaty.policy import DAY, PARAMS, Generator, Schedule, beyond_limits
+from node.treaty.policy import DAY, PARAMS, Generator, Schedule, beyond_limits, is_known
 from node.treaty.rows import NEVER
 from node.treaty.rows.motions import Amendment, Motion, Walks
 from node.treaty.rules import SHARES
@@ -51,6 +51,7 @@ def _file(book: Book, entry: Entry, body: pb.Amend) -> Accepted:
     if param == name:
         shape = amendments.unpacked(row.shape)
         require_within_limits(book, name, shape)
+        benchmarks.require_defined(book, name)
     else:
         weak = amendments.weakness_of(book, name, body.num, body.den)
         if weak is not None:
@@ -79,9 +80,9 @@ def require_not_entrenched(name: str) -> None:
         raise Refused(Code.ENTRENCHED, f"no motion changes {name}: that takes a new treaty")
 
 
-def known_param(name: str) -> None:
+def known_param(book: Book, name: str) -> None:
     """Refuses SCHEMA."""
-    if name not in PARAMS:
+    if not is_known(name, book.law):
         raise Refused(Code.SCHEMA, f"{name[:80]!r} is no parameter")
 
 
@@ -99,7 +100,7 @@ def _rule_change(book: Book, body: pb.Amend) -> Amendment:
 
 
 def _value_change(book: Book, filer: str, body: pb.Amend) -> Amendment:
-    known_param(body.param)
+    known_param(book, body.param)
     shape = _shape(body)
     if any(
         isinstance(part, Generator) for _, part in (*shape, *amendments.known(book, body.param))

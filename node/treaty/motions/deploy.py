@@ -8,7 +8,7 @@ Two thirds, by mandates; three quarters in Tier 3, and only while the horizon is
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import evaluators, lives, releases, runs
+from node.treaty import benchmarks, evaluators, lives, releases, runs
 from node.treaty.ballots import open_motion
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
@@ -28,7 +28,7 @@ from node.treaty.motions.kind import (
 from node.treaty.policy import DAY
 from node.treaty.rows.motions import Motion
 from node.treaty.rows.runs import Deployment, Life
-from node.treaty.scores import Evaluation, evaluations_of, over_cap_states
+from node.treaty.scores import Evaluation, evaluations_of
 
 EVALUATOR_STATES_MIN: Final = 2
 STEWARDS_MIN: Final = 5
@@ -103,14 +103,16 @@ def _gate(book: Book, run: str, life: Life, statuses: frozenset[str]) -> Refused
 def _over_cap(book: Book, run: str, life: Life) -> Refused | None:
     """A lone evaluator's score above the cap; two states' put the run into Tier 3 instead."""
     model = book.state.plans[run].model
-    cap = runs.gates_of(book, run).bench_cap
-    states = over_cap_states(book, model, cap)
+    gates = runs.gates_of(book, run)
+    states = benchmarks.over_cap_states(book, run, gates)
     if len(states) != 1 or life.tier == 3:
         return None
-    latest = max(one.at for one in evaluations_of(book, model) if one.state in states)
-    if book.now >= latest + OVER_CAP_BAR_S:
+    said = [one for one in evaluations_of(book, model) if one.state in states]
+    latest = max(said, key=lambda one: one.at)
+    if book.now >= latest.at + OVER_CAP_BAR_S:
         return None
-    return Refused(Code.RUN_STATE, f"an evaluation above {cap} bp at {latest} bars {model}")
+    cap = benchmarks.cap_of(book, run, gates, latest.bench_ver)
+    return Refused(Code.RUN_STATE, f"an evaluation above {cap} bp at {latest.at} bars {model}")
 
 
 def _assessed(book: Book, run: str, life: Life, shown: set[bytes], cap_ver: int) -> Refused | None:

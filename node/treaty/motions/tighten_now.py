@@ -38,7 +38,7 @@ def _file(book: Book, entry: Entry, body: pb.TightenNow) -> Accepted:
     if require_role(book, entry, "state", "secretariat") == "state":
         require_trigger(book, entry)
     require_not_entrenched(name)
-    known_param(name)
+    known_param(book, name)
     present = book.value(name)
     value = present * body.scale_bp // SCALE_BP
     require_within_limits(book, name, ((0, value),))

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from node.treaty.codec import Value
+
 
 class Chain(NamedTuple):
     """The end of an author's own hash chain."""
@@ -135,3 +137,9 @@ class PriorLog(NamedTuple):
     entry: bytes
     root: bytes
     size: int
+
+
+class Naming(NamedTuple):
+    """Key: party. Who is named with it and has not answered, or has said no: each a `consent.Claim` (record 0240)."""
+
+    claims: tuple[tuple[Value, ...], ...]

@@ -167,3 +167,18 @@ class Sealed(NamedTuple):
 
     entry: bytes
     at: int
+
+
+class Benchmarks(NamedTuple):
+    """Key: run. Which benchmark its forecast is of, and the caps of versions that had one of their own (record 0241)."""
+
+    forecast: int  # version; 0 = not said
+    has_forecast: int  # 0 or 1: a plan that forecasts nothing is held to nothing (C25)
+    planned: tuple[tuple[int, int], ...]  # (version, cap) when the plan was included
+    frozen: tuple[tuple[int, int], ...]  # at the start
+
+
+class Teachers(NamedTuple):
+    """Key: run. Runs of the models whose output it learns from: (run, share of its lineage in bp, first entry that says so)."""
+
+    rows: tuple[tuple[Value, ...], ...]

@@ -181,3 +181,39 @@ class Output(NamedTuple):
     """Key: step of the supply chain, ':', maker. What it made by quarters since genesis, oldest first (M34)."""
 
     quarters: tuple[tuple[int, int], ...]  # (quarter, pieces)
+
+
+class Power(NamedTuple):
+    """Key: facility id. What it says that it draws at most (C23)."""
+
+    max_w: int
+    cell: str
+
+
+class Passes(NamedTuple):
+    """Key: facility id. States whose sensors saw more heat there than it says, in the order of their first word (C23)."""
+
+    states: tuple[str, ...]
+
+
+class Memory(NamedTuple):
+    """Key: chip type. Stacks of memory on each chip, as its description says (C05)."""
+
+    stacks: int
+
+
+class Said(NamedTuple):
+    """Key: what, ':' and whose, of one side of a balance (C05, C06). Pieces by quarter of the report, oldest first."""
+
+    quarters: tuple[
+        tuple[int, int], ...
+    ]  # (quarter since genesis, pieces); what is older is summed up in the first
+    states: tuple[str, ...]  # whose sources said so, the first few
+    entries: tuple[bytes, ...]  # the last few
+
+
+class Registered(NamedTuple):
+    """Key: as of `Said`. Pieces that the register shows on the other side of a balance."""
+
+    pieces: int
+    entries: tuple[bytes, ...]  # the last few

@@ -56,6 +56,12 @@ class Remedy(NamedTuple):
     done: bytes  # the entry by which inspectors confirm it; empty: not yet
 
 
+class Confirmed(NamedTuple):
+    """Key: case id. States whose inspectors have confirmed its remedy, while they are not enough."""
+
+    states: tuple[str, ...]
+
+
 class Explanation(NamedTuple):
     """Key: case id. A reply to a case below severity 3, before a panel (MODEL 9)."""
 

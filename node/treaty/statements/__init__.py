@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from node.treaty import ballots
+from node.treaty import ballots, consent, owners
 from node.treaty.book import RANK_DUTY, Book
-from node.treaty.checks import counters, sampling
+from node.treaty.checks import balances, counters, sampling
 from node.treaty.checks import data as data_checks
 from node.treaty.kinds import Kind
 from node.treaty.statements import (
@@ -61,6 +61,8 @@ CLOCK: Final[dict[str, Callable[[Book, str], None]]] = {
     "rights": data_checks.claim_due,
     "draw": sampling.draw_due,
     "routine": sampling.routine_due,
+    "naming": owners.naming_due,
+    "balance": balances.quarter_due,
 }
 
 
@@ -74,6 +76,9 @@ def reschedule(book: Book) -> None:
     for key in state.stocks:
         book.stocks_at.setdefault(key.partition(":")[0], []).append(key)
     sampling.schedule(book)
+    balances.schedule(book)
+    for party in state.namings:
+        consent.schedule(book, party)
     for site in state.tallies:
         counters.schedule(book, site, state.facilities[site])
     for name, claim in state.claims.items():

@@ -6,6 +6,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty import hardware
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
+from node.treaty.checks import balances
 from node.treaty.chips import approved_chip
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -23,6 +24,7 @@ def take_chip_batch(book: Book, entry: Entry, body: pb.ChipBatch) -> Accepted:
     chip = approved_chip(book, author, body.chip_type)
     require_past(book, entry)
     hardware.require_within_production(book, body.count * chip.mh)
+    balances.take_batch(book, author, chip.name, body.fab, body.count, entry.entry_hash)
     return Accepted(f"chip_batch:{chip.name}", uncountersigned)
 
 

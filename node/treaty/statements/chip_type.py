@@ -5,13 +5,14 @@ from typing import Any, Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
+from node.treaty.checks import balances
 from node.treaty.chips import CHIP_TYPES, DIGITAL
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.filing import require_past, require_role
 from node.treaty.kinds import Kind
-from node.treaty.rows.sites import ChipType, Spec
+from node.treaty.rows.sites import ChipType, Memory, Spec
 
 MH_PER_H100: Final = 1_000
 PEAK_H100: Final = 989_000  # GFLOP/s at 16 bit
@@ -63,6 +64,8 @@ def take_chip_type(book: Book, entry: Entry, body: pb.ChipType) -> Accepted:
             features=tuple(sorted(_FEATURES[one] for one in body.features)),
         ),
     )
+    if body.hbm_per_chip and book.law >= balances.SINCE_LAW:
+        book.state.memories.put(chip_type, Memory(body.hbm_per_chip))
     return Accepted(f"chip_type:{chip_type}")
 
 

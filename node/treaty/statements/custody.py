@@ -11,6 +11,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.bodies import Form
 from node.treaty.book import RANK_DUTY, Accepted, Book, Refused
 from node.treaty.cases import raise_finding
+from node.treaty.checks import balances
 from node.treaty.chips import Chip, approved_chip
 from node.treaty.codes import Code
 from node.treaty.derived import Finding, FindingEnded
@@ -68,6 +69,9 @@ def take_custody(book: Book, entry: Entry, body: pb.Custody) -> Accepted:
         case "in":
             require_past(book, entry)
             move(book, key, entry, came=body.count)
+            balances.take_arrival(
+                book, destination, chip.name, origin, body.count, entry.entry_hash
+            )
             _arrive(book, entry, body, origin, destination)
         case _:
             require_past(book, entry)

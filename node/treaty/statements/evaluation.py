@@ -3,10 +3,11 @@
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import releases
+from node.treaty import benchmarks, releases
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.capabilities import capabilities
+from node.treaty.checks import forecasts
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
@@ -16,7 +17,7 @@ from node.treaty.kinds import Kind
 from node.treaty.lives import enter
 from node.treaty.motions.halt import halt_for_score
 from node.treaty.runs import gates_of, weigh
-from node.treaty.scores import Evaluation, is_over_cap, keep, over_cap_states
+from node.treaty.scores import Evaluation, is_over_cap, keep
 
 _PRESENCE: Final = {
     pb.PRESENCE_PRESENT: "present",
@@ -58,9 +59,12 @@ def take_eval(book: Book, entry: Entry, body: pb.Eval) -> Accepted:
         enter(book, run, life._replace(status="EVALUATED"))
         first_evaluated(book, run)
     weigh(book, run)
-    cap = gates_of(book, run).bench_cap
-    if is_over_cap(body.score_bp, body.items, cap) and len(over_cap_states(book, model, cap)) == 1:
+    gates = gates_of(book, run)
+    cap = benchmarks.cap_of(book, run, gates, body.bench_ver)
+    is_over = is_over_cap(body.score_bp, body.items, cap)
+    if is_over and len(benchmarks.over_cap_states(book, run, gates)) == 1:
         halt_for_score(book, run, entry.name)
+    forecasts.evaluated(book, run, entry.entry_hash, body.bench_ver, body.items, body.score_bp)
     return Accepted(f"eval:{model}")
 
 

@@ -6,6 +6,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty import departures
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
+from node.treaty.checks import heat
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.filing import check_place, countersigned, operator_of, require_past
@@ -44,6 +45,7 @@ def take_facility(book: Book, entry: Entry, body: pb.Facility) -> Accepted:
     book.state.facilities.put(name, row)
     if body.jurisdiction:
         book.state.places.put(name, Place(body.jurisdiction))
+    heat.declared(book, name, body.max_w, body.cell)
     departures.site_declared(book, name, leaves_at(book, state))
     cover(book, name, row, body.capacity_mh)
     return Accepted(f"facility:{name}", uncountersigned)

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import epochs
+from node.treaty import consent, epochs
 from node.treaty import owners as ownership
 from node.treaty.bodies import HASH_BYTES, Form
 from node.treaty.book import Accepted, Book, Refused
@@ -35,6 +35,7 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
     if not book.is_listed(body.state):
         raise Refused(Code.UNKNOWN_REF, f"{body.state} is no state of the genesis list")
     known = book.state.parties.get(body.party)
+    by_own_state = False
     purposes = {PURPOSES[key.purpose] for key in body.keys}
     if known is None:
         _may_register(book, entry, body, role)
@@ -46,8 +47,8 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
             raise Refused(Code.FILER, f"{known.state} says what {body.party} may report on")
         if body.keys or body.sealing_key or not (body.trades or by_own_state):
             _may_rekey(book, entry, body.party, known)
-        if (role, body.state) != (known.role, known.state) or (
-            owners != known.owners and not by_own_state
+        if (role, body.state) != (known.role, known.state) or not (
+            by_own_state or _repeats_owners(book, body.party, known, owners)
         ):
             raise Refused(Code.STANDING, f"{body.party} is {known.role} of {known.state}")
     if body.jurisdiction:
@@ -64,11 +65,17 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
             raise Refused(Code.STANDING, f"a {role} has no validator")
         epochs.check_seat(book, body.party, body.validator)
     require_past(book, entry)
+    claimed = _claimed(book, entry, known, owners)
     if known is None:
-        book.state.parties.put(body.party, Party(role, body.state, owners))
-    elif owners != known.owners:
+        counting = tuple(owner for owner in owners if owner not in claimed)
+        book.state.parties.put(body.party, Party(role, body.state, counting))
+        _name(book, entry, body, claimed)
+    elif by_own_state and not _says_nothing_new(book, body.party, known, owners, claimed):
         ownership.check_change(book, body.party, owners)
-        ownership.change(book, body.party, owners)
+        counting = tuple(owner for owner in owners if owner not in claimed)
+        _name_anew(book, entry, body.party, owners, claimed)
+        if counting != known.owners:
+            ownership.change(book, body.party, counting)
     if body.jurisdiction:
         book.state.places.put(body.party, Place(body.jurisdiction))
     if body.suspect_from:
@@ -83,6 +90,52 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
         names = tuple(sorted(TRADE_NAMES[trade] for trade in body.trades))
         book.state.sources.put(body.party, Source(names))
     return Accepted(f"identity:{body.party}")
+
+
+def _repeats_owners(book: Book, party: str, known: Party, owners: tuple[str, ...]) -> bool:
+    """Whether a statement says of owners what was said before, with or without those who have not agreed."""
+    named = {*known.owners, *consent.claimed_owners(book, party)}
+    return owners == known.owners or set(owners) == named
+
+
+def _says_nothing_new(
+    book: Book, party: str, known: Party, owners: tuple[str, ...], claimed: frozenset[str]
+) -> bool:
+    counting = tuple(owner for owner in owners if owner not in claimed)
+    return counting == known.owners and claimed == consent.claimed_owners(book, party)
+
+
+def _claimed(
+    book: Book, entry: Entry, known: Party | None, owners: tuple[str, ...]
+) -> frozenset[str]:
+    """Owners that are new and have not agreed to be named: they are heard first (record 0240)."""
+    if book.law < consent.SINCE_LAW:
+        return frozenset()
+    old = known.owners if known is not None else ()
+    return frozenset(
+        owner for owner in owners if owner not in old and not consent.agrees(book, entry, owner)
+    )
+
+
+def _name(book: Book, entry: Entry, body: pb.Identity, claimed: frozenset[str]) -> None:
+    """A new party: its owners abroad are claims, and so is its state's answering for it if others registered it."""
+    if book.law < consent.SINCE_LAW:
+        return
+    # A state speaks for itself: its own instrument binds it, and nobody else's word.
+    stands = body.party == body.state or body.state in {entry.parsed.author, *entry.endorsers}
+    consent.name(book, entry, body.party, claimed if stands else {*claimed, consent.ITSELF})
+
+
+def _name_anew(
+    book: Book, entry: Entry, party: str, owners: tuple[str, ...], claimed: frozenset[str]
+) -> None:
+    """Its state says who owns it now: claims left out fall, those who sign have agreed, the others are heard."""
+    for owner in sorted(consent.claimed_owners(book, party)):
+        if owner not in owners:
+            consent.settle(book, party, owner, "WITHDRAWN", entry.entry_hash)
+        elif owner not in claimed:
+            consent.settle(book, party, owner, "CONSENTED", entry.entry_hash)
+    consent.name(book, entry, party, claimed)
 
 
 def _is_by_own_state(book: Book, entry: Entry, known: Party, body: pb.Identity) -> bool:

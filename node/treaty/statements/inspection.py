@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import lessons
 from node.treaty.bodies import INTEGER_LIMIT, Form, is_reference
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.checks import sampling
@@ -35,6 +36,7 @@ def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
     require_team(book, entry, body.mandate)
     require_past(book, entry)
     found = _code_found(book, entry, body, inspected)
+    taught_by = lessons.known_teachers(book, entry.parsed.author, body.teachers)
     access = book.state.access.get(body.mandate)
     if body.mandate != DRAWN and (access is None or access.site != site):
         raise Refused(Code.MANDATE, f"{body.mandate} lets nobody into {site}")
@@ -49,6 +51,9 @@ def take_inspection(book: Book, entry: Entry, body: pb.Inspection) -> Accepted:
         numbers = (("code_hash_planned", 1), ("code_hash_found", 0))
         inputs = (entry.entry_hash,)
         over_budget(book, run, plan, book.state.lives[run], 3, numbers, inputs)
+    if taught_by:
+        run = book.qualified(entry.parsed.author, body.run)
+        lessons.learn(book, run, taught_by, entry.entry_hash)
     for seal in body.seals:
         book.state.seals.put(f"{site}:{seal}", Seal(entry.entry_hash, book.now))
     if body.mandate == DRAWN:
@@ -75,12 +80,16 @@ def _code_found(
         raise Refused(Code.UNKNOWN_REF, f"no run {run}")
     if plan.state != inspected:
         raise Refused(Code.STANDING, f"{run} is of {plan.state}, and {inspected} is inspected")
-    return (run, plan) if plan.code_hash and body.code_hash != plan.code_hash else None
+    other_code = bool(plan.code_hash and body.code_hash) and body.code_hash != plan.code_hash
+    return (run, plan) if other_code else None
 
 
 def _developer(body: Any) -> None:
-    if body.run and (body.type != pb.INSPECTION_TYPE_DEVELOPER or not body.code_hash):
+    found = body.code_hash or body.teachers
+    if body.run and (body.type != pb.INSPECTION_TYPE_DEVELOPER or not found):
         raise MalformedContent("inspection.run", "is for inspections of developers, with code_hash")
+    if body.teachers and not body.run:
+        raise MalformedContent("inspection.teachers", "goes with the run that learns from them")
 
 
 def _inspected(book: Book, entry: Entry, body: pb.Inspection) -> tuple[str, str]:
@@ -105,7 +114,7 @@ KIND: Final[Kind] = Kind(
         integers=("mismatches", "denied_s", "serials_checked"),
         references=("site", "run"),
         hashes=("code_hash",),
-        lists=("counts", "seals"),
+        lists=("counts", "seals", "teachers"),
         extra=(_counts, _developer),
         texts=("mandate",),
     ),

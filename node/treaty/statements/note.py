@@ -14,7 +14,7 @@ from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.kinds import Kind
 from node.treaty.motions import publications
-from node.treaty.notes import cases, chance, models, offices
+from node.treaty.notes import cases, chance, models, naming, offices
 
 
 class NoteType(NamedTuple):
@@ -61,6 +61,8 @@ TYPES: Final = {
     pb.NOTE_TYPE_CEREMONY: NoteType("ceremony", offices.take_ceremony, ("about", "hash")),
     pb.NOTE_TYPE_REMEDY: NoteType("remedy", cases.take_remedy, ("about", "hash")),
     pb.NOTE_TYPE_EXPLAINED: NoteType("explained", cases.take_explained, ("about",)),
+    pb.NOTE_TYPE_CONSENT: NoteType("consent", naming.take_consent, ("about",)),
+    pb.NOTE_TYPE_OBJECTION: NoteType("objection", naming.take_objection, ("about",)),
 }
 
 

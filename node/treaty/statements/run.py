@@ -6,6 +6,7 @@ No path leads to RUNNING but Tier 0 or a valid approval.
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import benchmarks, lessons, teachers
 from node.treaty.bodies import Form, is_name
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.checks import data
@@ -25,6 +26,7 @@ from node.treaty.runs import (
     over_budget,
     weigh,
 )
+from node.treaty.teachers import BP, Teacher
 from node.treaty.tiers import gates_at
 
 # A plan reads all its ancestors once. Real lineages have a handful; without a limit one operator could
@@ -61,7 +63,8 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     for parent in parents:
         if parent not in state.plans:
             raise Refused(Code.UNKNOWN_REF, f"no run {parent}")
-    sealed = [parent for parent in parents if parent in state.sealed]
+    sources = sorted({*parents, *lessons.known_teachers(book, author, body.teachers)})
+    sealed = [source for source in sources if source in state.sealed]
     sites = tuple(sorted({book.qualified(author, site) for site in body.sites}))
     for site in sites:
         if site not in state.facilities:
@@ -70,7 +73,8 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     uncountersigned = countersigned(book, entry, operator_state)
     if not run.startswith(f"{author}/") and book.genesis.qualified_ids:
         raise Refused(Code.STANDING, f"{run} is not under {author}'s own name")
-    ancestors = _ancestors(book, parents)
+    taught_by = lessons.known_teachers(book, author, body.teachers)
+    ancestors = _ancestors(book, (*parents, *taught_by))
     if len(ancestors) > ANCESTORS_MAX:
         raise Refused(Code.HARD_LIMIT, f"more than {ANCESTORS_MAX} ancestors")
     if sealed:
@@ -107,12 +111,19 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
     state.plans.put(run, plan)
     book.index_plan(run, plan, done=0)
     state.models.put(model, Model(run))
+    if taught_by:
+        share_bp = book.value("teacher_bp")
+        new = [Teacher(one, share_bp, entry.entry_hash) for one in taught_by]
+        teachers.add(book, run, new)
+    inherited = sum(
+        state.lives[one].own * share // BP for one, share in teachers.shares(book, run).items()
+    )
     life = Life(
         status="PLANNED",
         tier=-1,  # not weighed yet
         gates=(),
         own=body.pflop_plan,
-        lineage=body.pflop_plan + sum(state.lives[one].own for one in ancestors),
+        lineage=body.pflop_plan + inherited,
         approved=0,
         until=NEVER,
         motion="",
@@ -128,6 +139,7 @@ def _plan(book: Book, entry: Entry, body: pb.Run, run: str) -> Accepted:
         halts=halts_at(book, sites),
     )
     state.lives.put(run, life)
+    benchmarks.planned(book, run, body)
     if body.purpose:
         state.purposes.put(run, Purpose(PURPOSES[body.purpose]))
     weigh(book, run)
@@ -162,6 +174,7 @@ def _start(book: Book, entry: Entry, run: str, plan: Plan) -> None:
     if life.tier > 0 and (life.status != "APPROVED" or life.approved < life.tier):
         raise Refused(Code.NOT_APPROVED, f"{run} is tier {life.tier} and {life.status}")
     require_past(book, entry)
+    benchmarks.started(book, run, plan)
     life = life._replace(
         status="RUNNING",
         limits=tuple(gates_for(book, plan, life)),
@@ -179,6 +192,8 @@ def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> Non
     life = book.state.lives[run]
     if life.status not in {"RUNNING", "HALTED"}:
         raise Refused(Code.RUN_STATE, f"{run} is {life.status}")
+    taught_by = lessons.known_teachers(book, entry.parsed.author, body.teachers)
+    lessons.require_room(book, run, taught_by)
     require_past(book, entry)
     before = done_of(life)
     life = life._replace(reported=body.pflop_done, last_at=book.now)
@@ -197,6 +212,8 @@ def _report(book: Book, entry: Entry, body: pb.Run, run: str, plan: Plan) -> Non
             numbers = (("oversight_pflop", body.oversight_pflop), ("oversight_bp", share))
             over_budget(book, run, plan, life, 3, numbers, (entry.entry_hash,))
     done_changed(book, run, plan, before, entry.entry_hash)
+    if taught_by:
+        lessons.learn(book, run, taught_by, entry.entry_hash)
     _note_work(book, run, body)
     if body.phase == pb.RUN_PHASE_END:
         data.run_ended(book, run, entry.entry_hash)
@@ -207,7 +224,9 @@ def _ancestors(book: Book, parents: tuple[str, ...]) -> set[str]:
     seen = set(parents)
     ahead = list(seen)
     while ahead and len(seen) <= ANCESTORS_MAX:
-        for parent in book.state.plans[ahead.pop()].parents:
+        run = ahead.pop()
+        learnt_from = [one.run for one in teachers.teachers_of(book, run)]
+        for parent in (*book.state.plans[run].parents, *learnt_from):
             if parent not in seen:
                 seen.add(parent)
                 ahead.append(parent)
@@ -225,7 +244,7 @@ _PHASE_FIELDS: Final = {
 _REPORTED: Final = frozenset(
     [
         *("run", "phase", "pflop_done", "oversight_pflop", "code_hash", "tokens"),
-        "transcript_root",
+        *("transcript_root", "teachers"),
     ]
 )
 _PHASE_ALLOWED: Final = {
@@ -248,6 +267,7 @@ _PHASE_ALLOWED: Final = {
             "data_manifest",
             "licence",
             "purpose",
+            "teachers",
         ]
     ),
     2: frozenset({"run", "phase"}),
@@ -281,7 +301,7 @@ KIND: Final[Kind] = Kind(
         references=("run",),
         texts=("licence",),
         hashes=("code_hash", "doc_root", "data_manifest", "weight_hash", "transcript_root"),
-        lists=("parents", "techniques", "sites"),
+        lists=("parents", "techniques", "sites", "teachers"),
         extra=(_run_phase,),
     ),
     take=take_run,

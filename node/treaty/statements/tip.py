@@ -19,6 +19,7 @@ from foedus.v1 import content_pb2 as pb
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.cases import open_case_without_finding
+from node.treaty.checks import heat
 from node.treaty.codes import Code
 from node.treaty.duties import is_owed, owe
 from node.treaty.entries import Entry
@@ -128,6 +129,9 @@ def _remote(book: Book, entry: Entry, body: pb.Tip) -> Accepted:
     require_role(book, entry, "state", "inspector", "source")
     require_past(book, entry)
     require_allowance(book, f"remote/{entry.parsed.author}", book.value("tip_quota"))
+    least_kw = max(body.thermal_kw - body.error_kw, 0)
+    state = book.state_of(entry.parsed.author)
+    heat.seen(book, state, facility, body.cell, least_kw, entry.entry_hash)
     return Accepted(f"tip:remote:{facility}")
 
 

@@ -1,7 +1,8 @@
 """`trade`: what is paid, imported, supplied, rented, made (MODEL 3, kind 17; M28, M29, M33b, M34, M46).
 
 From a source that its state registered for that kind of trade. Prices feed the alarms of cost, pieces by maker that of a
-weakening supply chain (`checks.cost`, `checks.choke`, C24); the balances of the others (C05, C06, C21, C22) are later checks.
+weakening supply chain (`checks.cost`, `checks.choke`, C24); output, memory and imports are held against the register of chips
+(`checks.balances`, C05, C06). Payments and rented chips are to be (C21, C22).
 """
 
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
-from node.treaty.checks import choke, cost
+from node.treaty.checks import balances, choke, cost
 from node.treaty.chips import approved_chip
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
@@ -43,6 +44,10 @@ def take_trade(book: Book, entry: Entry, body: pb.Trade) -> Accepted:
             raise Refused(Code.EVIDENCE, "a price is of so many chip-hours: count is 0")
     require_past(book, entry)
     choke.take_output(book, name, body.seller, body.count, entry.entry_hash)
+    known = balances.known_chip(book, author, body.item)
+    if known:
+        pieces = body.seller, body.buyer, body.count
+        balances.take_trade(book, name, author, known, *pieces, entry.entry_hash)
     if chip is not None:
         cost.take_price(book, entry, chip.name, body.usd, body.count)
     return Accepted(f"trade:{name}:{body.item}")

@@ -213,6 +213,10 @@ class _NoteTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoteType.Val
     NOTE_TYPE_CEREMONY: _NoteType.ValueType  # 18
     NOTE_TYPE_REMEDY: _NoteType.ValueType  # 19
     NOTE_TYPE_EXPLAINED: _NoteType.ValueType  # 20
+    NOTE_TYPE_CONSENT: _NoteType.ValueType  # 21
+    """about: the party that names the author, or one of its parties, as owner, or its state as responsible"""
+    NOTE_TYPE_OBJECTION: _NoteType.ValueType  # 22
+    """the opposite"""
 
 class NoteType(_NoteType, metaclass=_NoteTypeEnumTypeWrapper): ...
 
@@ -239,6 +243,10 @@ NOTE_TYPE_SEAL: NoteType.ValueType  # 17
 NOTE_TYPE_CEREMONY: NoteType.ValueType  # 18
 NOTE_TYPE_REMEDY: NoteType.ValueType  # 19
 NOTE_TYPE_EXPLAINED: NoteType.ValueType  # 20
+NOTE_TYPE_CONSENT: NoteType.ValueType  # 21
+"""about: the party that names the author, or one of its parties, as owner, or its state as responsible"""
+NOTE_TYPE_OBJECTION: NoteType.ValueType  # 22
+"""the opposite"""
 Global___NoteType: _TypeAlias = NoteType  # noqa: Y015
 
 class _Paradigm:
@@ -1015,20 +1023,24 @@ class Service(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PFLOP_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     pflop: _builtins.int
     mode: _builtins.str
     """as its approval names it"""
+    run: _builtins.str
+    """the training run that it teaches by this work: its output is that run's data"""
     def __init__(
         self,
         *,
         model: _builtins.str | None = ...,
         pflop: _builtins.int | None = ...,
         mode: _builtins.str | None = ...,
+        run: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "model", b"model", "pflop", b"pflop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "model", b"model", "pflop", b"pflop", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "model", b"model", "pflop", b"pflop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "model", b"model", "pflop", b"pflop", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1143,6 +1155,7 @@ class Run(_message.Message):
     WEIGHT_HASH_FIELD_NUMBER: _builtins.int
     TRANSCRIPT_ROOT_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
+    TEACHERS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     phase: Global___RunPhase.ValueType
     model: _builtins.str
@@ -1183,6 +1196,10 @@ class Run(_message.Message):
     def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """facility ids"""
 
+    @_builtins.property
+    def teachers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """plan, progress and end: models whose output it learns from"""
+
     def __init__(
         self,
         *,
@@ -1207,10 +1224,11 @@ class Run(_message.Message):
         weight_hash: _builtins.bytes | None = ...,
         transcript_root: _builtins.bytes | None = ...,
         purpose: Global___RunPurpose.ValueType | None = ...,
+        teachers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "purpose", b"purpose", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "purpose", b"purpose", "run", b"run", "sites", b"sites", "teachers", b"teachers", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "purpose", b"purpose", "run", b"run", "sites", b"sites", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bench_ver", b"bench_ver", "code_hash", b"code_hash", "data_manifest", b"data_manifest", "doc_root", b"doc_root", "forecast_bp", b"forecast_bp", "licence", b"licence", "model", b"model", "oversight_pflop", b"oversight_pflop", "params_active", b"params_active", "params_total", b"params_total", "parents", b"parents", "pflop_done", b"pflop_done", "pflop_plan", b"pflop_plan", "phase", b"phase", "purpose", b"purpose", "run", b"run", "sites", b"sites", "teachers", b"teachers", "techniques", b"techniques", "tokens", b"tokens", "transcript_root", b"transcript_root", "weight_hash", b"weight_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1534,6 +1552,7 @@ class Inspection(_message.Message):
     SEALS_FIELD_NUMBER: _builtins.int
     CODE_HASH_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
+    TEACHERS_FIELD_NUMBER: _builtins.int
     type: Global___InspectionType.ValueType
     site: _builtins.str
     mandate: _builtins.str
@@ -1551,6 +1570,10 @@ class Inspection(_message.Message):
     def seals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """seals left at the site, by name"""
 
+    @_builtins.property
+    def teachers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a developer: models whose output that run was found to learn from"""
+
     def __init__(
         self,
         *,
@@ -1564,10 +1587,11 @@ class Inspection(_message.Message):
         seals: _abc.Iterable[_builtins.str] | None = ...,
         code_hash: _builtins.bytes | None = ...,
         run: _builtins.str | None = ...,
+        teachers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "run", b"run", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "run", b"run", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "teachers", b"teachers", "type", b"type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "run", b"run", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_hash", b"code_hash", "counts", b"counts", "denied_s", b"denied_s", "mandate", b"mandate", "mismatches", b"mismatches", "run", b"run", "seals", b"seals", "serials_checked", b"serials_checked", "site", b"site", "teachers", b"teachers", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ from node.treaty.derived import (
     Finding,
     FindingEnded,
     MotionOpened,
+    NamingStep,
     Outage,
     PolicyStep,
     Rejected,
@@ -148,6 +149,16 @@ SAMPLES: dict[str, Derived] = {
         at=200,
     ),
     "outage": Outage(since=1_000, until=5_000, moved=3_400, at=5_000),
+    "naming": NamingStep(
+        party="acme",
+        owner="fund",
+        state="FR",
+        event="OBJECTED",
+        named_by=b"n" * 32,
+        entry=b"e" * 32,
+        due=900,
+        at=500,
+    ),
     "entry_into_force": EntryIntoForce(
         door="slow",
         members=("BR", "CN", "GB", "KE", "NL"),
@@ -186,7 +197,7 @@ LATER: dict[str, dict[str, Any]] = {
     "drawn": {"beacon": b"n" * 32},
 }
 LAW_2: dict[str, Derived] = {
-    kind: replace(sample, law=2, policy=3, **LATER.get(kind, {}))
+    kind: replace(sample, law=3 if kind == "naming" else 2, policy=3, **LATER.get(kind, {}))
     for kind, sample in SAMPLES.items()
 }
 
@@ -292,6 +303,13 @@ GOLDEN: dict[str, bytes] = {
         "a66261741913886474797065666f7574616765656d6f766564190d48656e6f6e636550000102030405060708"
         "090a0b0c0d0e0f6573696e63651903e865756e74696c191388"
     ),
+    "naming": bytes.fromhex(
+        "aa6261741901f4636475651903846474797065666e616d696e6765656e747279582065656565656565656565"
+        "65656565656565656565656565656565656565656565656576656e74684f424a4543544544656e6f6e636550"
+        "000102030405060708090a0b0c0d0e0f656f776e65726466756e646570617274796461636d65657374617465"
+        "624652686e616d65645f627958206e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e"
+        "6e6e"
+    ),
 }
 # SHA-256 of each, in hex.
 GOLDEN_LAW_2: dict[str, str] = {
@@ -304,6 +322,7 @@ GOLDEN_LAW_2: dict[str, str] = {
     "finding": "4e550f6cd8d58e638e2ca0896cba14245f023ef01470adaf7a68aa492e3d2a41",
     "finding_ended": "5b748128190cb4075c6895bd021548f704700a54a9fd3a3c4603e8ebf9f29891",
     "motion": "8d256f5247a9e3418d7cedd0f3d98939abe385c1480e988e74162aacbba562fc",
+    "naming": "833bc7213624d0c55c70c8c0f628202eb7eeb243653db646ce0e73df4de8becb",
     "outage": "09a3a0b6a47bb6ec6d9756cdb1d6c8fee6d3c98352e016cc5e5edc2202577445",
     "policy": "bca08f906da47a8c94a8cd940383e1b89ee0cd0f453ffc29c9597d558ab4e82e",
     "rejected": "7f3a9d75ec98997a7bbb7e9d584b3b871ccd937decc275f4604d74c31eb483fb",

@@ -18,6 +18,7 @@ from node.treaty.derived import (
     Finding,
     FindingEnded,
     MotionOpened,
+    NamingStep,
     Outage,
     PolicyStep,
     Rejected,
@@ -79,6 +80,7 @@ EXPLAINED: dict[type[Any], tuple[str, ...]] = {
     Beacon: ("round", "beacon", "needed", "revealed", "silent", "at"),
     Drawn: ("draw", "what", "round", "population", "drawn", "beacon", "at"),
     Outage: ("since", "until", "moved", "at"),
+    NamingStep: ("party", "owner", "state", "event", "named_by", "entry", "due", "at"),
     EntryIntoForce: ("door", "members", "five_since", "capacity_bp", "fab_bp", "at"),
 }
 

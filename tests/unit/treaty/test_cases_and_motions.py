@@ -429,8 +429,8 @@ def test_accession_needs_keys_and_attestation_but_no_vote(court: Court) -> None:
 
 def test_genesis_that_cannot_be() -> None:
     court = Court()
-    with pytest.raises(ValueError, match="law_version=3"):
-        Law.at_genesis(genesis_of(law_version=3), court.index)
+    with pytest.raises(ValueError, match="law_version=4"):
+        Law.at_genesis(genesis_of(law_version=4), court.index)
     with pytest.raises(ValueError, match="not on the genesis list"):
         Law.at_genesis(replace(genesis_of(), states=STATES[:2]), court.index)
     for wrong, why in (

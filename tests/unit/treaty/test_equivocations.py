@@ -29,7 +29,7 @@ def test_a_proof_is_a_record_then_a_finding_of_severity_four_then_a_breach() -> 
         proof=PROOF,
         finding="C29:CN:epoch0",
         at=court.law.book.now,
-        law=2,
+        law=3,
         policy=1,
     )
     assert isinstance(finding, Finding)

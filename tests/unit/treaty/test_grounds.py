@@ -5,7 +5,7 @@ import pytest
 from foedus.v1 import content_pb2 as pb
 from node.treaty.checks import CHECKS
 from node.treaty.derived import CaseStep, Decision, Drawn, Finding, PolicyStep, RunStep, VetoCheck
-from node.treaty.grounds import GROUNDS, LEVELS
+from node.treaty.grounds import GROUNDS, LEVELS, ground_of
 from node.treaty.policy import PARAMS
 from tests.unit.treaty.court import Court, genesis_of
 
@@ -27,7 +27,7 @@ def test_the_policy_version_rises_when_a_change_begins_or_ends_to_act() -> None:
     assert {record.policy for record in court.record} == {1}
     court.must("BR", pb.TightenNow(param="frontier_flop", scale_bp=5_000), by=("CN",))
     (begun,) = court.found(PolicyStep)
-    assert (begun.policy, begun.value, begun.law) == (2, FRONTIER // 2, 2)
+    assert (begun.policy, begun.value, begun.law) == (2, FRONTIER // 2, 3)
     court.plan("r1", FRONTIER // 2)
     step = court.found(RunStep)[-1]
     assert step.policy == 2
@@ -66,10 +66,10 @@ def test_a_finding_says_what_was_asked_and_what_would_clear_it() -> None:
     court.phase("r1", pb.RUN_PHASE_START)
     court.phase("r1", pb.RUN_PHASE_END, pflop_done=FRONTIER * 2, oversight_pflop=FRONTIER)
     finding = court.found(Finding)[0]
-    assert (finding.formula, finding.law, finding.policy) == ("C14/1", 2, 1)
-    assert finding.asks == GROUNDS["C14"].asks
+    assert (finding.formula, finding.law, finding.policy) == ("C14/2", 3, 1)
+    assert finding.asks == ground_of("C14", 3).asks != ground_of("C14", 2).asks
     assert dict(finding.limits) == {"oversight_bp": 300, "progress": PARAMS["progress"].default}
-    assert (finding.level, finding.clears) == (3, GROUNDS["C14"].clears)
+    assert (finding.level, finding.clears) == (3, ground_of("C14", 3).clears)
     raised = court.found(CaseStep)[0]
     assert raised.motion == f"BREACH:{finding.finding}"
 
@@ -77,7 +77,7 @@ def test_a_finding_says_what_was_asked_and_what_would_clear_it() -> None:
 def test_amended_shares_stand_in_the_veto_check() -> None:
     court = Court()
     (check,) = court.found(VetoCheck)
-    assert (check.shares, check.law, check.policy) == ((), 2, 1)
+    assert (check.shares, check.law, check.policy) == ((), 3, 1)
 
 
 @pytest.mark.measure("M41")

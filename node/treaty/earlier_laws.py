@@ -1,7 +1,7 @@
-"""What the schema was when law 1 was frozen (decision record 0120).
+"""What the schema was when laws 1 and 2 were frozen (decision records 0120, 0187).
 
-A later schema knows more kinds, fields and words. On a ledger of law 1 they must stay what they were there, an unknown
-field: SCHEMA, dropped. Otherwise a node with newer software would tell the history of that ledger differently.
+A later schema knows more kinds, fields and words. On a ledger of an earlier law they must stay what they were there, an
+unknown field: SCHEMA, dropped. Otherwise a node with newer software would tell the history of that ledger differently.
 """
 
 from functools import cache
@@ -12,8 +12,9 @@ from google.protobuf.descriptor import Descriptor
 from foedus.v1 import content_pb2 as pb
 from node.treaty.entries import ParsedEntry
 
-# The highest field number of each kind's message then; kinds that came later are missing.
-_LAST_FIELD: Final = {
+NEWEST: Final = 3  # nothing is unknown to it
+# The highest field number of each kind's message under law 1; kinds that came later are missing.
+_LAST_FIELD_LAW_1: Final = {
     "identity": 5,
     "instrument": 3,
     "facility": 5,
@@ -45,9 +46,30 @@ _LAST_FIELD: Final = {
 }
 
 
-def was_unknown(parsed: ParsedEntry) -> str:
-    """What of this entry the schema of law 1 did not have; empty: nothing."""
-    last = _LAST_FIELD.get(parsed.kind)
+# The same under law 2, of the kinds that have grown since.
+_LAST_FIELD_LAW_2: Final = {"run": 21, "inspection": 10}
+
+
+def was_unknown(parsed: ParsedEntry, law: int) -> str:
+    """What of this entry the schema of that law did not have; empty: nothing."""
+    return _unknown_to_law_1(parsed) if law == 1 else _unknown_to_law_2(parsed)
+
+
+def _unknown_to_law_2(parsed: ParsedEntry) -> str:
+    last = _LAST_FIELD_LAW_2.get(parsed.kind)
+    if last is not None:
+        for descriptor, _ in parsed.body.ListFields():
+            if descriptor.number > last:
+                return f"law 2 knows no field {parsed.kind}.{descriptor.name}"
+    elif parsed.kind == "note" and parsed.body.type > pb.NOTE_TYPE_EXPLAINED:
+        return "law 2 knows no such type of note"
+    elif parsed.kind == "usage" and any(one.HasField("run") for one in parsed.body.served):
+        return "law 2 knows no field usage.served.run"
+    return ""
+
+
+def _unknown_to_law_1(parsed: ParsedEntry) -> str:
+    last = _LAST_FIELD_LAW_1.get(parsed.kind)
     if last is None:
         return f"law 1 knows no {parsed.kind}"
     # Most entries are of kinds whose message has not grown: to list what they set takes as long as their rule.
