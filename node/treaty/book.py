@@ -77,9 +77,7 @@ class Book:
     def __init__(self, genesis: GenesisFacts, index: EntryIndex) -> None:
         self.genesis = genesis
         self.law = genesis.law_version
-        self.founding_policy = parse_policy(
-            genesis.policy, drill=genesis.drill, law=self.law
-        )
+        self.founding_policy = parse_policy(genesis.policy, drill=genesis.drill, law=self.law)
         self.policy: Policy = self.founding_policy  # as motions left it
         self.index = index
         self.state = State()

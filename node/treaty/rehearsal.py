@@ -22,6 +22,7 @@ class Rehearsal(Book):
         self, book: Book
     ) -> None:  # not Book's own: everything but rows and queues is shared
         self.genesis = book.genesis
+        self.law = book.law
         self.founding_policy = book.founding_policy
         self.policy = book.policy
         self.index = book.index

@@ -138,14 +138,14 @@ def replayed(court: Court, commits: Sequence[Commit]) -> list[Commit]:
     return [play(law, index, state, one) for one in commits]
 
 
-@pytest.mark.parametrize("law", LAW_VERSIONS[1:])
+@pytest.mark.parametrize("version", LAW_VERSIONS[1:])
 @pytest.mark.measure("M02")
-def test_a_snapshot_on_either_side_of_an_epochs_end_gives_the_same_digests(law: int) -> None:
-    court, commits = history(law)
+def test_a_snapshot_on_either_side_of_an_epochs_end_gives_the_same_digests(version: int) -> None:
+    court, commits = history(version)
     whole = replayed(court, commits)
     assert len({one.digest for one in whole}) == len(whole)
     assert sum(one.ends_epoch for one in whole) == 2
-    assert whole[-1].digest.hex() == LAST_DIGEST.get(law, whole[-1].digest.hex())
+    assert whole[-1].digest.hex() == LAST_DIGEST.get(version, whole[-1].digest.hex())
     for cut in range(1, len(whole)):
         index, state = MemoryIndex(), Map()  # the index is the ledger's own, kept beside the rows
         law = Law.at_genesis(court.genesis, index)
