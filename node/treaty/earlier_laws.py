@@ -98,7 +98,7 @@ def _named_barely(parsed: ParsedEntry) -> tuple[str, ...]:
 @cache
 def _has_grown(kind: str, message: Descriptor) -> bool:
     """The message of this kind has fields that law 1 did not know."""
-    return any(field.number > _LAST_FIELD[kind] for field in message.fields)
+    return any(field.number > _LAST_FIELD_LAW_1[kind] for field in message.fields)
 
 
 @cache
