@@ -1,10 +1,11 @@
-"""Evidence against states: the second file of foedus-verify.
+"""Evidence against states, and statements of what they did not file: the second file of foedus-verify.
 
     python foedus_verify.py evidence file.json --chain-id 5f..                      (or foedus-verify evidence ...)
 
-It rests on foedus_verify.py beside it, and on nothing else. A foedus/evidence/1 file holds the founding document, links to the
-epochs that it speaks of, and what the accused signed: two roots that no one log has, two blocks for one place, or a promise that
-the log, which an archive shows, does not keep. Nobody is accused by anything but signatures of their own.
+It rests on foedus_verify.py beside it, and on nothing else. A file holds the founding document and links to the epochs that it
+speaks of. foedus/evidence/1: what the accused signed themselves, two roots that no one log has, two blocks for one place, or a
+promise that the log, which an archive shows, does not keep. foedus/absence/1: how far the log goes, and where the chain of each
+author stands there; that no entry before is one for the period follows from a whole log alone: `foedus audit absence --check`.
 """
 
 import json
@@ -68,12 +69,15 @@ def from_json(data: bytes) -> Any:
 def evidence(data: bytes, pinned: bytes | None, archive: Path | None) -> dict[str, Any]:
     """Whom a file proves what. Raises NotProven; for what has not its form, what `need` and Python raise."""
     said = from_json(data)
-    need(said["format"] == "foedus/evidence/1", "evidence: want foedus/evidence/1")
+    known = said["format"] in ("foedus/evidence/1", "foedus/absence/1")
+    need(known, "evidence: want foedus/evidence/1 or foedus/absence/1")
     document = from_base64(said["genesis"])
     trust = [founding(document, pinned)]
     if "policies" in said:
         trust = walk(trust, {"format": "foedus/policies/1", "links": said["policies"]})
     case = Case(said, digest(document), trust)
+    if said["format"] == "foedus/absence/1":
+        return absence(case)
     kind, accused = said["kind"], said["accused"]
     named = isinstance(accused, list) and accused and all(isinstance(one, str) for one in accused)
     need(named, "evidence: accuses nobody")
@@ -235,3 +239,65 @@ def log_keys(trust: list[Epoch], state: str) -> list[bytes]:
         pairs = zip(states, epoch.policy.logs, strict=True)
         found += [key.public for name, key in pairs if name == state]
     return found
+
+
+# --- what was not filed ---------------------------------------------------------------------------
+
+
+def absence(case: Case) -> dict[str, Any]:
+    """What a statement of absence shows by itself: till when the log goes, and each author's last entry there."""
+    stand = Case(case.said["stands_on"], case.chain_id, case.trust)
+    point = certificate(stand.said["checkpoint"].encode(), case.trust, log_line=False)
+    origin, larger = case.trust[0].record["origin"], point["size"]
+    same = stand.said["chain_id"] == case.chain_id.hex() and point["origin"] == origin
+    prove(same, "the statement is of another ledger")
+    size, root, record = stand.number("size"), stand.unhex("root"), stand.unhex("commit_record")
+    proof, path = (
+        [bytes.fromhex(part) for part in stand.said[name]] for name in ("consistency", "inclusion")
+    )
+    need(all(len(part) == 32 for part in [root, *proof, *path]), "want hashes of 32 bytes")
+    leads = extended(size, larger, proof, root) == (root, point["root"])
+    prove(leads, f"the root at {size} is not of the log that was signed at {larger}")
+    leads = included(digest(LEAF, record), size - 1, larger, path) == point["root"]
+    prove(leads, "the commit record is not the last of these entries")
+    fields = from_cbor(record)
+    time_s = fields["time_ms"] // 1000
+    told = ["commit", stand.number("commit"), stand.number("time_s"), stand.unhex("state_digest")]
+    found = [fields.get("type"), fields["index"], time_s, fields["state_digest"]]
+    prove(found == told, "the commit record says something else")
+    for author in case.said["authors"]:
+        shown = case.said["chains"][author]
+        prove(chain_stands(author, shown, fields["state_digest"]), f"the chain of {author}")
+    past = time_s >= case.number("due_s")
+    prove(past or case.said["verdict"] in ("filed", "undecided"), "the deadline has not passed")
+    return {
+        "kind": "absence",
+        "chain_id": case.chain_id,
+        "log_until_s": time_s,
+        "size": size,
+        "root": root,
+        "last_entries": [f"{a} #{case.said['chains'][a]['seq']}" for a in case.said["authors"]],
+        "signed_by": point["signed_by"],
+        "claimed": case.said["what"],
+        "not_shown": "that no entry up to there is for the period: `foedus audit absence --check`",
+    }
+
+
+def chain_stands(author: str, shown: dict[str, Any], state_digest: bytes) -> bool:
+    """Whether the state has this author's row as shown: so many entries, the last of this hash; or no row at all.
+
+    The state is 65,536 buckets by the first two bytes of a key's hash, and a tree over their hashes.
+    """
+    pairs = [(bytes.fromhex(key), bytes.fromhex(value)) for key, value in shown["pairs"]]
+    path, key = [bytes.fromhex(part) for part in shown["path"]], f"chain/{author}".encode()
+    keys = [each for each, _ in pairs]
+    need(keys == sorted(set(keys)), "a bucket of the state: keys out of order, or twice")
+    sized = [len(part).to_bytes(4, "big") + part for pair in pairs for part in pair]
+    bucket, number = digest(*sized) if pairs else bytes(32), int.from_bytes(digest(key)[:2], "big")
+    is_there = included(digest(LEAF, bucket), number, 1 << 16, path) == state_digest
+    seq, row = shown["seq"], None
+    if seq:
+        spelt = seq.to_bytes(seq.bit_length() // 8 + 1, "big", signed=True)
+        row = b"\x04\0\0\0\2\x01" + bytes([len(spelt)]) + spelt
+        row += b"\x02\0\0\0\x20" + bytes.fromhex(shown["entry"])
+    return is_there and dict(pairs).get(key) == row

@@ -13,9 +13,13 @@ do), nor a state of whose node no block was ordered from the time on when the re
 out, and perhaps its author with it. Absence stands then all the same, and the statement says both.
 
 The bytes of a statement follow from the log up to its size alone: `check` makes it again from another copy and compares. Beside
-it stand what a copy may have more or less of: cosignatures, and checkpoints before and after.
+it stand what a copy may have more or less of: cosignatures, and checkpoints before and after; and the genesis with links to later
+policies, so that `foedus-verify evidence` confirms without a copy what a file alone can show: how far the log goes, and where the
+chain of each author stands there.
 """
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +29,7 @@ from consensus.codec import MalformedBlock, decode_commit_record
 from node.audit.source import CannotAudit, Lost
 from node.audit.travel import Journey, Place, journey
 from node.ledger.plan import MS_PER_S, AppendPlan
+from node.ledger.policy_chain import encode_links
 from node.ledger.questions.moment import Moment, time_text
 from node.ledger.reader import Malformed, read_entry
 from node.treaty import outage
@@ -32,7 +37,12 @@ from node.treaty.book import Book
 from node.treaty.filing import PERIOD_AHEAD_S
 
 FORMAT: Final = "foedus/absence/1"
-OF_ONE_COPY: Final = ("stands_on", "seen")  # what copies may differ in
+OF_ONE_COPY: Final = (
+    "stands_on",
+    "seen",
+    "genesis",
+    "policies",
+)  # what copies may differ in; the ledger is in stands_on
 SHOWN_OF_STAND: Final = ("chain_id", "commit", "time_s", "size", "root", "state_digest")
 FILED_MAX: Final = 10_000
 AUTHORS_MAX: Final = 1_000
@@ -223,6 +233,8 @@ def _statement(going: Journey, place: Place, claim: Claim, watched: _Watched) ->
         "findings": _findings(place, book, claim),
         "seen": _seen(going, watched.filed),
         "stands_on": place.stands_on,
+        "genesis": base64.b64encode(going.document).decode(),
+        "policies": json.loads(encode_links(going.links))["links"],
         "bounds": _bounds(place, claim, due_s),
     }
 

@@ -89,7 +89,8 @@ def absence_command(
     The statement names the entries that came, if any, the time that none speaks for, where each author's own chain stands (proven
     by the state digest), outages that moved the deadline, and what the law itself found missing. It accuses nobody whose report
     is there, none before the deadline has passed in the log, and no state of whose node no block was ordered meanwhile. Its
-    bounds stand in it. Anybody with an archive that goes as far makes the same statement, or checks this one.
+    bounds stand in it. Anybody with an archive that goes as far makes the same statement, or checks this one. What the file alone
+    shows, how far the log goes and where chains stand there, `foedus-verify evidence` confirms with none of this software.
 
     Exit status: 0 nothing came, or it came late or for a part only (with --check: the statement holds); 1 it was filed in time
     (the statement does not hold); 2 undecided: the certified log ends before the deadline, or it cannot be read.

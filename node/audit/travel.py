@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from consensus.committee import quorum_of
 from node.audit.archive import ArchiveSource, is_archive
-from node.audit.certificates import Judged, judge
+from node.audit.certificates import Judged, judge, links_of_copy
 from node.audit.epochs import Trust, trust_of
 from node.audit.facts import SpilledFacts
 from node.audit.findings import Findings
@@ -37,6 +37,7 @@ from node.ledger.epochs import epoch_of_size
 from node.ledger.errors import LedgerError, MalformedGenesis
 from node.ledger.genesis import chain_id, parse_genesis
 from node.ledger.plan import MS_PER_S, AppendPlan
+from node.ledger.policy_chain import Link
 from node.ledger.questions.moment import Moment, time_text
 from node.ledger.questions.past import Past, RowProof
 from node.ledger.questions.sight import Leaves, Sight
@@ -203,6 +204,16 @@ class Journey:
             sight=past.sight(self._leaves),
             stand=self._stand(past),
         )
+
+    @property
+    def document(self) -> bytes:
+        """The genesis that the copy is judged by."""
+        return self._document
+
+    @property
+    def links(self) -> list[Link]:
+        """From the policy of the genesis to later ones, as far as the copy proves them."""
+        return links_of_copy(self.source, self.trust, self.finals)
 
     def prove(self, key: bytes) -> RowProof:
         """The row of a key of the state map, or that there is none, where we stand."""

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import foedus_evidence
+import foedus_verify
 from node.audit.absence import Claim, check_absence, state_absence
 from node.audit.export import export_home
 from node.audit.source import CannotAudit
@@ -201,6 +204,59 @@ def test_a_third_party_makes_it_again(year: Year, tmp_path: Path) -> None:
         check_absence(year.data, year.document, {"format": "x"}, silent)
     with pytest.raises(CannotAudit, match="want who"):
         check_absence(year.data, year.document, {**early, "claim": {"who": 3}}, silent)
+
+
+def test_what_a_file_alone_can_show(year: Year, tmp_path: Path) -> None:
+    """The outsider's program: how far the log goes and where chains stand; no word of its own on the absence."""
+    path = tmp_path / "absence.json"
+    ledger = sha256(year.document).hexdigest()
+
+    def verified(made: Any, pinned: str = ledger) -> int:
+        path.write_text(json.dumps(made), encoding="utf-8")
+        return foedus_verify.main(["evidence", str(path), "--chain-id", pinned])
+
+    claim = year.claim(1)
+    early = Moment(time_s=claim.by_s + 1_000)
+    for made in (
+        year.state(1),
+        year.state(0),
+        year.state(8),
+        state_absence(year.data, year.document, claim, early, silent),
+    ):
+        assert verified(made) == 0
+    assert verified(year.state(1), "00" * 32) == 1
+    text = json.dumps(year.state(1))
+    shown = foedus_evidence.evidence(text.encode(), None, None)
+    assert "op0 #5" in shown["last_entries"]
+    assert "absence --check" in shown["not_shown"]
+
+    def altered(*names: str, to: Any) -> int:
+        made = at = json.loads(text)
+        for name in names[:-1]:
+            at = at[name]
+        assert at[names[-1]] != to
+        at[names[-1]] = to
+        return verified(made)
+
+    stand = json.loads(text)["stands_on"]
+    assert altered("stands_on", "time_s", to=stand["time_s"] + 1) == 1
+    assert altered("stands_on", "commit", to=stand["commit"] + 1) == 1
+    assert altered("stands_on", "root", to="00" * 32) == 1
+    assert altered("stands_on", "state_digest", to="00" * 32) == 1
+    assert altered("stands_on", "chain_id", to="00" * 32) == 1
+    assert altered("stands_on", "size", to=stand["size"] - 1) in (1, 2)
+    assert altered("stands_on", "size", to=0) == 2
+    record = bytearray.fromhex(stand["commit_record"])
+    record[-1] ^= 1
+    assert altered("stands_on", "commit_record", to=record.hex()) == 1
+    assert altered("due_s", to=stand["time_s"] + 1) == 1
+    assert altered("chains", "op0", "seq", to=4) == 1
+    assert altered("chains", "op0", "seq", to=0) == 1
+    assert altered("chains", "op0", "entry", to="00" * 32) == 1
+    assert altered("chains", "op0", "pairs", to=[]) == 1
+    assert altered("chains", "op0", "path", to=[]) == 2
+    assert altered("chains", to={}) == 2
+    assert altered("format", to="foedus/absence/2") == 2
 
 
 def test_the_command(year: Year, tmp_path: Path) -> None:
