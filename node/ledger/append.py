@@ -88,6 +88,10 @@ class StoreBuckets:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def is_memory(self) -> bool:
+        return False
+
     def bucket(self, number: int) -> list[tuple[bytes, bytes]]:
         assert 0 <= number < BUCKETS, f"bucket {number}"
         return self._store.state_bucket(number)
