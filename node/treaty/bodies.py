@@ -7,6 +7,7 @@ module (`statements`, `motions`). What a value means is judged later, against th
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from node.treaty.errors import MalformedContent
@@ -19,6 +20,7 @@ BASIS_POINTS: Final = 10_000
 # Names stand inside derived ids (C15:US:lineage:acme/base), so they hold neither ':' nor '#'.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
+NAME_LIMIT: Final = 64  # characters
 TEXT_LIMIT: Final = 256
 
 
@@ -57,10 +59,10 @@ def check_form(kind: str, form: Form, body: Any) -> None:
         if getattr(body, name) > BASIS_POINTS:
             raise MalformedContent(f"{kind}.{name}", f"{getattr(body, name)} is above 10000 bp")
     for name in form.names:
-        if not _NAME.fullmatch(getattr(body, name)):
+        if not is_name(getattr(body, name)):
             raise MalformedContent(f"{kind}.{name}", f"{getattr(body, name)[:80]!r} is no name")
     for name in form.references:
-        if body.HasField(name) and not _REFERENCE.fullmatch(getattr(body, name)):
+        if body.HasField(name) and not is_reference(getattr(body, name)):
             raise MalformedContent(f"{kind}.{name}", f"{getattr(body, name)[:80]!r} names nothing")
     for name in form.texts:
         if len(getattr(body, name)) > TEXT_LIMIT:
@@ -80,7 +82,7 @@ def _check_list(path: str, items: Any) -> None:
     if not items or not isinstance(items[0], str):
         return
     for item in items:
-        if not _REFERENCE.fullmatch(item):
+        if not is_reference(item):
             raise MalformedContent(path, f"{item[:80]!r} names nothing")
     if len(set(items)) != len(items):
         raise MalformedContent(path, "one item twice")
@@ -88,9 +90,20 @@ def _check_list(path: str, items: Any) -> None:
 
 def is_name(text: str) -> bool:
     """Whether `text` may name a party, facility, run, model or chip type."""
-    return _NAME.fullmatch(text) is not None
+    return len(text) <= NAME_LIMIT and _is_name(text)
 
 
 def is_reference(text: str) -> bool:
     """Whether `text` may speak of something declared: NAME or AUTHOR/NAME."""
+    return len(text) <= 2 * NAME_LIMIT + 1 and _is_reference(text)
+
+
+# Entries speak of the same few things. Only what is short enough to be a name is remembered: at most 2 MB.
+@lru_cache(maxsize=8_192)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=8_192)
+def _is_reference(text: str) -> bool:
     return _REFERENCE.fullmatch(text) is not None

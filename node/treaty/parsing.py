@@ -11,7 +11,7 @@ The way of one entry through `node/ledger`:
 """
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -20,7 +20,6 @@ from node.treaty import motions, statements
 from node.treaty.bodies import HASH_BYTES, INTEGER_LIMIT, Form, check_form, is_name
 from node.treaty.entries import ParsedEntry
 from node.treaty.errors import MalformedContent
-from node.treaty.kinds import Kind
 
 CONTENT_BYTES_MAX: Final = 16 * 1024  # RULINGS R12
 REFS_MAX: Final = 64  # MODEL 2
@@ -38,17 +37,39 @@ KIND_NAMES: Final = {
         (item.name, item.number) for item in pb.Content.DESCRIPTOR.oneofs_by_name["body"].fields
     )
 }
-_STATEMENTS: Final[dict[str, Kind]] = statements.KINDS
-_FORMS: Final[dict[str, Form]] = {
-    **{name: kind.form for name, kind in statements.KINDS.items()},
-    **{name: kind.form for name, kind in motions.KINDS.items()},
-}
 _CLASS_LETTERS: Final = {
     pb.CONFIDENTIALITY_PUBLIC: "P",
     pb.CONFIDENTIALITY_RESTRICTED: "R",
     pb.CONFIDENTIALITY_SECRET: "S",
 }
 _MOTION_CLASSES: Final = "RP"
+
+
+class _Shape(NamedTuple):
+    """What an entry of one kind must look like."""
+
+    kind: str
+    form: Form
+    speaks_of: str
+    needs_period: bool
+    classes: str
+
+
+def _shape_of(alternative: str) -> _Shape:
+    name = KIND_NAMES[alternative]
+    kind = statements.KINDS.get(name)
+    if kind is None:
+        return _Shape(
+            kind=name,
+            form=motions.KINDS[name].form,
+            speaks_of="",
+            needs_period=False,
+            classes=_MOTION_CLASSES,
+        )
+    return _Shape(name, kind.form, kind.speaks_of, kind.needs_period, kind.classes)
+
+
+_SHAPES: Final = {alternative: _shape_of(alternative) for alternative in KIND_NAMES}
 
 
 def parse_entry(payload: bytes) -> ParsedEntry:
@@ -62,11 +83,7 @@ def parse_entry(payload: bytes) -> ParsedEntry:
     if len(envelope.endorsements) > ENDORSEMENTS_MAX:
         raise MalformedContent("envelope.endorsements", f"more than {ENDORSEMENTS_MAX}")
     content_bytes = envelope.content
-    content = parse_content(content_bytes)
-    alternative = content.WhichOneof("body")
-    assert alternative is not None, "parse_content let a content without a body through"
-    kind = KIND_NAMES[alternative]
-    body = getattr(content, alternative)
+    content, shape, body = _checked(content_bytes)
     period = content.period if content.HasField("period") else None
     return ParsedEntry(
         seq=envelope.seq,
@@ -75,20 +92,25 @@ def parse_entry(payload: bytes) -> ParsedEntry:
         content_hash=hashlib.sha256(content_bytes).digest(),
         ledger=content.ledger,
         author=content.author,
-        kind=kind,
+        kind=shape.kind,
         refs=tuple(content.refs),
         period=None if period is None else (period.start, period.end),
         confidentiality=content.confidentiality,
         body=body,
-        subject=_subject(kind, body, content.author),
+        subject=_subject(shape, body, content.author),
     )
 
 
 def parse_content(content_bytes: bytes) -> pb.Content:
     """Content bytes in, checked message out; treat it as read only. Raises MalformedContent.
 
-    For those who endorse a content or show one; `parse_entry` calls it on the way of an entry.
+    For those who endorse a content or show one; an entry's goes the same way.
     """
+    return _checked(content_bytes)[0]
+
+
+def _checked(content_bytes: bytes) -> tuple[pb.Content, _Shape, Any]:
+    """The message, the shape of its kind, its body. Raises MalformedContent."""
     if len(content_bytes) > CONTENT_BYTES_MAX:
         raise MalformedContent(
             "content", f"{len(content_bytes)} bytes, at most {CONTENT_BYTES_MAX}"
@@ -112,34 +134,32 @@ def parse_content(content_bytes: bytes) -> pb.Content:
     alternative = content.WhichOneof("body")
     if alternative is None:
         raise MalformedContent("content.body", "missing")
-    kind = KIND_NAMES[alternative]
+    shape = _SHAPES[alternative]
+    kind = shape.kind
     if content.HasField("period"):
         start, end = content.period.start, content.period.end
         if not start < end < INTEGER_LIMIT:
             raise MalformedContent("content.period", f"[{start}, {end}) is empty or above 2^53")
-    elif kind in _STATEMENTS and _STATEMENTS[kind].needs_period:
+    elif shape.needs_period:
         raise MalformedContent("content.period", f"missing in {kind}")
-    classes = _STATEMENTS[kind].classes if kind in _STATEMENTS else _MOTION_CLASSES
     letter = _CLASS_LETTERS[content.confidentiality]
-    if letter not in classes:
+    if letter not in shape.classes:
         # MODEL 6: secret data enter the ledger sealed or as a hash only, and no check may read them.
         raise MalformedContent("content.confidentiality", f"{letter} is not for {kind}")
-    check_form(kind, _FORMS[kind], getattr(content, alternative))
-    return content
+    body = getattr(content, alternative)
+    check_form(kind, shape.form, body)
+    return content, shape, body
 
 
 def header_subject(content_bytes: bytes) -> str:
     """What the COSE header's `sub` must say for this content. Raises MalformedContent."""
-    content = parse_content(content_bytes)
-    alternative = content.WhichOneof("body")
-    assert alternative is not None, "parse_content let a content without a body through"
-    kind = KIND_NAMES[alternative]
-    return _subject(kind, getattr(content, alternative), content.author)
+    content, shape, body = _checked(content_bytes)
+    return _subject(shape, body, content.author)
 
 
-def _subject(kind: str, body: Any, author: str) -> str:
-    field = _STATEMENTS[kind].speaks_of if kind in _STATEMENTS else ""
-    return f"{kind}/{(getattr(body, field) if field else '') or author}"
+def _subject(shape: _Shape, body: Any, author: str) -> str:
+    field = shape.speaks_of
+    return f"{shape.kind}/{(getattr(body, field) if field else '') or author}"
 
 
 def _parse_strictly(message: pb.Envelope | pb.Content, data: bytes, path: str) -> None:
