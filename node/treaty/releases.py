@@ -24,8 +24,18 @@ INCIDENTS_KEPT: Final = 64
 GRAVE: Final = 3
 
 
-def approve(book: Book, model: str, run: str, motion: str, row: Deployment) -> None:
-    """A DEPLOY was approved: shares and evaluations are owed from now on."""
+def approve(
+    book: Book,
+    model: str,
+    run: str,
+    motion: str,
+    row: Deployment,
+    declined: frozenset[str] = frozenset(),
+) -> None:
+    """A DEPLOY was approved: shares and evaluations are owed from now on.
+
+    Who was named steward and voted no owes no share: nobody takes a duty by being named (record 0240). It may still confirm one.
+    """
     threshold = min(len(row.stewards), k_of(book.membership()) + 2)
     release = Release(
         run=run,
@@ -39,6 +49,8 @@ def approve(book: Book, model: str, run: str, motion: str, row: Deployment) -> N
     )
     book.state.releases.put(model, release)
     for state in row.stewards:
+        if state in declined:
+            continue
         owe(book, f"steward:{model}:{state}", book.value("steward_share"))
     owe(book, f"reeval:{model}", book.value("reeval"))
 

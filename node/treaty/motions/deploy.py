@@ -8,7 +8,7 @@ Two thirds, by mandates; three quarters in Tier 3, and only while the horizon is
 from typing import Final
 
 from foedus.v1 import content_pb2 as pb
-from node.treaty import benchmarks, evaluators, lives, releases, runs
+from node.treaty import benchmarks, consent, evaluators, lives, releases, runs
 from node.treaty.ballots import open_motion
 from node.treaty.bodies import Form
 from node.treaty.book import Accepted, Book, Refused
@@ -166,7 +166,10 @@ def _effect(book: Book, motion_id: str, motion: Motion, outcome: str) -> None:
     approved = outcome == "approved"
     if approved:
         row = book.state.deployments[motion_id]
-        releases.approve(book, book.state.plans[motion.about].model, motion.about, motion_id, row)
+        model = book.state.plans[motion.about].model
+        against = frozenset(state for state, choice in motion.votes if choice == "no")
+        declined = against if book.law >= consent.SINCE_LAW else frozenset[str]()
+        releases.approve(book, model, motion.about, motion_id, row, declined)
     else:
         book.state.deployments.drop(motion_id)
     status = "DEPLOYED" if approved else "DEPLOY_REFUSED"
