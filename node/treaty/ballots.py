@@ -1,4 +1,4 @@
-"""Motions as such: opened, voted on, judged, closed. What a kind means stands elsewhere.
+"""Motions and votes as such: opened, voted on, judged, closed (MODEL 4, 5). What a kind means stands elsewhere.
 
 At filing everything is fixed (LAW K3): who may vote, the rule, the threshold, the panel. Recused are
 the subject states, derived from refs and never typed in. The last valid vote before the close counts.

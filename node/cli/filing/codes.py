@@ -38,7 +38,7 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         "would give so few states a block on a safe outcome", "MODEL 7; LAW K10, K51"
     ),
     Code.NOT_TIGHTENING: Meaning("does not tighten", "MODEL 4; LAW K9"),
-    Code.CRITERIA: Meaning("two adopted standards must be named", "MODEL 8; LAW K42"),
+    Code.CRITERIA: Meaning("an adopted standard is wanted and not there", "MODEL 8; LAW K42"),
     Code.SEV4_OPEN: Meaning("barred while a case of severity 4 is open", "MODEL 4; LAW K50"),
     Code.STEP_LIMIT: Meaning("more than a tenth in 30 days", "MODEL 4; LAW K10"),
     Code.HORIZON: Meaning("tier 3 while horizon_open is 0", "MODEL 4, 8"),

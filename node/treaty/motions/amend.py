@@ -1,4 +1,4 @@
-"""AMEND: change a policy parameter, or a share of the rule table.
+"""AMEND: change a policy parameter, or a share of the rule table (MODEL 4, 8; LAW K10).
 
 Tighten: any state or the secretariat; a majority; in force 7 days after the close. Loosen: three states;
 three quarters; in force 90 days after, in steps of at most a tenth per 30 days, never while a case of

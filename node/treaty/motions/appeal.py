@@ -1,4 +1,4 @@
-"""APPEAL: the subject state asks once, with new evidence, that an upheld case be overturned (LAW K14).
+"""APPEAL: the subject state asks once, with new evidence, that an upheld case be overturned (MODEL 4; LAW K14).
 
 Filed within 30 days of the decision. Two thirds of the others overturn it; else it stays upheld, for good.
 """

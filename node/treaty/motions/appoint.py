@@ -1,4 +1,4 @@
-"""APPOINT: inspectors, evaluators, officers; a standard, one more dangerous capability, a state beyond the genesis list.
+"""APPOINT: inspectors, evaluators, officers; a standard, one more dangerous capability, one more listed state (MODEL 4, 7).
 
 Filed by a state or the secretariat; a majority within 14 days, else no change. Taking a capability off the list loosens:
 three states file it, three quarters within 60 days, in force 90 days after, never while a case of severity 4 that names a

@@ -1,4 +1,4 @@
-"""BREACH: a state is accused.
+"""BREACH: a state is accused (MODEL 4, 9; LAW K15).
 
 On a Finding it opens by itself and stands unless two thirds set it aside (`cases`). Without one, filed by
 a state or the secretariat, a majority must uphold it. The accused has no vote, and no verdict comes

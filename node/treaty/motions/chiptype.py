@@ -1,4 +1,4 @@
-"""CHIPTYPE: approve a type of chip, so that it may be made, moved and counted (M54; LAW K11, K31, K52).
+"""CHIPTYPE: approve a type of chip, so that it may be made, moved and counted (MODEL 4; M54; LAW K11, K31, K52).
 
 Filed by the source or operator that described it, with its state. A panel; nobody acts: not approved.
 """

@@ -1,4 +1,4 @@
-"""CLASSIFY: keep a publication restricted. Filed by a state; unless a majority agrees within 30 days, it is released."""
+"""CLASSIFY: keep a publication restricted. Filed by a state; unless a majority agrees in 30 days, it is released (MODEL 4)."""
 
 from typing import Final
 

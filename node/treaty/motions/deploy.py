@@ -1,4 +1,4 @@
-"""DEPLOY: release a trained model (M14, M36, M38; LAW K12, K31, K39 to K41, K47).
+"""DEPLOY: release a trained model (MODEL 4; M14, M36, M38; LAW K12, K31, K39 to K41, K47).
 
 Filed by its developer with its state, after the run's end. All evaluations since the end are shown, from
 evaluators of two states at least, and each listed capability is absent by two; five states are stewards.

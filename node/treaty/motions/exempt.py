@@ -1,4 +1,4 @@
-"""EXEMPT and CLASS: a narrow run, or a class of them, needs no TRAIN of its own (M21; LAW K11, K52, K54).
+"""EXEMPT and CLASS: a narrow run, or a class of them, needs no TRAIN of its own (MODEL 4; M21; LAW K11, K52, K54).
 
 Filed by an operator with its state, or by the secretariat. A panel grants it for 365 days; nobody acts:
 not granted. EXEMPT names one run of Tier 1 at most and an evaluator's evaluation or review of it; CLASS names none.

@@ -1,4 +1,4 @@
-"""HALT: stop a run, or all runs of a facility, at once (LAW K8, K11, K49).
+"""HALT: stop a run, or all runs of a facility, at once (MODEL 4; LAW K8, K11, K49).
 
 Filed by `trigger` states, or by one inspector whom the run's approval assigned to it. It acts from its
 inclusion for 72 hours; a majority keeps it for 30 days, two thirds lift it, and without either it lapses.

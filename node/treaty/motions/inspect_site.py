@@ -1,4 +1,4 @@
-"""INSPECT: a challenge inspection of a facility, or of a place that an evidence note names (LAW K11, K13, K37, K43).
+"""INSPECT: a challenge inspection of a facility, or of a place that an evidence note names (MODEL 4; LAW K11, K13, K37, K43).
 
 Filed by any one state with evidence, though not against itself, or by the secretariat. It goes ahead unless
 three quarters stop it within twelve hours ("red light"). Access is due 24 hours later (C28).

@@ -1,4 +1,4 @@
-"""SUSPEND: take a state's votes and panel seats for 180 days (LAW K10, K15).
+"""SUSPEND: take a state's votes and panel seats for 180 days (MODEL 4; LAW K10, K15).
 
 Filed by three states on one upheld case of severity 4, or three of severity 3; three quarters of the others
 decide. At most k states are suspended at once, and never so that what remains gives one state a block. A

@@ -1,4 +1,4 @@
-"""TIGHTEN_NOW: scale one parameter towards safety at once, for 30 days; a majority keeps it (LAW K9, K35, K49).
+"""TIGHTEN_NOW: scale one parameter towards safety at once, for 30 days; a majority keeps it (MODEL 4; LAW K9, K35, K49).
 
 Filed by `trigger` states or the secretariat. It lapses unless kept, and a kept one ends when an AMEND of that
 parameter, filed after it was kept, enters force.

@@ -1,4 +1,4 @@
-"""TRAIN: approval of one training run, by the tier it is in.
+"""TRAIN: approval of one training run, by the tier it is in (MODEL 4; LAW K11).
 
 Filed by its operator with its state. Tier 1: a panel, or the plenary where it is called up; Tier 2: two
 thirds, and inspectors of two other states; Tier 3: three quarters, three reviews, mandates, and only

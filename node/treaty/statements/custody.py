@@ -1,4 +1,4 @@
-"""`custody`: chips leave, arrive, are destroyed, lost or found; with C04, the way of each lot (LAW K22).
+"""`custody`: chips leave, arrive, are destroyed, lost or found; with C04, the way of each lot (MODEL 3, kind 6; LAW K22).
 
     notice -> (14 days) -> out -> in        and at one site: destroy, loss, found
 

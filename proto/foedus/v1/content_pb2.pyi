@@ -1250,7 +1250,7 @@ class Note(_message.Message):
     STANDARD_FIELD_NUMBER: _builtins.int
     type: Global___NoteType.ValueType
     about: _builtins.str
-    """case id (reply, explained, remedy), motion (callup), run (review, safety_case, seal), model, party, chip type or origin"""
+    """case id (reply, explained, remedy), motion (callup), run (review, safety_case, seal), model, party (consent, objection), chip type, origin"""
     corrects: _builtins.bytes
     """correction: hash of the entry it corrects"""
     hash: _builtins.bytes

@@ -1,6 +1,7 @@
 """`foedus template` and `foedus file`: every kind of the schema, from a template to the law's verdict or a signed entry."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_templates_leave_out_what_a_variant_forbids_and_tell_the_rest() -> None:
     fields = {field.name for kind in KINDS for field in message_of(kind).fields}
     # Parts of messages whose example no form could accept: keys, proofs, sealed boxes.
     assert fields - told == {"validator", "shares"} or fields - told <= {"validator", "shares"}
+
+
+@pytest.mark.parametrize("kind", sorted({kind for kind, _ in EVERY}))
+def test_every_kind_says_where_the_model_has_its_rule(kind: str) -> None:
+    """An error in a draft quotes it."""
+    assert re.search("MODEL [0-9]", about(kind)), about(kind)
 
 
 def test_comments_are_those_of_the_schema() -> None:
