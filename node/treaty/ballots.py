@@ -178,6 +178,8 @@ def cast_vote(book: Book, entry: Entry, body: pb.Vote) -> Accepted:
     motion = book.state.motions.get(body.motion)
     if motion is None and body.motion not in book.state.closed:
         raise Refused(Code.UNKNOWN_REF, f"no motion {body.motion}")
+    if book.law > 2 and body.HasField("mandate_ref"):
+        book.referred(body.mandate_ref)
     if book.state.parties[state].role != "state":
         raise Refused(Code.FILER, f"{state} is no state")
     require_past(book, entry)

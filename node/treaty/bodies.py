@@ -37,7 +37,10 @@ class Form:
     references: tuple[str, ...] = ()  # NAME or AUTHOR/NAME of something declared elsewhere
     texts: tuple[str, ...] = ()  # at most 256 characters
     hashes: tuple[str, ...] = ()  # 32 bytes if present
-    lists: tuple[str, ...] = ()  # at most 64 items; text items are references
+    lists: tuple[str, ...] = ()  # at most 64 items; text items are references, none twice
+    counted: tuple[
+        str, ...
+    ] = ()  # lists whose rule counts distinct names, so that one may stand twice
     extra: tuple[Callable[[Any], None], ...] = field(default=())  # what fits no column
 
 
@@ -72,11 +75,13 @@ def check_form(kind: str, form: Form, body: Any) -> None:
             raise MalformedContent(f"{kind}.{name}", f"{len(getattr(body, name))} bytes, not 32")
     for name in form.lists:
         _check_list(f"{kind}.{name}", getattr(body, name))
+    for name in form.counted:
+        _check_list(f"{kind}.{name}", getattr(body, name), once=False)
     for check in form.extra:
         check(body)
 
 
-def _check_list(path: str, items: Any) -> None:
+def _check_list(path: str, items: Any, *, once: bool = True) -> None:
     if len(items) > LIST_LIMIT:
         raise MalformedContent(path, f"{len(items)} items, at most {LIST_LIMIT}")
     if not items or not isinstance(items[0], str):
@@ -84,7 +89,7 @@ def _check_list(path: str, items: Any) -> None:
     for item in items:
         if not is_reference(item):
             raise MalformedContent(path, f"{item[:80]!r} names nothing")
-    if len(set(items)) != len(items):
+    if once and len(set(items)) != len(items):
         raise MalformedContent(path, "one item twice")
 
 

@@ -52,7 +52,20 @@ _LAST_FIELD_LAW_2: Final = {"run": 21, "inspection": 10}
 
 def was_unknown(parsed: ParsedEntry, law: int) -> str:
     """What of this entry the schema of that law did not have; empty: nothing."""
-    return _unknown_to_law_1(parsed) if law == 1 else _unknown_to_law_2(parsed)
+    unknown = _unknown_to_law_1(parsed) if law == 1 else _unknown_to_law_2(parsed)
+    return unknown or _doubled(parsed)
+
+
+# Lists whose rule counts distinct names; until law 3 one name twice in them was no form at all.
+_COUNTED: Final = {"DEPLOY": "stewards", "TRAIN": "inspectors", "instrument": "attested_by"}
+
+
+def _doubled(parsed: ParsedEntry) -> str:
+    name = _COUNTED.get(parsed.kind)
+    if name is None:
+        return ""
+    items = getattr(parsed.body, name)
+    return f"{parsed.kind}.{name}: one item twice" if len(set(items)) != len(items) else ""
 
 
 def _unknown_to_law_2(parsed: ParsedEntry) -> str:

@@ -1,6 +1,7 @@
 """Run scenarios of the law: `python -m node.treaty.scenario FILE...` (LAW sections 0 to 3).
 
-Prints one JSON line per scenario, {"name", "pass", "failures"}, and exits 1 if any fails. A step
+Prints one JSON line per scenario, {"name", "pass", "failures"}, and exits 1 if any fails; 2 if a file
+or a scenario in it cannot be understood, which standard error tells with file, step and field. A step
 becomes a real protobuf entry, goes through `parse_entry` and `Law.apply` like any other, and every
 expectation is read from the law's own rows and derived values. Labels stand for hashes: an entry's
 hash is the SHA-256 of its label, so refs need no table. Nothing imports this script.
@@ -27,136 +28,31 @@ from node.treaty.parsing import parse_entry
 from node.treaty.register import kid_of
 from node.treaty.rows.motions import Motion
 from node.treaty.rules import one_state_could_change
+from node.treaty.scenario_entries import CHAIN_ID, Unwritable, label_hash, write_content
+from node.treaty.scenario_form import PAYLOADS, MalformedScenario, check_scenario, subject_of
 from node.treaty.veto import veto_check
 
-CHAIN_ID: Final = hashlib.sha256(b"scenario").digest()
-_RENAMED: Final = {"from": "origin", "to": "destination"}
-_ALTERNATIVES: Final = {"CLASS": "class_motion", "CHIPTYPE": "chip_type_motion"}
-# A field that no version of the schema has: how a field unknown to it looks in protobuf.
+ANY: Final = object()  # as an expected code: whatever comes
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _HASHES: Final = frozenset({"serial_root", "code_hash", "doc_root", "document"})
-_UNKNOWN_FIELD: Final = b"\xf8\xff\x07\x01"
-
-
-def label_hash(label: str) -> bytes:
-    return hashlib.sha256(label.encode()).digest()
 
 
 def key_of(author: str, purpose: str) -> bytes:
     return hashlib.sha256(f"{purpose} key of {author}".encode()).digest()
 
 
-class Unwritable(Exception):
-    """A step that protobuf cannot even express: wrong types. Its code is SCHEMA."""
-
-
-def write_content(author: str, payload: dict[str, Any]) -> bytes:
-    """A step's statement, motion or vote as Content bytes. Raises Unwritable."""
-    fields = dict(payload)
-    content = pb.Content(
-        ver=1,
-        ledger=CHAIN_ID,
-        author=author,
-        confidentiality=pb.CONFIDENTIALITY_RESTRICTED,
-        refs=[_ref(label) for label in fields.pop("refs", [])],
-    )
-    if "period" in fields:
-        start, end = fields.pop("period")
-        content.period.start, content.period.end = start, end
-    kind = fields.pop("kind", "vote")
-    alternative = _ALTERNATIVES.get(kind, kind.lower())
-    if alternative not in content.DESCRIPTOR.fields_by_name:
-        return content.SerializeToString() + _UNKNOWN_FIELD
-    body = getattr(content, alternative)
-    body.SetInParent()
-    renamed = _RENAMED | ({"motion": "about"} if kind == "note" else {})
-    if all(_write(body, renamed.get(name, name), value) for name, value in fields.items()):
-        return content.SerializeToString()
-    return content.SerializeToString() + _UNKNOWN_FIELD
-
-
-def _ref(label: str) -> bytes:
-    return label_hash(label)  # of a case its derived_ref, which is the same hash of its id
-
-
-def _write(body: Any, name: str, value: Any) -> bool:
-    """Set one field; False if the schema has no such field or enum value."""
-    field = body.DESCRIPTOR.fields_by_name.get(name)
-    if field is None:
-        return False
-    try:
-        if field.enum_type is not None and not field.is_repeated:
-            return _write_enum(body, name, field.enum_type, value)
-        if isinstance(value, dict) and field.is_repeated:
-            _write_pairs(getattr(body, name), field.message_type, value)
-        elif isinstance(value, dict):
-            return all(_write(getattr(body, name), *item) for item in _generator_items(value))
-        elif isinstance(value, list) and field.message_type is not None:
-            for item in value:
-                row = getattr(body, name).add()
-                pairs = item if isinstance(item, dict) else {"t_from": item[0], "value": item[1]}
-                if not all(_write(row, *pair) for pair in pairs.items()):
-                    return False
-        elif isinstance(value, list):
-            is_bytes = field.type == field.TYPE_BYTES
-            items = [_bytes(item) for item in value] if is_bytes else value
-            if field.enum_type is not None:
-                items = [_number(field.enum_type, item) for item in value]
-            getattr(body, name).extend(items)
-        elif field.type == field.TYPE_BYTES:
-            setattr(body, name, _bytes(value))
-        elif field.type == field.TYPE_BOOL:
-            setattr(body, name, bool(value))
-        else:
-            setattr(body, name, value)
-    except (TypeError, ValueError) as err:
-        raise Unwritable(f"{name}: {err}") from None
-    return True
-
-
-def _bytes(value: str | bytes) -> bytes:
-    """A label stands for its hash; "hex:..." for these very bytes."""
-    if isinstance(value, bytes):
-        return value
-    return bytes.fromhex(value[4:]) if value.startswith("hex:") else label_hash(value)
-
-
-def _write_enum(body: Any, name: str, enum: Any, value: str) -> bool:
-    number = _number(enum, value)
-    if number is None:
-        return False
-    setattr(body, name, number)
-    return True
-
-
-def _number(enum: Any, value: str) -> int | None:
-    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
-    member = enum.values_by_name.get(prefix + value.upper())
-    return member.number if member is not None else None
-
-
-def _write_pairs(rows: Any, message: Any, value: dict[str, Any]) -> None:
-    key, amount = (field.name for field in message.fields[:2])
-    for name, item in value.items():
-        row = rows.add()
-        setattr(row, key, name)
-        if not _write(row, amount, item):
-            raise Unwritable(f"{name}: {item}")
-
-
-def _generator_items(value: dict[str, Any]) -> list[tuple[str, Any]]:
-    items = [(name, item) for name, item in value.items() if name != "clamp"]
-    return [*items, *zip(("clamp_lo", "clamp_hi"), value.get("clamp", ()), strict=False)]
-
-
 class Scenario:
     """One scenario on its way: the law, the index, and what has been derived."""
 
     def __init__(self, form: dict[str, Any]) -> None:
+        check_scenario(form)
         self.form = form
         self.failures: list[str] = []
         self.index = MemoryIndex()
-        self.law = Law.at_genesis(genesis_of(form), self.index)
+        try:
+            self.law = Law.at_genesis(genesis_of(form), self.index)
+        except ValueError as err:
+            raise MalformedScenario("", f"no such founding: {err}") from None
         self.decided: dict[str, Decision] = {}
         self.findings: dict[str, Finding] = {}
         self.policy_steps: dict[str, PolicyStep] = {}
@@ -168,10 +64,9 @@ class Scenario:
         self.ended: set[str] = set()  # findings
 
     def run(self) -> list[str]:
-        for number, step in enumerate(_with_offers(self.form["steps"])):
-            name = step.get("id", f"step{number}")
+        for name, step in _with_offers(self.form["steps"]):
             self._keep(self.law.advance(step["at"]))
-            payload = step.get("statement") or step.get("motion") or step.get("vote")
+            payload = _payload(step)
             if payload is not None:
                 self._enter(name, step, payload)
             for expected in step.get("expect", ()):
@@ -214,15 +109,20 @@ class Scenario:
             for name in ("motion", "about", "mandate")
             if isinstance(payload.get(name), str)
         }
+        site = payload.get("site")
+        if site in self.codes and site not in self.law.book.state.facilities:
+            named["site"] = label_hash(site).hex()  # a note stands for the place it speaks of (K37)
         refs = payload.get("refs")
-        return payload | named | ({"refs": [self.id_of(ref) for ref in refs]} if refs else {})
+        if not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs):
+            return payload | named
+        return payload | named | {"refs": [self.id_of(ref) for ref in refs]}
 
     def _enter(self, name: str, step: dict[str, Any], payload: dict[str, Any]) -> None:
         self.labels[label_hash(name).hex()] = name
         code, why = self._submit(name, step, payload)
         self.codes[name] = code
         wanted = step.get("rejected")
-        if code != wanted:
+        if code != wanted and wanted is not ANY:
             self.failures.append(f"{step['at']} {name}: {code or 'accepted'} ({why}), not {wanted}")
 
     def _submit(
@@ -233,7 +133,11 @@ class Scenario:
         if "seq" in step and step["seq"] != seq:
             earlier = self.index.at_seq(author, step["seq"] - 1)
             seq, prev = step["seq"], earlier.entry_hash if earlier else NO_PREVIOUS
-        endorsers = sorted({*step.get("with", ()), *payload.get("attested_by", ())})
+        attesting = payload.get("attested_by", ())
+        attesting = attesting if isinstance(attesting, list) else ()
+        endorsers = sorted(
+            {*step.get("with", ()), *(one for one in attesting if isinstance(one, str))}
+        )
         try:
             content = write_content(author, self._as_the_law_has_it(payload))
             envelope = pb.Envelope(
@@ -259,8 +163,11 @@ class Scenario:
         return outcome.code, outcome.why
 
     def _expect(self, at_s: int, expected: dict[str, Any]) -> None:
-        subject = next(iter(expected))
+        subject = subject_of(expected)
         seen = _VIEWS[subject](self, expected[subject], expected)
+        if not seen and not _says_there_is_none(subject, expected):
+            self.failures.append(f"{at_s} {subject} {expected[subject]}: there is none")
+            return
         for field, value in expected.items():
             if field == subject and field not in {
                 "findings",
@@ -275,30 +182,44 @@ class Scenario:
                 )
 
 
-def _with_offers(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put the offer note, which starts the 72 hours (RULINGS R15), before each step that names one."""
-    offers = []
-    for step in steps:
-        if "offered" in step:
-            content = write_content(step["by"], step.get("statement") or step["motion"])
-            offers.append(
-                {
-                    "at": step["offered"],
-                    "by": step["by"],
-                    "hash": hashlib.sha256(content).digest(),
-                }
-            )
-    if not offers:
-        return steps
-    made = [
-        {
-            "at": offer["at"],
-            "by": offer["by"],
-            "statement": {"kind": "note", "type": "offer", "hash": offer["hash"]},
-        }
-        for offer in offers
-    ]
-    return sorted([*made, *steps], key=lambda step: int(step["at"]))
+def _says_there_is_none(subject: str, expected: dict[str, Any]) -> bool:
+    """Whether its nulls mean that the thing is missing, and not merely that it has no such value."""
+    if subject == "case":  # its fields are compared with nothing
+        return True
+    telling = {"motion": "state", "run": "status"}.get(subject)
+    return telling in expected and expected[telling] is None
+
+
+def _with_offers(steps: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Each step with its name; and before one that says `offered` the offer note, which starts the 72 hours (RULINGS R15).
+
+    The offer is no step of the scenario: nothing is expected of it.
+    """
+    named = [(step.get("id", f"step{number}"), step) for number, step in enumerate(steps)]
+    offers: dict[tuple[str, bytes], tuple[str, dict[str, Any]]] = {}
+    for name, step in named:
+        content = _offered_content(step)
+        if content is not None:
+            digest = hashlib.sha256(content).digest()
+            note = {"kind": "note", "type": "offer", "hash": digest}
+            offer = {"at": step["offered"], "by": step["by"], "statement": note, "rejected": ANY}
+            offers.setdefault((step["by"], digest), (f"the offer of {name}", offer))
+    return sorted([*offers.values(), *named], key=lambda one: int(one[1]["at"]))
+
+
+def _offered_content(step: dict[str, Any]) -> bytes | None:
+    """None where nothing is offered, or what cannot be written."""
+    payload = _payload(step)
+    if "offered" not in step or payload is None:
+        return None
+    try:
+        return write_content(step["by"], payload)
+    except Unwritable:
+        return None
+
+
+def _payload(step: dict[str, Any]) -> dict[str, Any] | None:
+    return next((step[name] for name in PAYLOADS if name in step), None)
 
 
 def genesis_of(form: dict[str, Any]) -> GenesisFacts:
@@ -433,6 +354,8 @@ def _is_effective(run: Scenario, decision: Decision) -> bool:
 
 
 def _entry(run: Scenario, name: str, _: dict[str, Any]) -> dict[str, Any]:
+    if name not in run.codes:
+        return {}
     return {"rejected": run.codes.get(name), "uncountersigned": run.uncountersigned.get(name)}
 
 
@@ -519,17 +442,43 @@ _VIEWS: Final = {
 }
 
 
+def _no_float(text: str) -> int:
+    raise ValueError(f"{text} is no integer")
+
+
+def _forms_of(file: str) -> list[Any]:
+    """The scenarios of a file. Raises OSError, ValueError."""
+    loaded = json.loads(
+        Path(file).read_text(encoding="utf-8"), parse_float=_no_float, parse_constant=_no_float
+    )
+    return loaded if isinstance(loaded, list) else [loaded]
+
+
 def main(files: list[str]) -> int:
-    failed = False
+    """Exit code: 0 all hold, 1 some fail, 2 some file or scenario is not understood."""
+    worst = 0
     for file in files:
-        loaded = json.loads(Path(file).read_text(encoding="utf-8"))
-        for form in loaded if isinstance(loaded, list) else [loaded]:
-            failures = Scenario(form).run()
-            failed = failed or bool(failures)
-            line = {"name": form["name"], "pass": not failures, "failures": failures}
+        try:
+            forms = _forms_of(file)
+        except (OSError, ValueError) as err:  # what is not UTF-8 and not JSON are ValueErrors too
+            print(f"{file}: {err}", file=sys.stderr)
+            worst = 2
+            continue
+        for number, form in enumerate(forms):
+            name = form.get("name") if isinstance(form, dict) else None
+            try:
+                failures = Scenario(form).run()
+            except MalformedScenario as err:
+                failures = [f"malformed: {err}"]
+                print(f"{file}: scenario {number} ({name}): {err}", file=sys.stderr)
+                worst = 2
+            worst = max(worst, 1 if failures else 0)
+            line = {"name": name, "pass": not failures, "failures": failures}
             print(json.dumps(line, ensure_ascii=False))
-    return 1 if failed else 0
+    return worst
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m node.treaty.scenario FILE...")
     sys.exit(main(sys.argv[1:]))

@@ -48,7 +48,11 @@ class Restarting(Scenario):
         self.restarts += 1
 
 
-@pytest.mark.parametrize("form", FORMS, ids=[form["name"] for form in FORMS])
+# With 195 states a restart reads so many rows that one history of 400 steps takes as long as all others.
+RESTARTED = [form for form in FORMS if len(form["members"]) * len(form["steps"]) < 10_000]
+
+
+@pytest.mark.parametrize("form", RESTARTED, ids=[form["name"] for form in RESTARTED])
 def test_a_restart_after_every_step_changes_nothing(form: dict[str, Any]) -> None:
     scenario = Restarting(form)
     assert scenario.run() == []

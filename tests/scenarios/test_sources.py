@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from node.treaty.derived import Finding
-from node.treaty.scenario import Scenario, label_hash
+from node.treaty.scenario import Scenario
+from node.treaty.scenario_entries import label_hash
 from tests.scenarios.test_law import FORMS
 from tests.shared import shared_path
 from tests.vectors.test_law import IN_FORCE

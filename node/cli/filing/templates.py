@@ -96,7 +96,7 @@ def _allowed(kind: str, field: FieldDescriptor) -> str:
     if field.name in form.names:
         return "a name: letters, digits and ._-, at most 64"
     if field.name in form.references or (
-        field.name in form.lists and field.type == FieldDescriptor.TYPE_STRING
+        field.name in form.lists + form.counted and field.type == FieldDescriptor.TYPE_STRING
     ):
         return "NAME, or AUTHOR/NAME of another's"
     if field.type == FieldDescriptor.TYPE_BYTES:

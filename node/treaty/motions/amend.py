@@ -38,6 +38,10 @@ WALKS_A_DAY_MAX: Final = 8  # amendments with daily steps judged for one filer i
 
 def _file(book: Book, entry: Entry, body: pb.Amend) -> Accepted:
     subject_states(book, entry)  # refs must exist; they recuse nobody, or filing would strip votes
+    if book.law > 2:
+        for ref in (body.safety_standard_ref, body.democratic_control_ref):
+            if ref:
+                book.referred(ref)
     require_role(book, entry, "state", "secretariat")
     name = body.param or body.rule
     require_not_entrenched(name)

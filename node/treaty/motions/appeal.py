@@ -41,12 +41,15 @@ def _file(book: Book, entry: Entry, _body: pb.Appeal) -> Accepted:
     decided_at = decided.closed_at if case.result and decided is not None else 0
     if not any(facts.time_s >= decided_at for facts in entries_in(book, entry)):
         raise Refused(Code.EVIDENCE, f"nothing among the refs is newer than {decided_at}")
-    if case.status in {"APPEALED", "FINAL"}:
-        raise Refused(Code.REPEATED, f"{name} is {case.status}: there is one appeal")
+    is_repeated = case.status in {"APPEALED", "FINAL"}
+    if is_repeated and book.law <= 2:  # there this was told before CASES and LATE
+        raise _repeated(name, case.status)
     if case.result != "UPHELD":
         raise Refused(Code.CASES, f"{name} is {case.status}, not upheld")
     if book.now > decided_at + book.value("appeal_file"):
         raise Refused(Code.LATE, f"{name} was decided at {decided_at}")
+    if is_repeated:
+        raise _repeated(name, case.status)
     require_past(book, entry)
     cases.enter(book, name, case._replace(status="APPEALED"), entry.entry_hash)
     open_motion(
@@ -60,6 +63,10 @@ def _file(book: Book, entry: Entry, _body: pb.Appeal) -> Accepted:
         closes_after_s=book.value("appeal_close"),
     )
     return Accepted(f"APPEAL:{entry.name}")
+
+
+def _repeated(name: str, status: str) -> Refused:
+    return Refused(Code.REPEATED, f"{name} is {status}: there is one appeal")
 
 
 def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:

@@ -53,7 +53,7 @@ def _file(book: Book, entry: Entry, body: pb.Deploy) -> Accepted:
     barrier = _assessed(book, run, life, shown, body.cap_ver)
     if barrier is not None:
         raise barrier
-    stewards = [state for state in body.stewards if is_filing_state(book, state)]
+    stewards = {state for state in body.stewards if is_filing_state(book, state)}
     if len(stewards) < STEWARDS_MIN:
         raise Refused(Code.STEWARDS, f"{len(stewards)} member states are stewards, not five")
     require_past(book, entry)
@@ -181,7 +181,8 @@ KIND: Final[MotionKind] = MotionKind(
         required=("cap_ver", "mode"),
         integers=("cap_ver",),
         texts=("mode",),
-        lists=("stewards", "sites"),
+        lists=("sites",),
+        counted=("stewards",),
     ),
     file=_file,
     outcomes=always("not_approved", "approved"),

@@ -47,7 +47,7 @@ def _file(book: Book, entry: Entry, body: pb.Train) -> Accepted:
         raise Refused(Code.HORIZON, "no Tier 3 run may be approved while the horizon is shut")
     if life.tier < 1 or life.status not in {"PLANNED", "REFUSED"}:
         raise Refused(Code.RUN_STATE, f"{run} is {life.status} in tier {life.tier}")
-    inspectors = tuple(sorted(body.inspectors))
+    inspectors = tuple(sorted(set(body.inspectors)))
     if life.tier >= lives.TIER_WITH_OVERSIGHT:
         _require_inspectors(book, inspectors, entry.parsed.author, operator_state)
     if life.tier == 3:
@@ -145,7 +145,7 @@ def _effect(book: Book, _motion_id: str, motion: Motion, outcome: str) -> None:
 
 
 KIND: Final[MotionKind] = MotionKind(
-    form=Form(integers=("until",), lists=("inspectors",)),
+    form=Form(integers=("until",), counted=("inspectors",)),
     file=_file,
     outcomes=always("not_approved", "approved"),
     barrier=_barrier,

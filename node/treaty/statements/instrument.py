@@ -53,7 +53,7 @@ def take_instrument(book: Book, entry: Entry, body: pb.Instrument) -> Accepted:
 
 
 KIND: Final[Kind] = Kind(
-    form=Form(enums=("type",), lists=("attested_by",), hashes=("text_hash",)),
+    form=Form(enums=("type",), counted=("attested_by",), hashes=("text_hash",)),
     take=take_instrument,
     classes="PR",
 )

@@ -51,6 +51,7 @@ def test_every_form_names_fields_that_the_schema_has() -> None:
             *form.texts,
             *form.hashes,
             *form.lists,
+            *form.counted,
         ):
             assert field in message.fields_by_name, f"{name}.{field}"
 
@@ -60,7 +61,7 @@ def test_every_integer_and_list_of_the_schema_is_bounded() -> None:
     by_name = {kind: alternative for alternative, kind in KIND_NAMES.items()}
     for name, form in [(n, k.form) for n, k in (statements.KINDS | motions.KINDS).items()]:
         message = message_of(by_name[name])
-        bounded = {*form.integers, *form.basis_points, *form.lists}
+        bounded = {*form.integers, *form.basis_points, *form.lists, *form.counted}
         if form.extra:
             bounded |= {"shares", "validator"}  # tip and identity read these whole
         for field in message.fields:
