@@ -4,6 +4,7 @@
      "genesis": base64, and by kind:}
 
     two-roots    first, second: checkpoint notes, the smaller first; prefix_root, prefix_proof (hex) if their sizes differ
+                 lines: ml-dsa-44, where it rests on second lines, which PyNaCl cannot verify: `foedus audit confirm` does
     two-blocks   epoch, round, author; digest1, signature1, digest2, signature2, block_keys (hex; of the epoch's committee)
     withheld     acknowledgement (hex); checkpoint: a final one; commit_record (hex), index, proof (hex): its leaf; what is
                  missing in the log only an archive can show, so it is checked beside one

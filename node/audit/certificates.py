@@ -7,7 +7,7 @@ from typing import Final
 
 from consensus.committee import quorum_of
 from node.audit.epochs import Trust
-from node.audit.findings import TWO_ROOTS, Depth, Findings
+from node.audit.findings import ML_DSA_LINES, TWO_ROOTS, Depth, Findings
 from node.audit.source import Certificate, Lost, Source
 from node.audit.structure import prover_of_inclusion
 from node.ledger.cosigned import Cosigned
@@ -39,7 +39,8 @@ class Judged:
     good: tuple[Cosigned, ...]  # ascending by member, each member once
     second: tuple[Cosigned, ...] = ()  # good ML-DSA-44 lines, likewise; nothing rests on them
     log_lines: tuple[tuple[int, bytes], ...] = ()  # good ones of log keys
-    signers: tuple[str, ...]  # their states
+    signers: tuple[str, ...]  # states of the good lines
+    second_signers: tuple[str, ...] = ()  # of the second ones
     is_final: bool  # a quorum of members signed this root
 
     @property
@@ -99,8 +100,10 @@ def judge(certificate: Certificate, genesis: Genesis, findings: Findings) -> Jud
                 Depth.CERTIFICATES, f"{what}: the log line of {member.state} is not by its log key"
             )
     signers = tuple(genesis.members[index].state for index in sorted(good))
+    second = _good_second(certificate, genesis, findings)
     return Judged(
-        second=_good_second(certificate, genesis, findings),
+        second=second,
+        second_signers=tuple(genesis.members[line.member].state for line in second),
         log_lines=tuple(log_lines),
         certificate=certificate,
         good=tuple(good[index] for index in sorted(good)),
@@ -187,19 +190,30 @@ def contradictions(trust: Trust, sources: Sequence[Shown], findings: Findings) -
             continue
         if at_small == small.root or not is_its_own:
             continue
-        guilty = [state for state in small.signers if state in large.signers]
-        guilty = [state for state in guilty if (state, small.size, small.root) not in seen]
+        guilty = {
+            state: lines
+            for state, lines in _signed_both(small, large).items()
+            if (state, small.size, small.root) not in seen
+        }
         proof = _two_roots(trust, small, large, at_small, prove) if guilty else {}
-        for state in guilty:
+        for state, lines in guilty.items():
             seen.add((state, small.size, small.root))
             findings.add(
                 Depth.CERTIFICATES,
                 f"{state} cosigned root {small.root.hex()} at size {small.size} (shown by {name}) and root"
                 f" {large.root.hex()} at size {large.size} (shown by {other}), whose first {small.size} entries have root"
-                f" {at_small.hex()}",
+                f" {at_small.hex()}{f', {lines} lines being among these' if lines else ''}",
                 accused=(state,),
-                proof=proof,
+                proof={**proof, "lines": lines} if lines else proof,
             )
+
+
+def _signed_both(small: Judged, large: Judged) -> dict[str, str]:
+    """Who signed both, and by which kind of line if not by Ed25519 in both. Either key says: the one tree I have seen."""
+    early = {*small.signers, *small.second_signers}
+    late = {*large.signers, *large.second_signers}
+    by_first = {*small.signers}.intersection(large.signers)
+    return {state: "" if state in by_first else ML_DSA_LINES for state in sorted(early & late)}
 
 
 def _two_roots(

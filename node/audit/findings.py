@@ -24,6 +24,9 @@ from node.ledger.policy_chain import Link
 
 EXCERPT_BYTES: Final = 32
 # What a `proof` shows, under "kind": evidence files are made of these (see `blame`).
+ML_DSA_LINES: Final = (
+    "ml-dsa-44"  # evidence that rests on second lines; the standard verifier has no ML-DSA
+)
 TWO_ROOTS: Final = "two-roots"
 TWO_BLOCKS: Final = "two-blocks"
 WITHHELD: Final = "withheld"

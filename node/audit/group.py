@@ -1,4 +1,4 @@
-"""`foedus audit`: a whole history, unless a word says otherwise: `diff`, `absence`.
+"""`foedus audit`: a whole history, unless a word says otherwise: `diff`, `absence`, `confirm`.
 
     foedus audit us-home --json      is      foedus audit history us-home --json
 
@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from node.audit.absence_command import absence_command
+from node.audit.confirm_command import confirm_command
 from node.audit.diff_command import diff_command
 
 DEFAULT: Final = "history"
@@ -31,4 +32,5 @@ def audit_app(history: Any) -> typer.Typer:
     app.command(DEFAULT)(history)
     app.command("diff")(diff_command)
     app.command("absence")(absence_command)
+    app.command("confirm")(confirm_command)
     return app

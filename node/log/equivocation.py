@@ -8,7 +8,7 @@ cannot both be prefixes of one log has lied, whatever the cause: conflicting quo
                      root and a consistency proof from it to the larger one, which whoever holds either tree can make
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.log.checkpoint import Checkpoint
@@ -28,7 +28,7 @@ class PrefixProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """Two checkpoints that no honest log has both, and the witnesses (by policy name, in policy order) who signed both."""
+    """Two checkpoints that no honest log has both, and whose witnesses (in policy order) signed both."""
 
     first: Checkpoint
     second: Checkpoint
@@ -44,10 +44,12 @@ def find_conflict(
     verify_mldsa: Verify | None = None,
     prefix: PrefixProof | None = None,
     second_policy: TrustPolicy | None = None,
+    whose: Callable[[str], str] = str,
 ) -> Conflict | None:
     """The conflict between two checkpoint notes, or None where they do not contradict each other.
 
     `second_policy`: of the second one, where members or keys have changed between them; witnesses of one name are one.
+    `whose`: the party of a witness' name; two witnesses of one party are one. With `verify_mldsa` lines of that kind count too.
 
     Notes need not be final: each cosigner's line is evidence by itself. Raises MalformedNote, MalformedCheckpoint, and
     MalformedProof if sizes differ and `prefix` is missing or does not verify.
@@ -69,6 +71,7 @@ def find_conflict(
         other_root = prefix.root
     if other_root == small.root:
         return None
-    both = set(a.witnesses).intersection(b.witnesses)
-    guilty = tuple(witness.name for witness in policy.witnesses if witness.name in both)
+    voices = [{whose(name) for name in (*e.witnesses, *e.beside)} for e in (a, b)]
+    parties = dict.fromkeys(whose(witness.name) for witness in policy.witnesses)
+    guilty = tuple(party for party in parties if party in voices[0] & voices[1])
     return Conflict(first=a.checkpoint, second=b.checkpoint, guilty=guilty)

@@ -247,6 +247,14 @@ class _Builder:
         self._groups.append(PolicyGroup(name=name, threshold=threshold, members=tuple(members)))
 
 
+SECOND_SUFFIX = "/pq"
+
+
+def state_of_witness(name: str) -> str:
+    """Whose witness it is, in a policy of ours: a state has one under its id, and perhaps a second one by ML-DSA-44."""
+    return name.removesuffix(SECOND_SUFFIX)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyMember:
     """What the member register says of one state, as far as the policy needs it. `url`: where its HTTP face answers."""
@@ -273,11 +281,12 @@ def policy_text(members: Sequence[PolicyMember], quorum: int) -> bytes:
         lines.append(f"witness {member.state} {member.cosigner_key} {member.url}".rstrip(" "))
     second = [member for member in ordered if member.second_key is not None]
     for member in second:
-        lines.append(f"witness {member.state}/pq {member.second_key} {member.url}".rstrip(" "))
+        name = f"{member.state}{SECOND_SUFFIX}"
+        lines.append(f"witness {name} {member.second_key} {member.url}".rstrip(" "))
     states = " ".join(member.state for member in ordered)
     lines.append(f"group states {quorum} {states}")
     if len(second) >= quorum:
-        names = " ".join(f"{member.state}/pq" for member in second)
+        names = " ".join(f"{member.state}{SECOND_SUFFIX}" for member in second)
         lines.append(f"group states/pq {quorum} {names}")
     lines.append("quorum states")
     text = ("\n".join(lines) + "\n").encode()
