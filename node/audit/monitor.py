@@ -1,8 +1,9 @@
 """Watching for a split view: whether all nodes show one log, and one that only grows (FORMATS 1.6 and 8).
 
 One look takes the full checkpoint of every node at once, judges each by the trust policy of the genesis, and asks of the node
-with the largest log for proof that every other checkpoint, and the newest one seen before, is of that log. Where the proof leads
-elsewhere, two logs exist; the notes and the proof are the evidence (`two_roots`).
+with the largest log for proof that every other checkpoint, and the newest one seen before, is of that log; if that node keeps its
+hashes back, of the next largest. Where the proof leads elsewhere, two logs exist; the notes and the proof are the evidence
+(`two_roots`).
 
 What cannot be had is told and proves nothing: a node that is silent, old, or shows less than was seen before. A node is never
 accused by its words or tiles, only by cosignatures.
@@ -161,32 +162,51 @@ class Monitor:
     def _compare(self, seen: list[Seen], sources: dict[str, WebSource]) -> Look:
         now_s = self._clock_s()
         split: list[TwoRoots] = []
-        believed = [one for one in seen if one.believed]
-        largest = max(believed, key=_size, default=None)
-        told: list[Seen] = []
+        ranked = sorted((one for one in seen if one.believed), key=_size, reverse=True)
+        mute: dict[str, str] = {}
+        told = {one.url: one for one in seen}
         for one in seen:
-            found = one
-            if largest is not None and one is not largest and one.checkpoint is not None:
-                found = self._against(one, largest, sources, split)
-            elif largest is not None and one is largest:
-                found = self._hold(largest, sources[largest.url], split)
-            told.append(self._aged(found, now_s))
+            if one.checkpoint is not None:
+                told[one.url] = self._against(one, ranked, sources, split, mute)
+        self._hold(ranked, sources, split, mute, told)
+        for url, why in mute.items():
+            told[url] = _and(told[url], why)
         size = 0 if self._held is None else self._held.size
-        return Look(at_s=now_s, seen=tuple(told), size=size, split=tuple(split))
+        aged = tuple(self._aged(told[one.url], now_s) for one in seen)
+        return Look(at_s=now_s, seen=aged, size=size, split=tuple(split))
 
     def _against(
-        self, one: Seen, largest: Seen, sources: dict[str, WebSource], split: list[TwoRoots]
+        self,
+        one: Seen,
+        ranked: Sequence[Seen],
+        sources: dict[str, WebSource],
+        split: list[TwoRoots],
+        mute: dict[str, str],
     ) -> Seen:
-        small, large = sorted((one, largest), key=_size)
-        try:
-            found = self._differ(small, large, sources[large.url])
-        except (Lost, OSError, HTTPException, MalformedInput) as err:
-            why = f"could not be compared with {largest.state}: {err}"
-            return replace(one, trouble="; ".join(filter(None, (one.trouble, why))))
-        if found is None:
-            return one
-        split.append(found)
-        return replace(one, trouble=f"another log than that of {largest.state}: {found}")
+        """Compared with the largest log whose holder proves what it shows.
+
+        Who shows a final checkpoint and keeps its hashes back is `mute` for the rest of the look: else one node could stand
+        between all others and hide that they differ.
+        """
+        failed = ""
+        larger = ranked[: ranked.index(one)] if one in ranked else ranked  # each pair once
+        for other in larger:
+            if other.url in mute:
+                continue
+            small, large = sorted((one, other), key=_size)
+            try:
+                found = self._differ(small, large, sources[large.url])
+            except (Lost, OSError, HTTPException, CannotAudit, MalformedInput) as err:
+                failed = f"could not be compared with {other.state}: {err}"
+                if large is one:
+                    return _and(one, failed)
+                mute[other.url] = f"keeps back the hashes of its log: {err}"
+                continue
+            if found is None:
+                return one
+            split.append(found)
+            return replace(one, trouble=f"another log than that of {other.state}: {found}")
+        return one if one in ranked else _and(one, failed)
 
     def _differ(self, small: Seen, large: Seen, holder: WebSource) -> TwoRoots | None:
         """Raises Lost, OSError, HTTPException, MalformedInput: nothing is known."""
@@ -201,30 +221,48 @@ class Monitor:
             self._policies, self._document, small.note, large.note, prefix, self._links
         )
 
-    def _hold(self, largest: Seen, holder: WebSource, split: list[TwoRoots]) -> Seen:
-        """What is held from now on: the larger, once it is shown to extend what was held."""
-        held = self._held
-        assert largest.checkpoint is not None, "believed"
-        if held is not None and self.newest is not None:
-            if held.size > largest.checkpoint.size:
-                why = f"no node shows more than {largest.checkpoint.size} entries: {held.size} were final before"
-                return replace(largest, trouble=why)
-            before = Seen(url="", checkpoint=held, note=self.newest)
-            try:
-                found = self._differ(before, largest, holder)
-            except (Lost, OSError, HTTPException, MalformedInput) as err:
-                why = f"could not be compared with what was seen before: {err}"
-                return replace(largest, trouble=why)
-            if found is not None:
-                split.append(found)
-                return replace(largest, trouble=f"another log than was seen before: {found}")
-        self._held, self.newest = largest.checkpoint, largest.note
-        return largest
+    def _hold(
+        self,
+        ranked: Sequence[Seen],
+        sources: dict[str, WebSource],
+        split: list[TwoRoots],
+        mute: dict[str, str],
+        told: dict[str, Seen],
+    ) -> None:
+        """What is held from now on: the largest that is shown to extend what was held."""
+        for one in ranked:
+            if one.url in mute:
+                continue
+            held, checkpoint = self._held, one.checkpoint
+            assert checkpoint is not None, "believed"
+            if held is not None and self.newest is not None:
+                if held.size > checkpoint.size:
+                    why = f"no node shows more than {checkpoint.size} entries: {held.size} were final before"
+                    told[one.url] = _and(told[one.url], why)
+                    return
+                before = Seen(url="", checkpoint=held, note=self.newest)
+                try:
+                    found = self._differ(before, one, sources[one.url])
+                except (Lost, OSError, HTTPException, CannotAudit, MalformedInput) as err:
+                    why = f"could not be compared with what was seen before: {err}"
+                    told[one.url] = _and(told[one.url], why)
+                    continue
+                if found is not None:
+                    split.append(found)
+                    why = f"another log than was seen before: {found}"
+                    told[one.url] = _and(told[one.url], why)
+                    return
+            self._held, self.newest = checkpoint, one.note
+            return
 
     def _aged(self, one: Seen, now_s: int) -> Seen:
         if one.trouble or one.signed_at_s is None or now_s - one.signed_at_s <= self._stale_s:
             return one
         return replace(one, trouble=f"its newest checkpoint is {now_s - one.signed_at_s} s old")
+
+
+def _and(one: Seen, why: str) -> Seen:
+    return replace(one, trouble="; ".join(filter(None, (one.trouble, why))))
 
 
 def _size(one: Seen) -> int:

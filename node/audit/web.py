@@ -9,11 +9,10 @@ shows no order, and the law is run over the log's own commits.
 import http.client
 import ssl
 from collections import OrderedDict
-from http import HTTPStatus
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 from consensus.types import Ref
+from node.audit.exchange import Exchanges
 from node.audit.policies import EPOCHS_SINCE_LAW, members_of_policy
 from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, certificate_of
 from node.ledger.genesis import Genesis
@@ -40,9 +39,7 @@ from node.log.tiles import (
 from node.signing.checkpoints import log_vkey
 from node.signing.verify import verify_ed25519
 
-TIMEOUT_S: Final = 20.0
 TILES_HELD: Final = 64
-WHY_BYTES: Final = 300
 
 
 class WebSource:
@@ -52,10 +49,7 @@ class WebSource:
     every_level = False
 
     def __init__(self, url: str, genesis: Genesis, document: bytes) -> None:
-        """For `open`."""
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/"):
-            raise CannotAudit(f"{url}: want https://host:port, as the genesis lists it")
+        """For `open`. Raises CannotAudit: no address."""
         self.where = url
         self.name = url
         self.document = document
@@ -73,13 +67,7 @@ class WebSource:
             ssl.PEM_cert_to_DER_cert(member.certificate_pem.decode()): member.state
             for member in genesis.members
         }
-        self._connection = http.client.HTTPSConnection(
-            parts.hostname,
-            parts.port or 443,
-            timeout=TIMEOUT_S,
-            context=_encrypting(),
-        )
-        self._shown: bytes | None = None  # its certificate
+        self._exchanges = Exchanges(url, _encrypting())
         self._tiles: OrderedDict[str, list[bytes]] = OrderedDict()
 
     @classmethod
@@ -87,8 +75,8 @@ class WebSource:
         """Connect, see whose node it is, and take its final checkpoint. Raises CannotAudit."""
         source = cls(url, genesis, document)
         try:
-            source._connect()
-            source.note = source._get("checkpoint.full", NOTE_BYTES_MAX)
+            source._exchanges.connect()
+            source.note = source._exchanges.get("checkpoint.full", NOTE_BYTES_MAX)
             source.size = parse_checkpoint(parse_note(source.note).text).size
             if genesis.law_version >= EPOCHS_SINCE_LAW:
                 source._follow(genesis)
@@ -98,24 +86,14 @@ class WebSource:
             raise CannotAudit(f"{url}: {err}") from err
         return source
 
-    def _connect(self) -> None:
-        """Raises OSError, CannotAudit: another certificate than the one shown first."""
-        self._connection.connect()
-        tls = self._connection.sock
-        shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLSocket) else None
-        if shown is None or self._shown not in (None, shown):
-            self.close()
-            raise CannotAudit(f"{self.where}: shows another certificate than before: ask it anew")
-        self._shown = shown
-
     def _follow(self, genesis: Genesis) -> None:
         """Whom to believe about this size, by the genesis. Raises OSError, HTTPException, Lost, BrokenChain."""
-        self.links = parse_links(self._get("policies.json", FILE_BYTES_MAX))
+        self.links = parse_links(self._exchanges.get("policies.json", FILE_BYTES_MAX))
         self.policies = follow(trust_policy(genesis), self.links)
 
     def _identify(self) -> None:
         """Raises CannotAudit: a stranger."""
-        found = self._certificates_der.get(self._shown or b"")
+        found = self._certificates_der.get(self._exchanges.shown or b"")
         if found is None and self._genesis.law_version >= EPOCHS_SINCE_LAW:
             found = self._by_log_line()
         if found is None:
@@ -161,7 +139,7 @@ class WebSource:
             self._tiles.move_to_end(path)
             return self._tiles[path]
         try:
-            data = self._get(path, BUNDLE_BYTES_MAX)
+            data = self._exchanges.get(path, BUNDLE_BYTES_MAX)
             parts = decode_bundle(data, width) if level is None else tile_hashes(data, width)
         except (OSError, http.client.HTTPException, MalformedInput) as err:
             raise Lost(f"{path}: {err}", path) from err
@@ -169,27 +147,6 @@ class WebSource:
         while len(self._tiles) > TILES_HELD:
             self._tiles.popitem(last=False)
         return parts
-
-    def _get(self, path: str, bytes_max: int) -> bytes:
-        """Raises OSError, HTTPException, Lost."""
-        try:
-            return self._get_once(path, bytes_max)
-        except (ConnectionError, http.client.RemoteDisconnected):
-            self._connection.close()
-            self._connect()
-            return self._get_once(path, bytes_max)
-
-    def _get_once(self, path: str, bytes_max: int) -> bytes:
-        self._connection.request("GET", f"/{path}")
-        answer = self._connection.getresponse()
-        body = answer.read(bytes_max + 1)
-        if answer.status != HTTPStatus.OK:
-            why = body[:WHY_BYTES].decode("utf-8", "replace").strip()
-            raise Lost(f"{path}: {answer.status}: {why}", path)
-        if len(body) > bytes_max:
-            self._connection.close()  # the rest of it would be taken for the next answer
-            raise Lost(f"{path}: more than {bytes_max} bytes", path)
-        return body
 
     def read_certificates(self, trust_at: TrustAt) -> None:
         """The checkpoint, taken when the source was opened."""
@@ -205,7 +162,7 @@ class WebSource:
         raise Lost(f"block {ref.round}/{ref.author}: a node's web face shows no blocks")
 
     def close(self) -> None:
-        self._connection.close()
+        self._exchanges.close()
 
 
 def _encrypting() -> ssl.SSLContext:

@@ -52,6 +52,7 @@ class View:
     signed_at_s: int = NOW_S
     hashes: MemoryHashes = field(default_factory=MemoryHashes)
     url: str = ""
+    keeps_back: bool = False
 
     def show(self, leaves: Sequence[bytes], signers: Sequence[int] = (0, 1, 2)) -> None:
         self.leaves, self.signers = leaves, signers
@@ -75,6 +76,8 @@ class View:
         return Response(self.note())
 
     async def tile(self, request: Request) -> Response:
+        if self.keeps_back:
+            return Response("not here", status_code=404)
         return Response(cut_tile(parse_path(request.url.path.lstrip("/")), self.hashes.read))
 
     async def serve(self) -> HttpListener:
@@ -221,8 +224,31 @@ async def test_what_cannot_be_had_is_told_and_accuses_nobody(views: list[View]) 
     assert found.split == ()
     assert "not final" in told[states[1]]
     assert "1010 s old" in told[states[2]]
-    assert "do not lead to its own checkpoint" in told[states[3]]
+    assert "do not lead to its own checkpoint" in told[states[0]]
+    assert states[3] not in told, "compared with another that shows as much"
     assert silent in told[None]
+
+
+async def test_who_shows_most_and_keeps_its_hashes_back_hides_no_fork(
+    views: list[View], tmp_path: Path
+) -> None:
+    """The largest log is asked first: one that is always ahead, and silent, must not stand between the others."""
+    views[0].show(LEAVES)
+    views[0].keeps_back = True
+    views[1].show(LEAVES[:650], signers=(0, 1, 2))
+    views[2].show(FORKED[:600], signers=(1, 2, 3))
+    watching = monitor(views)
+    found = await look(watching)
+    states = [keys.state for keys in views[0].founding.nodes]
+    (split,) = found.split
+    assert split.accused == tuple(states[1:3])
+    assert confirmed(split.evidence, views[0].founding, tmp_path) == ", ".join(states[1:3])
+    assert "keeps back the hashes" in troubles(found)[states[0]]
+    held = watching.newest
+    views[2].show(LEAVES[:620])
+    views[1].show(LEAVES[:660])
+    assert (await look(watching)).split == ()
+    assert watching.newest != held, "what others prove is held on"
 
 
 async def test_a_memory_that_was_altered_is_refused(views: list[View]) -> None:
