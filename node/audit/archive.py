@@ -25,6 +25,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -60,6 +61,7 @@ MANIFEST: Final = "manifest.json"
 SIGNATURES: Final = "signatures"
 CHECKPOINT: Final = "checkpoint"
 POLICIES: Final = f"{SIGNATURES}/policies.json"
+UNDECIDED: Final = f"{SIGNATURES}/undecided"
 SIGNATURES_MANIFEST: Final = f"{SIGNATURES}/{MANIFEST}"
 COMMITS_PER_FILE: Final = 256
 MANIFEST_BYTES_MAX: Final = 1 << 30
@@ -224,7 +226,7 @@ class ArchiveSource:
 
     def _count_commits(self, last: Path) -> None:
         try:
-            records = list(_frames(last, RECORD_BYTES_MAX))
+            records = list(frames(last, RECORD_BYTES_MAX))
             self.last_commit = int(last.stem) + len(records) - 1
         except (Lost, ValueError) as err:
             self.damage.append(Lost(str(err), f"commits/{last.name}"))
@@ -341,7 +343,7 @@ class ArchiveSource:
         records_file = f"commits/{name}.commits"
         records: list[CommitRecord] = []
         try:
-            for data in _frames(self.path / records_file, RECORD_BYTES_MAX):
+            for data in frames(self.path / records_file, RECORD_BYTES_MAX):
                 record = decode_commit_record(data)
                 if record.deciders:
                     raise Lost("a record with deciders: they stand in signatures/")
@@ -366,7 +368,10 @@ class ArchiveSource:
         for _ in range(count):
             number = int.from_bytes(data[at : at + 2], "big")
             start, at = at + 2, at + 2 + number * REF_BYTES
-            found.append(tuple(_ref(data[p : p + REF_BYTES]) for p in range(start, at, REF_BYTES)))
+            refs = tuple(_ref(data[p : p + REF_BYTES]) for p in range(start, at, REF_BYTES))
+            if any(later <= earlier for earlier, later in pairwise(refs)):
+                raise Lost("the deciders of a commit do not ascend, each once", file)
+            found.append(refs)
         if at != len(data):
             raise Lost(f"{len(data)} bytes for {count} commits: want {at}", file)
         return found
@@ -408,10 +413,10 @@ class ArchiveSource:
 
     def _undecided_blocks(self) -> dict[Ref, bytes]:
         if self._undecided is None:
-            file = f"{SIGNATURES}/undecided"
+            file = UNDECIDED
             found: dict[Ref, bytes] = {}
             try:
-                for data in _frames(self.path / file, BLOCK_BYTES_MAX):
+                for data in frames(self.path / file, BLOCK_BYTES_MAX):
                     found[peek_ref(data)] = data
             except (MalformedBlock, Lost) as err:
                 raise Lost(str(err), file) from err
@@ -430,7 +435,7 @@ def _ref(data: bytes) -> Ref:
     )
 
 
-def _frames(path: Path, bytes_max: int) -> Iterator[bytes]:
+def frames(path: Path, bytes_max: int) -> Iterator[bytes]:
     """The parts of a file of u32 lengths and bytes. Raises Lost."""
     try:
         with path.open("rb") as file:

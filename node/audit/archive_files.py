@@ -1,19 +1,27 @@
 """The files of an archive against its two manifests: each there, whole, and no other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from consensus.codec import BLOCK_BYTES_MAX, MalformedBlock, peek_ref
 from node.audit.archive import (
     CHECKPOINT,
     COMMITS_PER_FILE,
     MANIFEST,
     MANIFEST_BYTES_MAX,
+    POLICIES,
+    SIGNATURES,
     SIGNATURES_FORMAT,
     SIGNATURES_MANIFEST,
+    UNDECIDED,
     ArchiveSource,
+    first_of_range,
+    frames,
     is_beside,
     parse_manifest,
+    range_name,
     read_file,
 )
 from node.audit.findings import Depth, Findings
@@ -24,6 +32,7 @@ from node.ledger.trust import trust_policy
 from node.log.checkpoint import parse_checkpoint
 from node.log.errors import MalformedInput
 from node.log.note import NOTE_BYTES_MAX, parse_note
+from node.log.tiles import paths
 
 FILES_STEP: Final = 64  # files of one task
 ALONE_MAX: Final = 256  # files that are not worth starting processes for
@@ -37,7 +46,7 @@ def check_files(
     tick: Callable[[int], None],
     workers: Workers | None = None,
 ) -> int:
-    """Every byte of the folder is one that a manifest covers, or a finding. How many files."""
+    """Every byte of the folder is one that a manifest covers, and every file one that an archive has; or a finding. How many."""
     folder = source.path
     held = set(_files(folder))
     inside = {name for name in held if not is_beside(name)}
@@ -45,6 +54,7 @@ def check_files(
     if source.manifest is not None:
         _manifest_fields(source, genesis, document, findings)
         listed = source.manifest.files
+        _names(source, listed, findings)
         seen += _compare(folder, listed, inside - {MANIFEST}, findings, tick, workers)
     try:
         data = read_file(folder, SIGNATURES_MANIFEST, MANIFEST_BYTES_MAX)
@@ -52,8 +62,71 @@ def check_files(
     except Lost as lost:
         findings.add(Depth.PARSE, lost.why, file=SIGNATURES_MANIFEST)
         return seen
+    _names_beside(source, listed, findings)
+    _undecided(source, findings)
     beside = held - inside - {SIGNATURES_MANIFEST}
     return seen + _compare(folder, listed, beside, findings, tick, workers)
+
+
+def _names(
+    source: ArchiveSource, listed: Mapping[str, tuple[int, str]], findings: Findings
+) -> None:
+    """The manifest lists what an archive of this size and of so many commits has: no file more, none less."""
+    wanted = {"genesis.cbor", "policy", *map(str, paths(source.size))}
+    for name in sorted(wanted - set(listed)):
+        findings.add(Depth.PARSE, "the manifest does not list this file", file=name)
+    others = set(listed) - wanted
+    _ranges(source, others, (("commits/", ".commits"), ("blocks/", ".blocks")), MANIFEST, findings)
+
+
+def _names_beside(
+    source: ArchiveSource, listed: Mapping[str, tuple[int, str]], findings: Findings
+) -> None:
+    """The same for the second part; the way from policy to policy is there only where members have changed."""
+    for name in (CHECKPOINT, UNDECIDED):
+        if name not in listed:
+            findings.add(Depth.PARSE, "the manifest does not list this file", file=name)
+    others = set(listed) - {CHECKPOINT, UNDECIDED, POLICIES}
+    kinds = ((f"{SIGNATURES}/", ".blocks"), (f"{SIGNATURES}/", ".deciders"))
+    _ranges(source, others, kinds, SIGNATURES_MANIFEST, findings)
+
+
+def _ranges(
+    source: ArchiveSource,
+    names: Collection[str],
+    kinds: Sequence[tuple[str, str]],
+    manifest: str,
+    findings: Findings,
+) -> None:
+    """One file of each of these kinds for each range of commits, and no other; nobody counts to a number that is only claimed."""
+    last = max(source.last_commit or 0, 0)
+    many = dict.fromkeys(kinds, 0)
+    for name in sorted(names):
+        kind = next(((a, z) for a, z in kinds if name.startswith(a) and name.endswith(z)), None)
+        stem = "" if kind is None else name[len(kind[0]) : -len(kind[1])]
+        first = int(stem) if stem.isascii() and stem.isdecimal() else 0
+        if kind is None or stem != range_name(first) or first != first_of_range(max(first, 1)):
+            findings.add(Depth.PARSE, "an archive has no such file", file=name)
+        elif first > last:
+            findings.add(Depth.PARSE, f"beyond the archive's {last} commits", file=name)
+        else:
+            many[kind] += 1
+    wanted = -(-last // COMMITS_PER_FILE)
+    for (start, end), found in many.items():
+        if found != wanted:
+            what = f"lists {found} files {start}*{end}, and {last} commits have {wanted}"
+            findings.add(Depth.PARSE, what, file=manifest)
+
+
+def _undecided(source: ArchiveSource, findings: Findings) -> None:
+    """Each block once, in the order of their names: as every exporter writes them."""
+    try:
+        refs = [peek_ref(data) for data in frames(source.path / UNDECIDED, BLOCK_BYTES_MAX)]
+    except (Lost, MalformedBlock) as err:
+        findings.add(Depth.PARSE, str(err), file=UNDECIDED)
+        return
+    if any(later <= earlier for earlier, later in pairwise(refs)):
+        findings.add(Depth.PARSE, "blocks do not ascend, each once", file=UNDECIDED)
 
 
 def _files(folder: Path) -> Iterator[str]:

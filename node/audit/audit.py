@@ -16,7 +16,7 @@ from typing import Final
 from consensus.committee import quorum_of
 from node.audit.apart import each, replay_all
 from node.audit.archive import ArchiveSource, is_archive
-from node.audit.certificates import contradictions, links_of_copy
+from node.audit.certificates import Judged, believed, contradictions, judge, links_of_copy
 from node.audit.compare import Comparison, compare
 from node.audit.copies import (
     NOT_RUN,
@@ -138,12 +138,20 @@ def _audit(
     for copy in copies:
         explain(copy, beside[copy.source.name])
     between = Findings(BETWEEN)
-    furthest = max((copy.trust for copy in copies), key=lambda t: len(t.epochs), default=None)
-    furthest = furthest or Trust.founding(ground.genesis, ground.document)
+    furthest = max(
+        (believed(copy.source, copy.trust, copy.judged) for copy in copies),
+        key=lambda trust: len(trust.epochs),
+        default=Trust.founding(ground.genesis, ground.document),
+    )
     contradictions(
         furthest,
         [
-            (copy.source.name, copy.judged, copy.structure.root_at, prover(copy.source))
+            (
+                copy.source.name,
+                _judged_by(copy, furthest),
+                copy.structure.root_at,
+                prover(copy.source),
+            )
             for copy in copies
         ],
         between,
@@ -180,6 +188,18 @@ def _audit(
             tuple(member.block_key for member in epoch.members) for epoch in furthest.epochs
         ),
     )
+
+
+def _judged_by(copy: Copy, trust: Trust) -> Sequence[Judged]:
+    """A copy's checkpoints by the members whom another copy proves, where its own log shows others."""
+    own = copy.trust
+    if own.policies is not None or trust.policies is not None or own.epochs == trust.epochs:
+        return copy.judged
+    scratch, held = Findings(copy.source.name), copy.source.certificates
+    copy.source.read_certificates(trust.at)
+    again = copy.source.certificates
+    copy.source.certificates = held
+    return [judge(found, trust.at(found.checkpoint.size), scratch) for found in again]
 
 
 def _side_by_side(

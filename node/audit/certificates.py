@@ -1,6 +1,6 @@
 """Who signed what: the genesis, the checkpoints, and who signed two roots of one log."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -122,7 +122,10 @@ def _good_second(
         member = genesis.members[line.member]
         made = Cosignature(timestamp=line.timestamp, signature=line.signature)
         verdict = verify_mldsa_cosignature(member.state, member.cosigner_pq_key, checkpoint, made)
-        if verdict:
+        if verdict and line.member in good:
+            what = f"a second line of {member.state} stands there twice"
+            findings.add(Depth.CERTIFICATES, f"checkpoint of size {checkpoint.size}: {what}")
+        elif verdict:
             good[line.member] = line
         elif verdict is False:
             what = f"the second line of {member.state} is not by its ML-DSA cosigner"
@@ -179,13 +182,15 @@ def contradictions(trust: Trust, sources: Sequence[Shown], findings: Findings) -
     that root counts only if the larger checkpoint is over the same tree.
     """
     seen: set[tuple[str, int, bytes]] = set()
-    for (name, first), (other, second, root_at, prove) in _pairs(sources):
+    ends = {epoch.last_size for epoch in trust.epochs if epoch.last_size is not None}
+    for (name, first), (other, second, root_at, prove) in _pairs(sources, ends):
         small, large = first, second
         if (small.size, small.root) > (large.size, large.root):
             continue  # the same pair from the other side
         try:
-            at_small = large.root if small.size == large.size else root_at(small.size)
-            is_its_own = root_at(large.size) == large.root
+            same_size = small.size == large.size  # then no tree is asked: two roots are two roots
+            at_small = large.root if same_size else root_at(small.size)
+            is_its_own = same_size or root_at(large.size) == large.root
         except Lost:
             continue
         if at_small == small.root or not is_its_own:
@@ -237,13 +242,15 @@ def _two_roots(
 
 
 def _pairs(
-    sources: Sequence[Shown],
+    sources: Sequence[Shown], ends: Collection[int]
 ) -> Iterator[tuple[tuple[str, Judged], tuple[str, Judged, RootAt, Prove]]]:
     for name, judged, *_ in sources:
         for other, others, root_at, prove in sources:
             for first in judged:
-                # Of one healthy source every certificate is compared with its own tree already; the last one is enough.
-                for second in others[-1:] if name != other else others:
+                # Of one healthy source every certificate is compared with its own tree already: enough are the last one, and
+                # the last one of each epoch that is over, some of whose members may have signed none after it.
+                last = [judged for judged in others[:-1] if judged.size in ends] + [*others[-1:]]
+                for second in last if name != other else others:
                     if first is not second:
                         yield (name, first), (other, second, root_at, prove)
 
@@ -263,5 +270,14 @@ def links_of_copy(source: Source, trust: Trust, judged: Sequence[Judged]) -> lis
             break
         note = final.note(replace(trust.genesis, members=before.members))
         proof = ProofFile(index=at, hashes=tuple(hashes), note=note.encode(), extra=record)
+        if proof.root_of(record) != final.root:
+            break  # another log's checkpoint: it does not lead to this one's next members
         found.append(Link(proof=bytes(proof), policy=epoch.trust_policy(trust.genesis.origin)))
     return found
+
+
+def believed(source: Source, trust: Trust, judged: Sequence[Judged]) -> Trust:
+    """As far as each epoch's members certified its end: by later keys, which anybody may claim, nobody is accused."""
+    if trust.policies is not None:
+        return trust
+    return replace(trust, epochs=trust.epochs[: 1 + len(links_of_copy(source, trust, judged))])

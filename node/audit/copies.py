@@ -10,7 +10,8 @@ from typing import Final, Protocol
 
 from node.audit.archive import ArchiveSource
 from node.audit.archive_files import check_files
-from node.audit.certificates import Judged, judge_source
+from node.audit.beside import Undecided, check_notes
+from node.audit.certificates import Judged, believed, judge, judge_source
 from node.audit.compare import Comparison
 from node.audit.epochs import Trust
 from node.audit.facts import SpilledFacts
@@ -23,7 +24,7 @@ from node.audit.findings import (
     differing,
 )
 from node.audit.law import LawResult, Replay, replay_batches, replay_log
-from node.audit.order import OrderReplay, batch_of
+from node.audit.order import Ordered, OrderReplay, batch_of
 from node.audit.source import Certificate, Lost, Source, TrustAt
 from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_sign_state
 from node.audit.store_source import StoreSource
@@ -167,6 +168,11 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
     tick = ground.progress.start(f"{source.name}: tree", source.size)
     copy.structure = examine(source, sizes, tick, ground.workers)
     copy.judged = judge_source(source, copy.trust, copy.structure.root_at, findings)
+    if isinstance(source, ArchiveSource):
+        check_notes(source, copy.trust, copy.judged, findings)
+    if isinstance(source, StoreSource):
+        for waiting in source.unfinal:
+            judge(waiting, copy.trust.at(waiting.checkpoint.size), findings)
     final = copy.final
     named = None if final is None else (final.size, final.root, final.signers)
     copy.stands = report(copy.structure, named, findings)
@@ -224,6 +230,7 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
         ground.pool,
         copy.findings,
         others=others,
+        certified=len(believed(source, copy.trust, copy.judged).epochs),
     )
     if not ground.goes_to(Depth.LAW):
         _order_alone(copy, ground, order)
@@ -278,10 +285,14 @@ def _order_alone(copy: Copy, ground: Ground, order: OrderReplay) -> None:
             copy.checked[depth] = Checked(done=False, how_far="this source shows no blocks")
         return
     tick = ground.progress.start(f"{copy.source.name}: order", last)
+    undecided = _undecided(copy, ground, order)
     done = 0
-    for _ in order.commits(last):
+    for ordered in order.commits(last):
         done += 1
+        undecided(ordered)
         tick(1)
+    undecided(None)
+    _stopped(copy, done, last)
     how_far = f"{done} commits" if done == last else f"stopped at commit {done + 1} of {last}"
     if order.taken:
         how_far += (
@@ -305,11 +316,14 @@ def _by_blocks(
     """Whether all commits could be followed."""
     source = copy.source
     tick = ground.progress.start(f"{source.name}: order and law", last)
+    undecided = _undecided(copy, ground, order)
 
     def batches() -> Iterator[CommittedBatch]:
         for ordered in order.commits(last):
+            undecided(ordered)
             yield batch_of(ordered)
             tick(1)
+        undecided(None)
 
     copy.law = replay_batches(source, run, batches(), _told(copy, ground, rows), FINDINGS_MAX)
     done = copy.law.commits
@@ -319,6 +333,7 @@ def _by_blocks(
         how_far=f"{done} commits" if complete else f"stopped at commit {done + 1} of {last}",
     )
     if not complete:
+        _stopped(copy, done, last)
         return False
     copy.law_from_blocks = True
     _taken(copy, order.taken)
@@ -330,6 +345,31 @@ def _by_blocks(
         done=True, how_far=f"{copy.law.entries} entries of {done} commits, by the blocks"
     )
     return True
+
+
+def _undecided(copy: Copy, ground: Ground, order: OrderReplay) -> Callable[[Ordered | None], None]:
+    """Told of each commit, and of None after the last one: of an archive, whether it holds blocks that nothing needs."""
+    source = copy.source
+    if not isinstance(source, ArchiveSource):
+        return lambda _: None
+    held = Undecided(source, order, ground.pool)
+    last = 0
+
+    def told(ordered: Ordered | None) -> None:
+        nonlocal last
+        if ordered is not None:
+            held.committed(ordered.commit.blocks)
+            last = ordered.commit.index
+        elif last == source.last_commit:
+            held.finish(last, copy.findings)
+
+    return told
+
+
+def _stopped(copy: Copy, done: int, last: int) -> None:
+    """Why the order stopped short is said where it was found; that it did is never said by nothing at all."""
+    if done < last and not len(copy.findings):
+        copy.findings.add(Depth.ORDER, f"commit {done + 1}: the order cannot be followed to it")
 
 
 def _taken(copy: Copy, taken: int) -> None:

@@ -115,7 +115,12 @@ class OrderReplay:
         findings: Findings,
         *,
         others: Sequence[Source] = (),
+        certified: int | None = None,
     ) -> None:
+        """`certified`: so many epochs were each handed over to by a quorum of the one before. By keys of later ones, which
+        whoever wrote this copy may have made up, nobody is accused. None: all of them, as the law said.
+        """
+        self._known = None if certified is None else _keys_of(epochs[:certified])
         self._source = source
         self._others = [other for other in others if other.last_commit is not None]
         self._epochs = epochs
@@ -231,6 +236,7 @@ class OrderReplay:
     def _decided_later(self, index: CommitIndex) -> Ref | None:
         """With the blocks of the commits that follow, one after another. What is wrong with those is said in their turn."""
         told, self._findings = self._findings, Findings(self._source.name)
+        reported = set(self._reported)
         try:
             for later in range(index + 1, index + 1 + LOOK_AHEAD):
                 record = self._record(CommitIndex(later))
@@ -241,7 +247,7 @@ class OrderReplay:
         except BrokenOrder:
             pass
         finally:
-            self._findings = told
+            self._findings, self._reported = told, reported
         return None
 
     def _record(self, index: CommitIndex) -> CommitRecord:
@@ -305,6 +311,12 @@ class OrderReplay:
             raise Lost(f"altered: {err}") from err
         if block.ref != ref:
             raise Lost(f"altered: its header has the digest {block.ref.digest.hex()}")
+        if (block.header.epoch, block.header.chain_id) != (
+            self._epoch.number,
+            self._committee.chain_id,
+        ):
+            # Its author signed it, for where it belongs: it is put here by somebody else.
+            raise Lost(f"altered: a block of epoch {block.header.epoch}, or of another ledger")
         return block
 
     def _verified(self, index: CommitIndex, blocks: list[Block]) -> list[Block]:
@@ -318,7 +330,7 @@ class OrderReplay:
                 self._findings.add(
                     Depth.ORDER,
                     f"{self._place(index, block.ref)} is invalid: {err}",
-                    accused=(self._name(block.ref),),
+                    accused=self._accusing(block.ref.author),
                     proof={"signature": block.signature.hex()},
                 )
                 raise BrokenOrder from err
@@ -349,14 +361,15 @@ class OrderReplay:
             if self._proves(proof):
                 # A copy may hold one of the two blocks, or none: the proof in a block is as good.
                 accused = self._members[proof.author].state
-                self._findings.two_blocks(Depth.ORDER, accused, proof)
+                if self._accusing(proof.author):
+                    self._findings.two_blocks(Depth.ORDER, accused, proof)
                 continue
             name = self._name(block.ref)
             self._findings.add(
                 Depth.ORDER,
                 f"commit {index}: block {block.ref.round}/{name} {block.ref.digest.hex()} carries a proof against"
                 f" {self._members[proof.author].state} that its keys did not sign",
-                accused=(name,),
+                accused=self._accusing(block.ref.author),
                 proof={"signature": block.signature.hex(), "proof": encode_proof(proof).hex()},
             )
             raise BrokenOrder
@@ -364,6 +377,23 @@ class OrderReplay:
     def _proves(self, proof: EquivocationProof) -> bool:
         keys = [member.block_key for member in self._members]
         return all(self._pool.verify_now(proof_checks(encode_proof(proof), self._committee, keys)))
+
+    def author_of(self, block: Block) -> str:
+        """The state whose key the log names for it, in the block's own epoch."""
+        return self._epochs[block.header.epoch].members[block.ref.author].state
+
+    def may_accuse(self, block: Block) -> bool:
+        """Whether its author's key there is one that a quorum of those before vouched for."""
+        number, author = block.header.epoch, block.ref.author
+        if number >= len(self._epochs) or author >= len(self._epochs[number].members):
+            return False
+        member = self._epochs[number].members[author]
+        return self._known is None or (member.state, member.block_key) in self._known
+
+    def _accusing(self, author: ValidatorIndex) -> tuple[str, ...]:
+        member = self._members[author]
+        known = self._known is None or (member.state, member.block_key) in self._known
+        return (member.state,) if known else ()
 
     def signature_check(self, block: Block) -> SignatureCheck:
         """The author's signature, for the verify pool; a name for nobody is checked against no key, and fails."""
@@ -427,11 +457,16 @@ class OrderReplay:
             digest2=digest2,
             signature2=signature2,
         )
-        self._findings.two_blocks(Depth.ORDER, self._name(first), proof)
+        if self._accusing(first.author):
+            self._findings.two_blocks(Depth.ORDER, self._name(first), proof)
 
     def _name(self, ref: Ref) -> str:
         known = ref.author < len(self._members)
         return self._members[ref.author].state if known else f"validator {ref.author}"
+
+
+def _keys_of(epochs: Sequence[Epoch]) -> frozenset[tuple[str, bytes]]:
+    return frozenset((member.state, member.block_key) for e in epochs for member in e.members)
 
 
 def _turn_to(source: Source, index: CommitIndex) -> None:

@@ -85,6 +85,7 @@ class StoreSource:
         self.size = 0
         self.last_commit: int | None = 0
         self.certificates: tuple[Certificate, ...] = ()
+        self.unfinal: tuple[Certificate, ...] = ()  # of sizes above the final one, without a quorum
         self._take_up()
 
     @classmethod
@@ -136,10 +137,15 @@ class StoreSource:
             why = f"the row final is {final[:8].hex()}: no size that lines are held for"
             self.damage.append(Lost(why))
         found: list[Certificate] = []
+        waiting: list[Certificate] = []
         for size in sizes:
             if size <= max(final_size, 1) or final is None:
                 found += self._certificates_at(size, trust_at(size))
-        self.certificates = tuple(found)
+            elif size > self.size:  # a node keeps lines ahead of its log in memory
+                self.damage.append(Lost(f"lines are held for size {size}: the log has {self.size}"))
+            else:
+                waiting += self._certificates_at(size, trust_at(size))
+        self.certificates, self.unfinal = tuple(found), tuple(waiting)
         if final is None:
             self._final_is_missing(found, trust_at)
 
@@ -311,6 +317,9 @@ def _read_lines(
             continue
         if line.size != size or line.member != member or member >= len(genesis.members):
             strange.append(f"row of member {member} holds a line of {line.member} at {line.size}")
+            continue
+        if line.is_second and not genesis.members[member].cosigner_pq_key:
+            strange.append(f"row of member {member} holds a second line, and it has no ML-DSA key")
             continue
         found.append(line)
     return found

@@ -93,7 +93,11 @@ def verify_cosignature(
 def verify_mldsa_cosignature(
     state: str, public_key: bytes, checkpoint: Checkpoint, cosignature: Cosignature
 ) -> bool | None:
-    """Whether a state's second line is good under its ML-DSA key; None where this machine cannot tell."""
+    """Whether a state's second line is good under its ML-DSA key, of which it may have none (empty); None where this machine
+    cannot tell.
+    """
+    if not public_key:
+        return False
     check = mldsa_check()
     if check is None:
         return None

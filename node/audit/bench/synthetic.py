@@ -302,6 +302,7 @@ class _Loom:
     linearizer: Linearizer = field(init=False)
     last: list[Ref] = field(init=False)
     next_round: Round = field(default=Round(1))
+    deciding: list[Ref] = field(default_factory=list)  # what decided the last commits
     round: int = 0
 
     def __post_init__(self) -> None:
@@ -336,6 +337,8 @@ class _Loom:
             if decision.status is Status.UNDECIDED:
                 break
             why = deciders(self.dag, decisions, position)
+            self.deciding = [ref for ref in self.deciding if ref.round > decision.round - 8]
+            self.deciding += why
             self.next_round = Round(decision.round + 1)
             assert decision.leader is not None, "every leader is there and voted for"
             commit = self.linearizer.order(self.dag, decision.leader)
@@ -349,11 +352,16 @@ class _Loom:
             self.dag.raise_floor(self.linearizer.floor)
 
     def left_over(self, committed: set[Ref]) -> list[Block]:
-        """Blocks that no commit holds."""
-        rounds = range(max(1, self.round - 8), self.round + 1)
-        refs = [ref for number in rounds for ref in self.dag.refs(Round(number))]
-        found = [self.dag.block(ref) for ref in refs if ref not in committed]
-        return [block for block in found if block is not None]
+        """Blocks that no commit holds and that deciders of the last commits rest on: what an export puts beside the others."""
+        found: dict[Ref, Block] = {}
+        pending = list(self.deciding)
+        while pending:
+            ref = pending.pop()
+            block = None if ref in committed or ref in found else self.dag.block(ref)
+            if block is not None:
+                found[ref] = block
+                pending += block.header.parents
+        return [found[ref] for ref in sorted(found)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
