@@ -39,6 +39,8 @@ MLDSA_NAME_BYTES_MAX = 255  # a u8 length stands before the name in ML-DSA cosig
 _DASH = "\u2014 "
 _PRIVATE_PREFIX = "PRIVATE+KEY+"
 _SEED_BYTES = 32
+# `+`, whatever `str.isspace` calls a space, control characters, and lone surrogates, which Python's text can hold and UTF-8 not.
+_NOT_IN_NAME = re.compile(r"[+\s\x00-\x1f\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
@@ -65,6 +67,10 @@ class VerifierKey:
     key_type: KeyType
     public_key: bytes
     key_id: bytes
+
+    def __hash__(self) -> int:
+        """Of the key ID, which follows from all the rest: readers look keys up several times for each line of a note."""
+        return hash(self.key_id)
 
     def __str__(self) -> str:
         """The vkey text."""
@@ -134,21 +140,7 @@ def parse_private_key(text: str) -> tuple[str, bytes]:
 
 def is_key_name(name: str) -> bool:
     """Whether a line or a vkey may carry it. The format sets no length: a stranger's long name is to be ignored, not refused."""
-    return (
-        len(name) > 0
-        and "+" not in name
-        and not any(character.isspace() or character < " " for character in name)
-        and _is_utf8(name)
-    )
-
-
-def _is_utf8(text: str) -> bool:
-    """False for lone surrogates, which Python strings can hold and UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return len(name) > 0 and _NOT_IN_NAME.search(name) is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

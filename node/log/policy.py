@@ -23,6 +23,7 @@ from node.log.strict import decimal
 
 POLICY_BYTES_MAX = 4_000_000  # 200 members with two ML-DSA keys each need 1,000,000
 POLICY_LINES_MAX = 4_096
+JUDGED_MAX = 8  # notes that a judge remembers, of NOTE_BYTES_MAX at most
 
 _LOG_TYPES = (KeyType.ED25519, KeyType.MLDSA_COSIGNATURE)
 _WITNESS_TYPES = (KeyType.COSIGNATURE, KeyType.MLDSA_COSIGNATURE)
@@ -147,6 +148,31 @@ def evaluate(
         timestamps=tuple(timestamps.values()),
         beside=tuple(name for name in signed if name not in counted),
     )
+
+
+class Judge:
+    """`evaluate` under one policy, with the last few answers remembered.
+
+    Receipts come many to a checkpoint: its signatures are checked once, the entries' paths each time.
+    """
+
+    def __init__(
+        self, policy: TrustPolicy, verify: Verify, verify_mldsa: Verify | None = None
+    ) -> None:
+        self._policy = policy
+        self._verify = verify
+        self._verify_mldsa = verify_mldsa
+        self._known: dict[bytes, Evaluation] = {}  # at most JUDGED_MAX notes, oldest first
+
+    def of(self, note: bytes) -> Evaluation:
+        """Raises as `evaluate`; what is malformed is not remembered."""
+        found = self._known.get(note)
+        if found is None:
+            found = evaluate(self._policy, note, self._verify, self._verify_mldsa)
+            self._known[note] = found
+            if len(self._known) > JUDGED_MAX:
+                del self._known[next(iter(self._known))]
+        return found
 
 
 def parse_policy(data: bytes) -> TrustPolicy:

@@ -25,10 +25,11 @@ def decimal(text: str, maximum: int = U64_MAX) -> int | None:
 def base64_bytes(text: str) -> bytes | None:
     """The bytes that `text` spells in RFC 4648 section 4 base64, padded, spare bits zero; None if it spells none."""
     try:
-        data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        spelt = text.encode("ascii")
+        data = binascii.a2b_base64(spelt, strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
         return None
-    return data if base64.b64encode(data).decode("ascii") == text else None
+    return data if binascii.b2a_base64(data, newline=False) == spelt else None
 
 
 def has_spare_bits(text: str) -> bool:

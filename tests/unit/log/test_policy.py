@@ -3,7 +3,7 @@ import pytest
 from node.log import policy
 from node.log.checkpoint import Checkpoint
 from node.log.errors import MalformedNote, MalformedPolicy
-from node.log.note import Note, signature_line
+from node.log.note import Note, is_key_name, signature_line
 from node.signing.verify import verify_ed25519
 from tests.unit.log import world
 
@@ -51,6 +51,45 @@ def test_one_forged_line_of_a_known_key_spoils_the_note() -> None:
     seen = judge(data + str(forged).encode())
     assert not seen.satisfied
     assert "bad" in seen.why
+
+
+def test_a_judge_checks_a_checkpoints_signatures_once_and_answers_the_same() -> None:
+    checked = []
+
+    def verify(key: bytes, message: bytes, signature: bytes) -> bool:
+        checked.append(message)
+        return verify_ed25519(key, message, signature)
+
+    trusted = policy.parse_policy(world.POLICY)
+    judge_ = policy.Judge(trusted, verify)
+    good = world.note(CHECKPOINT, world.STATES[:5])
+    few = world.note(CHECKPOINT, world.STATES[:4])
+    for note in (good, few, good, few):
+        assert judge_.of(note) == policy.evaluate(trusted, note, verify_ed25519)
+    assert len(checked) == 6 + 5, "a log line and five, a log line and four"
+    others = [
+        world.note(world.checkpoint(size), world.STATES[:5])
+        for size in range(1, policy.JUDGED_MAX + 1)
+    ]
+    for note in others:
+        judge_.of(note)
+    checked.clear()
+    judge_.of(good)
+    assert len(checked) == 6, "it remembers no more than so many"
+    with pytest.raises(MalformedNote):
+        judge_.of(b"nothing")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a+b", "a b", "a\u00a0b", "a\x1fb", "a\nb", "\ud800", "a\u2028"]
+)
+def test_what_is_no_key_name(name: str) -> None:
+    assert not is_key_name(name)
+
+
+def test_a_key_name_is_any_other_text() -> None:
+    for name in ("a", "a.example/log", "\u2014", "\x7f", "x" * 10_000, "\U0010ffff"):
+        assert is_key_name(name)
 
 
 def test_what_is_no_note_is_an_error() -> None:
