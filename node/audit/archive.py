@@ -37,6 +37,7 @@ from consensus.codec import (
     peek_ref,
 )
 from consensus.types import SIGNATURE_BYTES, CommitRecord, Digest, Ref, Round, ValidatorIndex
+from node.audit.plain_files import open_plain
 from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, certificate_of
 from node.ledger.genesis import GENESIS_BYTES_MAX
 from node.ledger.policy_chain import FILE_BYTES_MAX as POLICIES_BYTES_MAX
@@ -326,10 +327,10 @@ class ArchiveSource:
     def _read_block(self, held: _Range, place: _Place) -> bytes:
         name = range_name(held.first)
         try:
-            with (self.path / f"blocks/{name}.blocks").open("rb") as file:
+            with open_plain(self.path / f"blocks/{name}.blocks") as file:
                 file.seek(place.offset)
                 body = file.read(place.length)
-            with (self.path / f"{SIGNATURES}/{name}.blocks").open("rb") as file:
+            with open_plain(self.path / f"{SIGNATURES}/{name}.blocks") as file:
                 file.seek(place.number * SIGNATURE_BYTES)
                 signature = file.read(SIGNATURE_BYTES)
         except OSError as err:
@@ -383,7 +384,7 @@ class ArchiveSource:
         places: dict[Ref, _Place] = {}
         offset = 0
         try:
-            with (self.path / file).open("rb") as handle:
+            with open_plain(self.path / file) as handle:
                 total = handle.seek(0, 2)
                 for number, ref in enumerate(refs):
                     handle.seek(offset)
@@ -438,7 +439,7 @@ def _ref(data: bytes) -> Ref:
 def frames(path: Path, bytes_max: int) -> Iterator[bytes]:
     """The parts of a file of u32 lengths and bytes. Raises Lost."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             while head := file.read(LENGTH_BYTES):
                 length = int.from_bytes(head, "big")
                 if len(head) < LENGTH_BYTES or length > bytes_max:
@@ -454,7 +455,7 @@ def frames(path: Path, bytes_max: int) -> Iterator[bytes]:
 def read_file(folder: Path, name: str, bytes_max: int) -> bytes:
     """A file of an archive. Raises Lost naming it."""
     try:
-        with (folder / name).open("rb") as file:
+        with open_plain(folder / name) as file:
             data = file.read(bytes_max + 1)
     except OSError as err:
         raise Lost(f"{name}: {err.strerror}", name) from err

@@ -25,6 +25,7 @@ from node.audit.archive import (
     read_file,
 )
 from node.audit.findings import Depth, Findings
+from node.audit.plain_files import shown_name
 from node.audit.source import Lost
 from node.audit.swift import Workers, digests
 from node.ledger.genesis import Genesis, chain_id
@@ -130,8 +131,8 @@ def _undecided(source: ArchiveSource, findings: Findings) -> None:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        if not path.is_dir():
+    for path in folder.rglob("*"):  # it does not go through links
+        if path.is_symlink() or not path.is_dir():
             yield path.relative_to(folder).as_posix()
 
 
@@ -144,7 +145,7 @@ def _compare(
     workers: Workers | None,
 ) -> int:
     for name in sorted(held - set(listed)):
-        findings.add(Depth.PARSE, "no manifest lists this file", file=name)
+        findings.add(Depth.PARSE, "no manifest lists this file", file=shown_name(name))
     names = sorted(listed)
     tasks = [
         (str(folder), [name for name in names[first : first + FILES_STEP] if name in held])
@@ -157,18 +158,20 @@ def _compare(
     for name in names:
         expected = listed[name]
         if name not in held:
-            findings.add(Depth.PARSE, "listed in the manifest, and not there", file=name)
+            findings.add(
+                Depth.PARSE, "listed in the manifest, and not there", file=shown_name(name)
+            )
             continue
         found = seen[name]
         if isinstance(found, str):
-            findings.add(Depth.PARSE, f"cannot be read: {found}", file=name)
+            findings.add(Depth.PARSE, f"cannot be read: {found}", file=shown_name(name))
         elif found != expected:
             what = (
                 f"has {found[0]} bytes, the manifest says {expected[0]}"
                 if found[0] != expected[0]
                 else "altered: its SHA-256 is not the manifest's"
             )
-            findings.add(Depth.PARSE, what, file=name)
+            findings.add(Depth.PARSE, what, file=shown_name(name))
     return len(listed)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
+from node.audit.plain_files import open_plain
 from node.log import merkle
 from node.log.errors import MalformedInput
 from node.log.merkle import HASH_BYTES
@@ -92,10 +93,10 @@ class Workers:
 
 
 def file_digest(path: Path) -> tuple[int, str]:
-    """(bytes, SHA-256 in hex). Raises OSError."""
+    """(bytes, SHA-256 in hex) of a plain file. Raises OSError."""
     digest = sha256()
     length = 0
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while part := file.read(1 << 20):
             digest.update(part)
             length += len(part)
@@ -143,7 +144,7 @@ def bundle_roots(task: Bundles) -> bytes | None:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return file.read(BUNDLE_BYTES_MAX + 1)
 
 

@@ -1,5 +1,7 @@
 """Altered archives: no byte of one can change without a finding, whatever manifest is brought into line with it."""
 
+import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -253,6 +255,85 @@ def test_each_depth_finds_its_kind(
     report = audit(export)
     found = [f for f in report.findings if f.depth is depth and says in f.what]
     assert found, [str(finding) for finding in report.findings]
+
+
+def _pipe_for_a_file(export: Path) -> None:
+    (export / "policy").unlink()
+    os.mkfifo(export / "policy")
+
+
+def _pipe_beside(export: Path) -> None:
+    os.mkfifo(export / "signatures" / "pipe")
+
+
+def _device_without_end(export: Path) -> None:
+    (export / "policy").unlink()
+    (export / "policy").symlink_to("/dev/zero")
+
+
+def _link_out(export: Path) -> None:
+    (export / "policy").rename(export.parent / "policy")
+    (export / "policy").symlink_to(export.parent / "policy")
+
+
+def _folder_elsewhere(export: Path) -> None:
+    (export / "blocks").rename(export.parent / "blocks")
+    (export / "blocks").symlink_to(export.parent / "blocks", target_is_directory=True)
+
+
+def _link_that_nobody_lists(export: Path) -> None:
+    (export / "more").symlink_to(export.parent, target_is_directory=True)
+
+
+def _link_to_itself(export: Path) -> None:
+    (export / "policy").unlink()
+    (export / "policy").symlink_to("policy")
+
+
+def _folder_for_a_file(export: Path) -> None:
+    (export / "policy").unlink()
+    (export / "policy").mkdir()
+
+
+def _name_not_utf8(export: Path) -> None:
+    Path(os.fsdecode(os.fsencode(export) + b"/\xff\xfe")).write_bytes(b"")
+
+
+def _name_for_a_terminal(export: Path) -> None:
+    (export / "\x1b[2Jall is well\n").write_bytes(b"")
+
+
+def _listed_name(name: str) -> Callable[[Path], None]:
+    def alter(export: Path) -> None:
+        path = export / "manifest.json"
+        escaped = json.dumps(name).encode()
+        path.write_bytes(
+            path.read_bytes().replace(
+                b'"policy":', escaped + b':[0,"' + b"0" * 64 + b'"],"policy":'
+            )
+        )
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        *(_pipe_for_a_file, _pipe_beside, _device_without_end, _link_out, _folder_elsewhere),
+        *(_link_that_nobody_lists, _link_to_itself, _folder_for_a_file, _name_not_utf8),
+        *(_name_for_a_terminal, _listed_name("\ud800"), _listed_name("../../etc/passwd")),
+        *(_listed_name("/dev/zero"), _listed_name("\x1b[2J"), _listed_name("")),
+    ],
+)
+def test_a_folder_of_plain_files_and_names_that_can_be_shown(
+    export: Path, alter: Callable[[Path], None]
+) -> None:
+    """Each is found, none holds the reader, and the report can be written and shown."""
+    alter(export)
+    report = audit(export)
+    for finding in report.findings:
+        assert str(finding).isprintable()
+    json.dumps(report.as_json(), ensure_ascii=False).encode()
 
 
 def test_what_is_no_source_could_not_be_checked(tmp_path: Path) -> None:
