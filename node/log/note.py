@@ -70,7 +70,7 @@ class VerifierKey:
 
     def __hash__(self) -> int:
         """Of the key ID, which follows from all the rest: readers look keys up several times for each line of a note."""
-        return hash(self.key_id)
+        return int.from_bytes(self.key_id, "big")
 
     def __str__(self) -> str:
         """The vkey text."""
