@@ -69,13 +69,13 @@ class Colluders:
         states = [member.state for member in epoch.members]
         return self._draw.sample(states, self._draw.randint(1, epoch.committee.faults))
 
-    def _signed(
+    def signed(
         self, epoch: Epoch, size: int, root: bytes, states: Sequence[str]
     ) -> list[SignatureLine]:
         made: list[Cosigned] = self._world.weave.sign(epoch, size, root, sorted(states))
         return note_lines(self._world.genesis.origin, epoch.members, made)
 
-    def _checkpoint(self, size: int, root: bytes) -> bytes:
+    def checkpoint(self, size: int, root: bytes) -> bytes:
         return Checkpoint(origin=self._world.genesis.origin, size=size, root=root).text()
 
     def second_history(self) -> Collusion:
@@ -160,11 +160,11 @@ class Colluders:
         root = merkle.root_of_leaf_hashes(merkle.leaf_hashes(entries))
         epoch = self._world.epoch_at(size)
         liars = [state for state in self._some(epoch) if state != but]
-        lines = [*self._signed(epoch, size, root, liars), *theirs]
+        lines = [*self.signed(epoch, size, root, liars), *theirs]
         if self._draw.random() < 0.5:
             old = parse_note(self._folder.whole[CHECKPOINT]).lines
             lines += [line for line in old if line not in lines][len(liars) :]
-        note = Note(text=self._checkpoint(size, root), lines=tuple(lines))
+        note = Note(text=self.checkpoint(size, root), lines=tuple(lines))
         self._folder.write(CHECKPOINT, bytes(note))
         self._set_root(root)
         found = frozenset(liars)
@@ -189,13 +189,13 @@ class Colluders:
         tree.append(merkle.leaf_hashes(leaves))
         root = tree.root_at(size)
         liars = self._some(before)
-        lines = self._signed(before, size, root, liars)
+        lines = self.signed(before, size, root, liars)
         if self._draw.random() < 0.5:
             lines += note.lines[len(liars) :]
         forged = replace(
             proof,
             hashes=tuple(merkle.inclusion_proof(proof.index, size, tree.read)),
-            note=bytes(Note(text=self._checkpoint(size, root), lines=tuple(lines))),
+            note=bytes(Note(text=self.checkpoint(size, root), lines=tuple(lines))),
         )
         links[at] = replace(links[at], proof=bytes(forged))
         self._folder.write(POLICIES, encode_links(links))
@@ -220,11 +220,11 @@ class Colluders:
             what, entries = self._tampers.altered_entries()
             self._tampers.put_entries(entries, tiles=True)
             root = merkle.root_of_leaf_hashes(merkle.leaf_hashes(entries))
-            text, kept = self._checkpoint(size, root), []
+            text, kept = self.checkpoint(size, root), []
             self._set_root(root)
         else:
             what = "the same root"
-        lines = [*self._signed(old, size, root, past), *kept]
+        lines = [*self.signed(old, size, root, past), *kept]
         self._folder.write(CHECKPOINT, bytes(Note(text=text, lines=tuple(lines))))
         return Collusion(
             what=f"{what} by old keys of {', '.join(past)}",
@@ -238,7 +238,7 @@ class Colluders:
         data = self._folder.whole[BLOCK_SIGNATURES]
         at = self._draw.randrange(len(parts))
         block = decode_block(parts[at] + data[SIGNATURE * at : SIGNATURE * (at + 1)])
-        twin = self._twin(block)
+        twin = self.twin_of(block)
         author = self._world.epochs[block.header.epoch].members[block.ref.author].state
         whole = encode_block(twin)
         if self._draw.random() < 0.5:
@@ -257,7 +257,7 @@ class Colluders:
             provable=provable,
         )
 
-    def _twin(self, block: Block) -> Block:
+    def twin_of(self, block: Block) -> Block:
         header = replace(block.header, time_ms=Millis(block.header.time_ms + 7))
         epoch = self._world.epochs[header.epoch]
         keys = self._world.weave.keys[epoch.members[header.author].block_key]

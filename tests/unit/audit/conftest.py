@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from node.audit.export import Exported, export_home
+from tests.tamper.world import World as EpochWorld
+from tests.tamper.world import make_world
 from tests.unit.audit.history import Weave, live, weave
 
 
@@ -28,3 +30,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     exports = {state: folder / f"export-{state}" for state in homes}
     exported = {state: export_home(homes[state], exports[state]) for state in homes}
     return World(made, homes, exports, exported)
+
+
+@pytest.fixture(scope="session")
+def epochs(tmp_path_factory: pytest.TempPathFactory) -> EpochWorld:
+    """Homes and archives of a history across three ends of epochs. Never written to by a test: `clone` first."""
+    return make_world(tmp_path_factory.mktemp("epochs"))
