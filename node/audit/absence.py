@@ -46,7 +46,7 @@ OF_ONE_COPY: Final = (
 SHOWN_OF_STAND: Final = ("chain_id", "commit", "time_s", "size", "root", "state_digest")
 FILED_MAX: Final = 10_000
 AUTHORS_MAX: Final = 1_000
-RECORDS_LOOKED_AT_MAX: Final = 200_000  # commit records, for a node's blocks
+TOLD_EVERY: Final = 100_000  # commits looked at for a node's blocks, between two words on how far
 DUTY_CHECKS: Final = ("C02", "C14", "C28")  # findings that something is not there or overdue
 
 Note = Callable[[str], None]
@@ -380,7 +380,8 @@ def stand_lines(stands_on: Mapping[str, Any]) -> list[str]:
 def _node(going: Journey, claim: Claim, due_s: int, state: str) -> dict[str, Any]:
     """The first and last ordered block of the state's node between when the report could first be filed and the deadline.
 
-    `whole`: all commits of that time were looked at, or enough to find one from either end.
+    `whole`: from either end every commit was looked at up to one with such a block, however many there are: one record at a time
+    is held. It is false where this copy shows no order, or has lost a part of it.
     """
     since = min(max(claim.start_s, claim.end_s - PERIOD_AHEAD_S), due_s)
     found: dict[str, Any] = {"validator": False, "whole": False, "first_s": None, "last_s": None}
@@ -392,10 +393,10 @@ def _node(going: Journey, claim: Claim, due_s: int, state: str) -> dict[str, Any
     try:
         first = _first_commit(going, last, since)
         after = _first_commit(going, last, due_s + 1)
-        if after - first > RECORDS_LOOKED_AT_MAX:
-            return found
-        found["first_s"] = _seen_at(going, seats, range(first, after))
-        found["last_s"] = _seen_at(going, seats, range(after - 1, first - 1, -1))
+        seen = _seen_at(going, seats, range(first, after))
+        found["first_s"] = seen
+        if seen is not None:  # else there is no last one either
+            found["last_s"] = _seen_at(going, seats, range(after - 1, first - 1, -1))
         found["whole"] = True
     except (Lost, MalformedBlock):
         pass
@@ -416,7 +417,9 @@ def _first_commit(going: Journey, last: int, since_s: int) -> int:
 
 
 def _seen_at(going: Journey, seats: Mapping[int, int | None], commits: range) -> int | None:
-    for index in commits:
+    for looked, index in enumerate(commits, start=1):
+        if looked % TOLD_EVERY == 0:
+            going.tell(f"looked for blocks of that node in {looked} of {len(commits)} commits")
         commit = decode_commit_record(going.source.commit_record(index)).commit
         seat = seats.get(commit.epoch)
         if seat is not None and any(ref.author == seat for ref in commit.blocks):

@@ -228,6 +228,10 @@ class Journey:
             raise CannotAudit(f"{self.source.where}: entry {self.final.size - 1} closes no commit")
         return time_ms // MS_PER_S
 
+    def tell(self, what: str) -> None:
+        """How far a long piece of work is, for people."""
+        self._note(f"{self.source.name}: {what}")
+
     def reaches(self, moment: Moment) -> bool:
         """Whether a moment is not behind us."""
         return moment.holds(self._past.size, self._past.time_ms)

@@ -2,15 +2,29 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import foedus_evidence
 import foedus_verify
+from consensus.codec import commit_digest, encode_commit_record
+from consensus.types import (
+    Commit,
+    CommitIndex,
+    CommitRecord,
+    Digest,
+    Millis,
+    Ref,
+    Round,
+    ValidatorIndex,
+)
+from node.audit import absence
 from node.audit.absence import Claim, check_absence, state_absence
 from node.audit.export import export_home
 from node.audit.source import CannotAudit
@@ -311,6 +325,42 @@ def test_a_state_whose_node_was_shut_out(tmp_path: Path, monkeypatch: pytest.Mon
     assert shut["node"] == {"validator": True, "whole": True, "first_s": None, "last_s": None}
     assert heard["node"]["first_s"] is not None
     assert heard["accuses"] is (heard["verdict"] == "absent")
+
+
+class Endless:
+    """A FAKE copy of millions of commits, one a second, each with a block of US (author 1) where `heard` says so."""
+
+    def __init__(self, heard: Callable[[int], bool]) -> None:
+        self.source, self.last_commit = self, 5_000_000
+        seats = SimpleNamespace(number=0, index_of=lambda _state: 1)
+        self.trust, self._heard, self.asked = SimpleNamespace(epochs=[seats]), heard, 0
+
+    def commit_record(self, index: int) -> bytes:
+        self.asked += 1
+        refs = [Ref(Round(index), ValidatorIndex(author), Digest(bytes(32))) for author in (0, 1)]
+        fields: dict[str, Any] = {
+            "epoch": 0,
+            "index": CommitIndex(index),
+            "prev_digest": Digest(bytes(32)),
+            "leader": refs[0],
+            "time_ms": Millis(index * 1000),
+            "committee_hash": Digest(bytes(32)),
+            "blocks": tuple(refs[: 1 + self._heard(index)]),
+        }
+        commit = Commit(**fields, digest=commit_digest(**fields))
+        return encode_commit_record(CommitRecord(commit=commit, deciders=()))
+
+    def tell(self, what: str) -> None:
+        raise AssertionError(f"so few were looked at, and it says: {what}")
+
+
+def test_a_node_is_looked_for_however_long_the_history_is() -> None:
+    """Four million commits lie in the time asked about; a few hundred are read, from either end."""
+    copy = Endless(lambda index: index % 100 == 0)
+    claim = Claim(who="US", kind="", about="", start_s=500_001, end_s=500_002, by_s=4_500_000)
+    node = absence._node(copy, claim, 4_500_050, "US")  # type: ignore[arg-type]
+    assert node == {"validator": True, "whole": True, "first_s": 500_100, "last_s": 4_500_000}
+    assert copy.asked < 300
 
 
 @pytest.mark.parametrize(

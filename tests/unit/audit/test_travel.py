@@ -1,19 +1,26 @@
 """Time travel in a copy: questions as of a moment, and the cosigned checkpoint that their answers stand on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from node.audit.law import Replay
 from node.audit.source import CannotAudit
 from node.audit.travel import journey, travel
 from node.ledger.questions.answer import QUESTIONS, as_bytes, ask
 from node.ledger.questions.moment import Moment
+from node.ledger.records import is_record
 from node.log import merkle
 from node.log.checkpoint import parse_checkpoint
 from node.log.note import parse_note
+from node.log.tiles import TilePath, encode_bundle
+from node.signing.statements import entry_hash
+from node.signing.verify import VerifyPool
+from node.storage.store import Store
 from tests.unit.audit.conftest import World
-from tests.unit.audit.history import clone, flip
+from tests.unit.audit.history import clone, database, flip, payloads
 from tests.unit.audit.test_archives import run
 from tests.unit.cli.conftest import document_of
 
@@ -117,6 +124,48 @@ def test_an_altered_entry_gives_no_answer(world: World, tmp_path: Path, depth: i
     data = bundle.read_bytes()
     bundle.write_bytes(flip(data, len(data) * (depth + 1) // 5))
     with pytest.raises(CannotAudit), travel(archive, None, Moment(), silent):
+        pass
+
+
+def other_history(world: World, mine: list[bytes]) -> list[bytes]:
+    """As the world's, but for the last statement of one author: the law's own leaves throughout, and nobody cosigned them."""
+    made = world.weave
+    batches = [made.batch(record) for record in made.records]
+    said = payloads(made.founding)
+    own = [said[0][0], *(payload[0] for payload in said[1:13]), said[13][0], *said[-1]]
+    at = max(at for at, entry in enumerate(own) if entry in mine)
+    author = made.founding.author(0)
+    author.seq, author.prev = at, entry_hash(own[at - 1])
+    other = author.sign(author.energy_content(999, meter="m9"))
+    leaves: list[bytes] = []
+    with VerifyPool(threads=0) as pool:
+        replay = Replay(made.founding.genesis, made.founding.document, pool)
+        leaves += [appended.leaf for appended in replay.founding.leaves]
+        for batch in batches:
+            entries = tuple(other if entry == own[at] else entry for entry in batch.entries)
+            plan = replay.commit(replace(batch, entries=entries))
+            leaves += [appended.leaf for appended in plan.leaves]
+    return leaves
+
+
+def test_a_history_that_the_law_gives_and_nobody_cosigned(world: World, tmp_path: Path) -> None:
+    """The law runs through it and finds nothing; the tree and the checkpoint beside it are the true ones, and say so."""
+    archive = clone(world.exports["US"], tmp_path / "other")
+    size = world.exported["US"].size
+    with Store.open(database(world.homes["US"]), read_only=True) as store:
+        mine = store.entries(0, size)
+    other = other_history(world, mine)[:size]
+    assert len(other) == size
+    assert other != mine
+    assert is_record(other[-1])
+    with travel(archive, None, Moment(), silent) as there:
+        assert there.stand.size == size
+    bundle = archive / str(TilePath(level=None, index=0, width=size))
+    bundle.write_bytes(encode_bundle(other))
+    with (
+        pytest.raises(CannotAudit, match="do not lead to the root that"),
+        travel(archive, None, Moment(), silent),
+    ):
         pass
 
 
