@@ -48,7 +48,8 @@ class Replayed:
 
     entries: int
     seconds: float
-    cpu_s: float  # of the process and its children
+    own_cpu_s: float  # of the process itself, which runs the law
+    cpu_s: float  # of it and its children
     rss_max: int  # bytes: the largest sum of it and its children that was seen
 
 
@@ -127,6 +128,7 @@ def replayed(history: History, depth: str) -> Replayed:
     return Replayed(
         entries=history.size,
         seconds=told["seconds"],
+        own_cpu_s=told["own_cpu_s"],
         cpu_s=told["cpu_s"],
         rss_max=max(peak, told["rss_max"]),
     )
@@ -275,6 +277,7 @@ def document(found: Found) -> dict[str, Any]:
                 "structure_cpu_us": _us(point.structure.cpu_s, point.entries),
                 "full_us": _us(point.full.seconds, point.entries),
                 "full_cpu_us": _us(point.full.cpu_s, point.entries),
+                "full_law_cpu_us": _us(point.full.own_cpu_s, point.entries),
                 "rss_mib": round(max(point.structure.rss_max, point.full.rss_max) / (1 << 20)),
             }
             for point in found.points
@@ -310,6 +313,6 @@ def lines(shown: dict[str, Any]) -> Sequence[str]:
         made.append(
             f"  {point['entries']:>9} entries: structure {point['structure_us']} us"
             f" ({point['structure_cpu_us']} of processors), full {point['full_us']} us"
-            f" ({point['full_cpu_us']}), {point['rss_mib']} MiB"
+            f" ({point['full_cpu_us']}, of it the law's process {point['full_law_cpu_us']}), {point['rss_mib']} MiB"
         )
     return made

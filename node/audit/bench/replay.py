@@ -19,6 +19,7 @@ if __name__ == "__main__":
         json.dumps(
             {
                 "seconds": seconds,
+                "own_cpu_s": own.ru_utime + own.ru_stime,
                 "cpu_s": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
                 "rss_max": own.ru_maxrss * 1024,
             }
