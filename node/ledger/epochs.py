@@ -12,14 +12,17 @@ A checkpoint of up to `last_size` entries is judged by that epoch's members, a l
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Final
 
-from consensus.committee import Committee
-from consensus.types import CommitIndex, Digest, Millis
+from consensus.committee import VALIDATORS_MAX, Committee
+from consensus.types import DIGEST_BYTES, CommitIndex, Digest, Millis
 from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import Genesis, GenesisMember, chain_id
 from node.ledger.records import EpochRecord, decode_record, parse_epoch_record
 from node.ledger.seats import member_in
 from node.ledger.trust import policy_of
+
+U64_MAX: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,20 +111,34 @@ def epochs_of(
     found = [founding_epoch(genesis, document)]
     for at in record_leaves:
         record = parse_epoch_record(leaf(at))
-        commit = decode_record(leaf(at + 1))
-        if commit["type"] != "commit" or record.epoch != len(found):
-            raise MalformedRecord(f"entries {at} and {at + 1}: no end of epoch {len(found) - 1}")
+        index, time_ms, digest = _ending(leaf(at + 1), at + 1)
+        states = [state for state, _ in record.members]
+        if record.epoch != len(found) or not 0 < len(set(states)) == len(states) <= VALIDATORS_MAX:
+            raise MalformedRecord(f"entry {at}: no end of epoch {len(found) - 1}")
         found[-1:] = next_epoch(
             found[-1],
             tuple([_seated(genesis, state, place, at, leaf) for state, place in record.members]),
-            last_commit=commit["index"],
-            last_digest=commit["order_digest"],
-            last_time_ms=commit["time_ms"],
+            last_commit=index,
+            last_digest=digest,
+            last_time_ms=time_ms,
             last_size=at + 2,
             record_leaf=at,
         )
         _check_record(found[-1], record, genesis.origin)
     return found
+
+
+def _ending(leaf: bytes, at: int) -> tuple[int, int, bytes]:
+    """(index, time_ms, order digest) of the commit that ends an epoch, by its record. Raises MalformedRecord."""
+    match decode_record(leaf):
+        case {
+            "type": "commit",
+            "index": int(index),
+            "time_ms": int(time_ms),
+            "order_digest": bytes(digest),
+        } if 0 < index <= U64_MAX and 0 <= time_ms <= U64_MAX and len(digest) == DIGEST_BYTES:
+            return index, time_ms, digest
+    raise MalformedRecord(f"entry {at}: no commit record with index, time_ms and order_digest")
 
 
 def _seated(

@@ -181,6 +181,9 @@ class Campaign:
             except CannotAudit:
                 self.outcome.found_at["cannot be read at all"] += 1
                 return
+            except Exception as err:  # noqa: BLE001 - an audit that ends by an error has said nothing
+                self.outcome.missed.append(f"{name}: {type(err).__name__} {err}")
+                return
             self._judge_blame(name, report, liars)
             if report.verdict is Verdict.INCONSISTENT:
                 self.outcome.found_at[_cheapest(report, depth).value] += 1

@@ -4,19 +4,22 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consensus.codec import encode_block, peek_ref
-from node.audit.archive import POLICIES, REF_BYTES
+from node.audit.archive import POLICIES, REF_BYTES, UNDECIDED
 from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Verdict
 from node.ledger.cosigned import SECOND_BYTES, Cosigned, encode_cosigned
 from node.ledger.policy_chain import Link, encode_links, parse_links
+from node.ledger.records import decode_record
+from node.log import cbor
 from node.log.note import Note, parse_note
 from node.log.proof import parse_proof
 from node.storage import keys
-from tests.tamper.archives import BLOCKS, COMMITS, DECIDERS, UNDECIDED, ArchiveTampers, starts_of
+from tests.tamper.archives import BLOCKS, COMMITS, DECIDERS, ArchiveTampers, starts_of
 from tests.tamper.colluders import Colluders
 from tests.tamper.folder import Folder
 from tests.tamper.world import World
@@ -180,6 +183,23 @@ def test_a_liar_whose_own_copy_leads_to_no_members_is_named(forged: Forged) -> N
     for _ in range(3):
         done = forged.colluders.other_members()
         assert accused(forged.audit(Depth.CERTIFICATES, beside="US")) == done.provable != set()
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"index": 0}, {"time_ms": -1}, {"order_digest": b"short"}, {"index": "seven"}]
+)
+def test_a_commit_record_that_ends_an_epoch_and_lacks_what_it_must_say(
+    forged: Forged, fields: dict[str, Any]
+) -> None:
+    """Who validates next is read from it before anything is verified: it ended the audit by an error that nobody caught."""
+    entries = list(forged.world.leaves)
+    at = forged.world.epochs[1].record_leaf
+    assert at is not None
+    whole = decode_record(entries[at + 1])
+    entries[at + 1] = cbor.encode({**whole, **fields} if fields else {"type": "commit"})
+    forged.tampers.put_entries(entries, tiles=True)
+    report = forged.audit(Depth.CERTIFICATES)
+    assert any("who validates after epoch 0" in finding.what for finding in report.findings)
 
 
 def test_a_second_line_of_a_member_without_such_a_key(epochs: World, tmp_path: Path) -> None:
