@@ -7,7 +7,8 @@ Two things are said of parties abroad:
 
 Each is a claim until one of these comes, whichever is first:
 
-    consent        of the owner or its state, or of the state that is to answer: it stands at once
+    consent        of the owner or its state, or of the state that is to answer: it stands at once; a state that countersigns
+                   anything of such a party answers for it
     silence        `consent` seconds without a word: it stands, so nobody blocks by saying nothing
     objection      in that time: it does not stand, unless the objector agrees later, or k+1 other members attest it: one of
                    them is honest, so neither does a lie make an owner nor a denial unmake one
@@ -94,6 +95,13 @@ def settle(book: Book, party: str, owner: str, event: str, entry_hash: bytes) ->
             _show(book, party, claim, event, entry_hash)
             return True
     return False
+
+
+def endorsed(book: Book, entry: Entry) -> None:
+    """A state that countersigns what a party says answers for it: it does not use an operator that it denies."""
+    party = entry.parsed.author
+    if not is_heard(book, party) and book.state_of(party) in entry.endorsers:
+        settle(book, party, ITSELF, "CONSENTED", entry.entry_hash)
 
 
 def object_to(book: Book, party: str, claim: Claim, entry_hash: bytes) -> None:

@@ -23,6 +23,7 @@ from node.treaty import (
     ballots,
     beacon,
     cases,
+    consent,
     duties,
     entry_into_force,
     epochs,
@@ -269,6 +270,8 @@ class Law:
             return self._rejected(entry, code, why)
         if accepted.uncountersigned:
             self._note_uncountersigned(entry)
+        elif entry.endorsers and book.state.namings:
+            consent.endorsed(book, entry)
         if book.to_judge or book.to_draw:
             self._settle()
         facts = _facts(book, entry, accepted.topic, "")

@@ -4,10 +4,12 @@ from typing import Any, Final
 
 from node.ledger.questions.sight import Sight
 from node.ledger.questions.state_views import Rows, obligations
-from node.treaty import duties, runs
+from node.treaty import consent, duties, runs
 from node.treaty.checks import choke
+from node.treaty.consent import claims_of
 from node.treaty.grounds import DEPLOYMENT, GROUNDS, HARDWARE, LEVELS, TRAINING, USE
 from node.treaty.rows.verdicts import Case
+from node.treaty.teachers import teachers_of
 
 _OF_CHIPS: Final = frozenset({"final", "removal"})  # duties about a site
 _LEVEL_OF: Final = {"report": TRAINING, "progress": TRAINING, "access": TRAINING}
@@ -137,7 +139,7 @@ def remedies(sight: Sight, about: str) -> Rows:
 
 
 def papers(sight: Sight, about: str) -> Rows:
-    """Earlier logs, sealed models, safety cases, doubted keys and former owners, as declared. `about`: a sort of these."""
+    """Earlier logs, sealed models, safety cases, doubted keys, former and claimed owners, teachers. `about`: a sort of these."""
     state = sight.book.state
     found: dict[str, dict[str, dict[str, Any]]] = {
         "prior_log": {
@@ -157,6 +159,18 @@ def papers(sight: Sight, about: str) -> Rows:
         },
         "former_owners": {
             party: {"past": [list(one) for one in row.past]} for party, row in state.owned.items()
+        },
+        "claimed": {
+            party: {
+                "owners": sorted(consent.claimed_owners(sight.book, party)),
+                "its_state_answers": consent.is_heard(sight.book, party),
+                "objected": [one.owner for one in claims_of(sight.book, party) if one.objected],
+            }
+            for party in state.namings
+        },
+        "teachers": {
+            run: {"of": [[one.run, one.share_bp] for one in teachers_of(sight.book, run)]}
+            for run in state.teachers
         },
     }
     for sort, rows in found.items():

@@ -7,7 +7,7 @@ from typing import Any, Final
 from node.ledger.questions.sight import Sight
 from node.treaty import duties, runs, tiers
 from node.treaty.chips import CHIP_TYPES
-from node.treaty.policy import PARAMS, moves_next, params_of
+from node.treaty.policy import FOLLOWS, PARAMS, moves_next, params_of
 from node.treaty.rows import NEVER
 from node.treaty.rows.sites import Stock
 from node.treaty.rules import SHARES, f_of, k_of, trigger_of
@@ -254,7 +254,8 @@ def diff(sight: Sight, about: str) -> Rows:
     book = sight.book
     for name, param in params_of(book.law).items():
         value = book.value(name)
-        if about not in {"all", name} and value == param.default:
+        follows = name in FOLLOWS and name not in book.policy.schedules
+        if about not in {"all", name} and (value == param.default or follows):
             continue
         if value == param.default:
             direction = "same"

@@ -68,7 +68,11 @@ def take_trade(
 def take_batch(book: Book, author: str, chip: str, fab: str, count: int, entry_hash: bytes) -> None:
     """Chips came into the register."""
     if is_on(book, "fab_tol"):
-        _register(book, f"{FAB}:{chip}:{tag(fab or author)}", count, entry_hash)
+        maker = f"{FAB}:{chip}:{tag(fab or author)}"
+        is_new = maker not in book.state.registered
+        if is_new and book.count(f"registered:{book.state_of(author)}") > ROWS_MAX:
+            maker = f"{FAB}:{chip}:{OTHERS}"
+        _register(book, maker, count, entry_hash)
         _register(book, f"{HBM}:{author}:{chip}", count, entry_hash)
 
 

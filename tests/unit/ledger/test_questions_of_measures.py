@@ -145,3 +145,31 @@ def test_remedies_and_papers(court: Court) -> None:
     court.must("BR", prior)
     found = rows(court, "papers")
     assert found["prior_log/BR/ledger.br/solo"]["size"] == 100
+
+
+@pytest.mark.measure("M39", "M19")
+def test_who_is_named_and_not_heard_and_who_teaches(court: Court) -> None:
+    named = pb.Identity(
+        party="acme", role=pb.PARTY_ROLE_OPERATOR, state="US", owners=["beta", "eval-gb"]
+    )
+    court.must("US", named)
+    court.must("GB", pb.Note(type=pb.NOTE_TYPE_OBJECTION, about="acme"))
+    teacher = court.plan("r1", 10)
+    assert teacher
+    pupil = pb.Run(
+        run="r2",
+        phase=pb.RUN_PHASE_PLAN,
+        model="m2",
+        params_total=1,
+        pflop_plan=10,
+        teachers=["acme/" + next(iter(court.law.book.state.models)).partition("/")[2]],
+    )
+    court.must("acme", pupil, by=("US",))
+    assert rows(court, "papers", "claimed")["claimed/acme"] == {
+        "key": "claimed/acme",
+        "sort": "claimed",
+        "owners": ["beta", "eval-gb"],
+        "its_state_answers": True,
+        "objected": ["eval-gb"],
+    }
+    assert rows(court, "papers", "teachers")["teachers/acme/r2"]["of"] == [["acme/r1", 10_000]]
