@@ -32,7 +32,6 @@ from node.treaty.rules import k_of
 SINCE_LAW: Final = 3
 UNHEARD_SEVERITY_MAX: Final = 2  # a panel's matter: no BREACH, no HALT
 ITSELF: Final = ""  # in a claim: not an owner, but the state that is to answer for the party
-CLAIMS_MAX: Final = 64  # of one party: as many as one statement can name
 
 
 class Claim(NamedTuple):
@@ -142,6 +141,13 @@ def silent(book: Book, party: str) -> list[str]:
             stand.append(claim.owner)
     schedule(book, party)
     return stand
+
+
+def postpone(book: Book, by_s: int) -> None:
+    """The ledger stood still, and nobody could say no (RULINGS R34)."""
+    for party in sorted(book.state.namings):
+        moved = (one._replace(due=one.due + by_s) for one in claims_of(book, party))
+        _keep(book, party, moved)
 
 
 def capped(book: Book, subject: str, about: str, inputs: tuple[bytes, ...], severity: int) -> int:

@@ -5,10 +5,11 @@ judged at once, though nobody could have replied, voted or reported. A gap of mo
 between two commits is therefore recorded, and moves every open deadline of a reply, a vote, a report or an
 access by what it lasted longer. Nothing else moves: what must lapse lapses, what must wait has waited.
 
-What is reported: usage by slot, progress of runs, counts of chips. Deadlines of rows (replies, votes, access, counts)
+An objection to being named is a reply (record 0240). What is reported: usage by slot, progress of runs, counts of chips. Deadlines of rows (replies, votes, access, counts)
 are moved in the row; those that follow from a schedule (slots, progress) by `later`.
 """
 
+from node.treaty import consent
 from node.treaty.book import Book
 from node.treaty.derived import Outage
 from node.treaty.rows import NEVER
@@ -37,6 +38,7 @@ def stood_still(book: Book, since_s: int, until_s: int) -> None:
     for name, access in sorted(state.access.items()):
         if not access.granted and not access.judged:
             state.access.put(name, access._replace(due=access.due + moved))
+    consent.postpone(book, moved)
     for what, duty in sorted(state.duties.items()):
         if what.startswith(_COUNTS):
             state.duties.put(what, duty._replace(due=duty.due + moved))

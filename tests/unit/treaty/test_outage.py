@@ -3,6 +3,7 @@
 import pytest
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty import consent
 from node.treaty.codes import Code
 from node.treaty.derived import CaseStep, Decision, Finding, Outage
 from node.treaty.law import Law
@@ -73,6 +74,19 @@ def test_a_short_gap_moves_nothing(seconds: int) -> None:
     stop(court, seconds)
     assert not court.found(Outage)
     assert court.law.book.state.cases["C14:US:acme/r1"].reply_due == due
+
+
+def test_who_is_named_can_still_say_no_after_an_outage() -> None:
+    """An objection is a reply: its deadline moves (record 0240)."""
+    court = Court(genesis_of(policy={**POLICY, "consent": 5_000}))
+    named = pb.Identity(party="acme", role=pb.PARTY_ROLE_OPERATOR, state="US", owners=["beta"])
+    court.must("US", named)
+    (claim,) = consent.claims_of(court.law.book, "acme")
+    stop(court, 10_000)
+    (moved,) = consent.claims_of(court.law.book, "acme")
+    assert moved.due == claim.due + 10_000 - court.law.book.value("outage")
+    court.must("CN", pb.Note(type=pb.NOTE_TYPE_OBJECTION, about="acme"))
+    assert consent.claims_of(court.law.book, "acme")[0].objected
 
 
 def test_the_first_law_knows_no_outage() -> None:
