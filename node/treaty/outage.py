@@ -5,8 +5,9 @@ judged at once, though nobody could have replied, voted or reported. A gap of mo
 between two commits is therefore recorded, and moves every open deadline of a reply, a vote, a report or an
 access by what it lasted longer. Nothing else moves: what must lapse lapses, what must wait has waited.
 
-An objection to being named is a reply (record 0240). What is reported: usage by slot, progress of runs, counts of chips. Deadlines of rows (replies, votes, access, counts)
-are moved in the row; those that follow from a schedule (slots, progress) by `later`.
+An objection to being named is a reply (record 0240). What is reported: usage by slot, progress of runs, counts of chips.
+Deadlines of rows (replies, votes, access, counts) are moved in the row; those that follow from a schedule (slots, progress) by
+`later`.
 """
 
 from node.treaty import consent

@@ -81,17 +81,19 @@ def test_a_history_of_a_frozen_law_replays_to_the_same_bytes(
     assert digest_of(history["form"] | {"law_version": version}) == history["sha256"]
 
 
-def test_every_frozen_law_has_kept_histories() -> None:
-    """Laws 1 and 2 are frozen (record 0187): what changes a digest above is a later law."""
-    assert {version for version, _ in HISTORIES} >= set(LAW_VERSIONS[:-1])
+def test_every_law_has_kept_histories() -> None:
+    """All are frozen (records 0187, 0246): what changes a digest above is law 4."""
+    assert {version for version, _ in HISTORIES} == set(LAW_VERSIONS)
 
 
-# What parties can say, and the numbers the law reads, when law 2 was frozen. A field, a word of an enum, a parameter, a default
-# or a limit that changes makes another law: it stays unknown to ledgers of law 2 (`earlier_laws`, `policy.is_known`).
+# What parties can say, and the numbers the law reads, when laws 2 and 3 were frozen. A field, a word of an enum, a parameter, a
+# default or a limit that changes makes another law: it stays unknown to ledgers of law 2 (`earlier_laws`, `policy.is_known`).
 SCHEMA_OF_LAW_2: Final = "a2992aca44acd9ca2b0a83e00219240a91fb248889ace102a377131dd4d76ecc"
 POLICY_OF_LAW_2: Final = "743634264dd7068f320a4ce293b4b3aec42c25cbb333d00b5055a2a2b2f92432"
 
 
+SCHEMA_OF_LAW_3: Final = "4f0da0f83ed09c794a441370c1862ae950fe61e3015468e40153846c68c6eab8"
+POLICY_OF_LAW_3: Final = "9ea855a433f87f72b0f047d45e3bf4dd3aec52f39446e0986329667151491421"
 LATER_THAN_LAW_2: Final = frozenset(
     [
         *("Run.teachers", "Inspection.teachers", "Service.run"),
@@ -103,6 +105,14 @@ LATER_THAN_LAW_2: Final = frozenset(
 def test_the_schema_and_the_parameters_of_law_2_stand() -> None:
     assert schema_digest(without=LATER_THAN_LAW_2) == SCHEMA_OF_LAW_2
     assert policy_digest(2) == POLICY_OF_LAW_2
+
+
+def test_the_schema_and_the_parameters_of_law_3_stand() -> None:
+    assert LAW_VERSION == 3, (
+        "say in `earlier_laws` and `policy` what law 3 knew before law 4 knows more"
+    )
+    assert schema_digest() == SCHEMA_OF_LAW_3
+    assert policy_digest(3) == POLICY_OF_LAW_3
 
 
 def content_of(**body: Any) -> ParsedEntry:
