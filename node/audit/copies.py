@@ -182,10 +182,14 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
         done=whole, how_far=f"{source.size} {what}" if whole else "no root: see the findings"
     )
     if ground.goes_to(Depth.CERTIFICATES):
-        copy.checked[Depth.CERTIFICATES] = _certificates(copy, final, len(ground.genesis.members))
+        copy.checked[Depth.CERTIFICATES] = _certificates(
+            copy, final, len(ground.genesis.members), goes_to_order=ground.goes_to(Depth.ORDER)
+        )
 
 
-def _certificates(copy: Copy, final: Judged | None, members: int) -> Checked:
+def _certificates(
+    copy: Copy, final: Judged | None, members: int, *, goes_to_order: bool
+) -> Checked:
     if final is None:
         if not copy.source.certificates:
             return Checked(done=False, how_far="no checkpoint is held: nothing here is final")
@@ -200,9 +204,12 @@ def _certificates(copy: Copy, final: Judged | None, members: int) -> Checked:
         certified = {judged.size for judged in copy.judged if judged.is_final}
         if missing := copy.trust.handed_over(certified):
             sizes = ", ".join(map(str, missing))
-            how_far += f", whose members handed over by their blocks alone at size {sizes}"
-            if copy.source.last_commit is None:
-                return Checked(done=False, how_far=how_far)
+            how_far += f"; no checkpoint of size {sizes} is held, with which members handed over to the next ones"
+            if copy.source.last_commit is None or not goes_to_order:
+                return Checked(
+                    done=False, how_far=how_far + ": their signed blocks show it, at depth order"
+                )
+            how_far += ": that rests on their signed blocks"
     if copy.source.size > final.size:
         how_far += f"; {copy.source.size - final.size} entries after it are not final"
     return Checked(done=True, how_far=how_far)

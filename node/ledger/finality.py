@@ -216,7 +216,9 @@ class Finality:
         """What somebody who comes is told first, of this epoch: our newest line, and those of its newest final checkpoint."""
         last = self._terms.last_size(epoch, self._size)
         if last != self._size:
-            return self.lines(last) if last else []
+            own_seat = self._terms.own_index(last) if last else None
+            second_lines = [line for line in self.second_lines(last) if line.member == own_seat]
+            return [*self.lines(last), *second_lines] if last else []
         own = self.newest_own()
         lines = [own] if own is not None and self._terms.of(own.size).number == epoch else []
         final = self.final_lines()

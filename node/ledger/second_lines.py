@@ -1,11 +1,12 @@
 """ML-DSA-44 cosignatures: a second line per state, for the decades after Ed25519 (RULINGS R36, R46; decision 0195).
 
-Finality does not wait for them (R38). They are made for the first appending commit of every EVERY_MS of ledger time, once the
-member's Ed25519 line of that size is durable: so whatever keeps that one from contradicting itself keeps this one too.
+Finality does not wait for them (R38). They are made for the first appending commit of every EVERY_MS of ledger time, and for the
+last of each epoch, with which old members hand over to new ones (R44), once the member's Ed25519 line of that size is durable: so
+whatever keeps that one from contradicting itself keeps this one too.
 
     ledger time 12:00:03   size 412   first in its ten seconds: due, cosigned a second time
                 12:00:07   size 415   not due: a second line for it is passed over, unless it has another root
-                12:00:11   size 421   due; the lines of 412 may go, but for one size an hour
+                12:00:11   size 421   due; the lines of 412 may go, but for one size an hour and epochs' ends
 
 A line of 2,470 bytes: so sizes, lines ahead and pulls are few, and nothing is verified twice.
 """
@@ -113,7 +114,7 @@ class SecondLines:
     def appended(self, size: int, time_ms: int) -> list[Cosigned]:
         """The log has `size` entries, the last commit's time is this. Returns lines with another root than ours: evidence."""
         self._size = size
-        if time_ms // EVERY_MS > self._slot:
+        if time_ms // EVERY_MS > self._slot or self._epochs()[-1].after_size == size:
             self._slot = time_ms // EVERY_MS
             self._due[size] = {}
             self._times[size] = time_ms
@@ -206,13 +207,18 @@ class SecondLines:
 
     def _let_go(self, size: int, held: dict[int, Cosigned]) -> None:
         hour = self._times.pop(size) // KEPT_EVERY_MS
-        if held and size in self._certified and hour > self._kept_hour:
-            self._kept_hour = hour
-            self._certified.discard(size)
-            return
+        is_certified = size in self._certified
         self._certified.discard(size)
+        if held and is_certified and self._ends_epoch(size):
+            return
+        if held and is_certified and hour > self._kept_hour:
+            self._kept_hour = hour
+            return
         self._store.delete_second_lines([(size, member) for member in held])
         self._forget(size)
+
+    def _ends_epoch(self, size: int) -> bool:
+        return any(term.after_size == size for term in self._epochs()[1:])
 
     def _load(self) -> None:
         """The newest size that has any, from before a restart; what does not fit the log is left to the audit."""

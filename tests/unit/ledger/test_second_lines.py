@@ -178,6 +178,26 @@ async def test_old_ones_go_but_one_size_an_hour(node: Node) -> None:
         assert len(node.store.cosignatures(size)) >= 3
 
 
+async def test_the_last_size_of_an_epoch_has_them_and_keeps_them(
+    node: Node, founding: Founding
+) -> None:
+    """With it the old members hand over to the new ones (R44): due out of turn, and never let go."""
+    node.start(5)
+    await node.append(3, 40_000)
+    await node.append(4, 41_000)  # not due
+    await node.append(5, 42_000)
+    assert [line.size for line in node.sent if line.is_second] == [3, 5]
+    finish(node, 5)
+    assert node.finality.add(second(founding, 1, 5), 0) is Added.HELD
+    for number in range(1, HELD_MAX + 4):
+        await node.append(5 + number, 50_000 + 10_000 * number)
+        finish(node, 5 + number)
+    assert node.store.second_lines(3) == []
+    assert [member for member, _ in node.store.second_lines(5)] == [0, 1]
+    assert len(node.store.cosignatures(5)) >= 3
+    assert [line.member for line in node.finality.greeting(0) if line.is_second] == [0], "its own"
+
+
 async def test_a_size_is_asked_for_a_few_times_only(node: Node, founding: Founding) -> None:
     await node.append(3, 40_000)
     assert node.finality.second_to_pull(0) is None  # not final yet
