@@ -8,7 +8,7 @@
 
 A key that is sent along is a guess: a batch in between may change the register. A verdict is remembered under the entry *and*
 the key, and the law asks under the keys in force when it comes to the entry; what nobody has checked under those, it checks
-itself. So what other processes did changes the time that a replay takes, and nothing else.
+itself. So what other processes did changes the time that a replay takes, and nothing else; so does their death.
 
 Entries go out TASK_ENTRIES at a time, from as many batches as that takes. At most ENTRIES_AHEAD of them, or one batch more than
 the one that is next, are under way, and nothing beyond a batch that ends its epoch: who validates then, the law may have to say.
@@ -17,7 +17,8 @@ the one that is next, are under way, and nothing beyond a batch that ends its ep
 import marshal
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -106,26 +107,30 @@ class Looked:
         return self._verdicts.get((name, public_key))
 
 
+_Found = list[tuple[Parts, tuple[Verdict, ...]]]
+
+
 class _Task:
     """Entries on their way to another process, and what it said of them."""
 
     def __init__(self) -> None:
         self.raws: list[bytes] = []
+        self.is_sent = False
         self._future: Future[bytes] | None = None
-        self._found: list[tuple[Parts, tuple[Verdict, ...]]] = []
-
-    @property
-    def is_sent(self) -> bool:
-        return self._future is not None
+        self._found: _Found | None = None
 
     def send(self, executor: Executor, keys: Keys) -> None:
-        self._future = executor.submit(look, marshal.dumps((self.raws, keys)))
+        self.is_sent = True
+        with suppress(BrokenExecutor):
+            self._future = executor.submit(look, marshal.dumps((self.raws, keys)))
 
-    def found(self) -> list[tuple[Parts, tuple[Verdict, ...]]]:
-        """For each entry in turn; waits for it. Raises what the process died of."""
-        assert self._future is not None, "asked for before it was sent"
-        if not self._found:
-            self._found = marshal.loads(self._future.result())  # noqa: S302 - written by `look`
+    def found(self) -> _Found | None:
+        """For each entry in turn; waits for it. None if the processes have died, e.g. for want of memory."""
+        assert self.is_sent, "asked for before it was sent"
+        if self._future is not None:
+            with suppress(BrokenExecutor):
+                self._found = marshal.loads(self._future.result())  # noqa: S302 - written by `look`
+            self._future = None
         return self._found
 
 
@@ -202,7 +207,10 @@ class ReadAhead:
         for task, start, stop in pieces:
             if not task.is_sent:
                 self._send()
-            for raw, found in zip(task.raws[start:stop], task.found()[start:stop], strict=True):
+            said = task.found()
+            if said is None:
+                continue  # the law's process reads these entries itself
+            for raw, found in zip(task.raws[start:stop], said[start:stop], strict=True):
                 entry = looked.take(raw, found)
                 if isinstance(entry, ReadEntry) and entry.endorsements:
                     self._note_endorsers(entry)

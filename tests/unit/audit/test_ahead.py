@@ -3,6 +3,7 @@
 import marshal
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -170,6 +171,46 @@ def test_a_good_signature_under_another_key_is_not_taken(
         lambda self, executor, resolve_key: begin(self, executor, lambda *_: other),
     )
     assert replayed(world, Elsewhere())[0] == right
+
+
+class Dying(Elsewhere):
+    """Its processes are killed while they work on the third task; who comes later is told at once."""
+
+    def submit(self, fn: Any, /, *args: Any, **more: Any) -> Future[Any]:
+        if len(self.tasks) > 2:
+            raise BrokenProcessPool("dead")
+        done = super().submit(fn, *args, **more)
+        if len(self.tasks) > 2:
+            done = Future()
+            done.set_exception(BrokenProcessPool("killed"))
+        return done
+
+
+def test_processes_that_die_change_no_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "TASK_ENTRIES", 4)
+    dying = Dying()
+    assert replayed(world, dying) == replayed(world, None)
+    assert len(dying.tasks) == 3, "nothing more was taken"
+
+
+def test_a_mistake_of_ours_in_another_process_is_not_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(_task: bytes) -> bytes:
+        raise AssertionError("our own")
+
+    class Failing(Elsewhere):
+        def submit(self, fn: Any, /, *args: Any, **_: Any) -> Future[Any]:
+            done: Future[Any] = Future()
+            try:
+                done.set_result(fn(*args))
+            except AssertionError as err:
+                done.set_exception(err)
+            return done
+
+    monkeypatch.setattr(ahead, "look", mistaken)
+    with pytest.raises(AssertionError, match="our own"):
+        replayed(world, Failing())
 
 
 def test_nothing_is_asked_for_beyond_the_end_of_an_epoch(world: World) -> None:
