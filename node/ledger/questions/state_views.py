@@ -1,5 +1,6 @@
 """Questions that the law's rows answer alone. Each yields (key, row) in any order; `about` narrows, empty means all."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
@@ -11,6 +12,7 @@ from node.treaty.policy import FOLLOWS, PARAMS, moves_next, params_of
 from node.treaty.rows import NEVER
 from node.treaty.rows.sites import Stock
 from node.treaty.rules import SHARES, f_of, k_of, trigger_of
+from node.treaty.teachers import teachers_of
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
@@ -169,12 +171,17 @@ def _headroom(gates: tiers.Gates, params: int, own: int, lineage: int) -> dict[s
 
 
 def lineage(sight: Sight, about: str) -> Rows:
-    """All runs that one run descends from or that descend from it, with cumulative PFLOP. `about`: the run."""
+    """All runs that one run descends or learns from, or that do so from it, with cumulative PFLOP. `about`: the run."""
+    taught = functools.partial(teachers_of, sight.book)
     plans, lives = sight.book.state.plans, sight.book.state.lives
     if about not in plans:
         return
     found = {about: 0}
-    for step, following in ((-1, lambda run: plans[run].parents), (1, _children(sight))):
+
+    def sources(run: str) -> list[str]:
+        return [*plans[run].parents, *(one.run for one in taught(run))]
+
+    for step, following in ((-1, sources), (1, _children(sight))):
         ahead = [(about, 0)]
         while ahead:
             run, depth = ahead.pop()
@@ -188,6 +195,7 @@ def lineage(sight: Sight, about: str) -> Rows:
             {
                 "generation": generation,  # below 0 ancestors, above 0 descendants
                 "parents": list(plans[run].parents),
+                "teachers": [[one.run, one.share_bp] for one in taught(run)],
                 "state": plans[run].state,
                 "status": lives[run].status,
                 "tier": lives[run].tier,

@@ -173,3 +173,10 @@ def test_who_is_named_and_not_heard_and_who_teaches(court: Court) -> None:
         "objected": ["eval-gb"],
     }
     assert rows(court, "papers", "teachers")["teachers/acme/r2"]["of"] == [["acme/r1", 10_000]]
+    tree = rows(court, "lineage", "acme/r2")
+    assert {run: row["generation"] for run, row in tree.items()} == {"acme/r2": 0, "acme/r1": -1}
+    assert (tree["acme/r2"]["teachers"], tree["acme/r2"]["lineage_pflop"]) == (
+        [["acme/r1", 10_000]],
+        20,
+    )
+    assert rows(court, "lineage", "acme/r1")["acme/r2"]["generation"] == 1
