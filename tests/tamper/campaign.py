@@ -174,7 +174,8 @@ class Campaign:
     ) -> None:
         """At one depth after another, until it is found."""
         self.outcome.tampers += 1
-        depths = self.depths if deepest is Depth.LAW else (*self.depths[:-1], deepest)
+        # Of a store the deepest look comes third: it opens the database each time, and tells at what depth each thing was seen.
+        depths = self.depths if deepest is Depth.LAW else (*self.depths[:2], deepest)
         for depth in depths:
             try:
                 report = self._audit([source], depth)
