@@ -33,13 +33,15 @@ def raise_finding(
     inputs: tuple[bytes, ...] = (),
     actor: str = "",
     fresh: bool = False,
+    event: bool = False,
     level: int | None = None,
 ) -> str:
     """A check found something. New, risen, or already known: then nothing happens. Returns its id.
 
     `level` is the level of protection, where it is not the check's own (C28).
-    `size` grows with the act: once a case is decided, only a larger act is a new finding (#2). With
-    `fresh` it is new in any case; so is the same finding about another `actor`.
+    `size` grows with the act: once a case is decided, only a larger act is a new finding (#2), unless it is
+    an `event`, which happens and does not last (LAW K38). With `fresh` it is new in any case; so is the same
+    finding about another `actor`.
     """
     severity = consent.capped(book, subject, about, inputs, severity)
     key = f"{check}:{subject}:{about}"
@@ -50,7 +52,7 @@ def raise_finding(
         decided = case.status not in UNDECIDED
         # What was explained was explained as far as it went: growing worse is a new event.
         worse = case.status == explanations.EXPLAINED and severity > case.severity
-        if fresh or case.actor != actor or worse or (decided and size > case.size):
+        if fresh or case.actor != actor or worse or (decided and (event or size > case.size)):
             number = latest.number + 1
             name = f"{key}#{number}"
         elif decided:

@@ -94,6 +94,7 @@ def over_budget(
         size=done_of(life),
         numbers=numbers,
         inputs=(plan.entry, *inputs),
+        event=book.law > 2 and severity == HALT_SEVERITY,  # work or a tier rose (record 0232)
     )
     if finding and book.state.cases[finding].severity == HALT_SEVERITY == severity:
         halt(book, finding, [run], one_run=True)
@@ -198,6 +199,9 @@ def _enter_tier(book: Book, run: str, plan: Plan, life: Life, tier: Tier, lineag
     if above_approval and life.started_at != NEVER:  # unapproved from this entry on (MODEL 8)
         numbers = (("tier", tier.tier), ("lineage_pflop", lineage))
         over_budget(book, run, plan, life, 4, numbers, ())
+        life = book.state.lives[run]
+        if book.law > 2 and life.status == "RUNNING":  # the halt of this case was lifted before
+            enter(book, run, life._replace(status="HALTED", halted_done=-1))
 
 
 def submitted(book: Book, run: str, motion: str) -> None:

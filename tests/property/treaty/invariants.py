@@ -228,7 +228,7 @@ class Watch:
 
     # --- I7: runs -----------------------------------------------------------------------------------
 
-    def _approvals(self, run: str, kinds: set[str]) -> list[Decision]:
+    def approvals(self, run: str, kinds: set[str]) -> list[Decision]:
         return [
             one
             for one in self.decided.values()
@@ -243,7 +243,7 @@ class Watch:
         if step.tier == 0:
             return
         rules = {"PANEL": 1, "SUP": 2, "HIGH": 3}
-        for decision in self._approvals(step.run, {"TRAIN", "EXEMPT"}):
+        for decision in self.approvals(step.run, {"TRAIN", "EXEMPT"}):
             entry = self._filed(decision.motion)
             opened = self.opened[decision.motion]
             operator = step.run.partition("/")[0]
@@ -261,23 +261,23 @@ class Watch:
                 continue
             if step.tier == 1 or self._train_evidence(entry, step.tier, state, asked):
                 return
-        if step.tier == 1 and self._under_licence(step):
+        if step.tier == 1 and self.is_licensed(step.run, step.at):
             return
         raise Broken("I7", f"{step} without approval")
 
-    def _under_licence(self, step: RunStep) -> bool:
+    def is_licensed(self, run: str, at: int) -> bool:
         """A plan may claim a class that a CLASS motion licensed (M21)."""
         for entry in self.world.entries:
             body = entry.parsed.body
             if (
                 isinstance(body, pb.Run)
-                and f"{entry.parsed.author}/{body.run}" == step.run
+                and f"{entry.parsed.author}/{body.run}" == run
                 and body.licence
             ):
                 decision = self.decided.get(body.licence)
                 until = decision.until if decision is not None else None
                 if decision is not None and decision.outcome == "granted" and until is not None:
-                    return step.at < until
+                    return at < until
         return False
 
     def _train_evidence(self, entry: Entry, tier: int, state: str, asked: int) -> bool:
@@ -289,7 +289,7 @@ class Watch:
 
     def _may_deploy(self, step: RunStep) -> None:
         """I7: ended, evaluated by two states, no capability present, stewards, two thirds, no open sev-4 case."""
-        for decision in self._approvals(step.run, {"DEPLOY"}):
+        for decision in self.approvals(step.run, {"DEPLOY"}):
             if decision.closed_at != step.at:
                 continue
             entry = self._filed(decision.motion)
@@ -550,6 +550,20 @@ def _deadlines(watch: Watch) -> None:
             raise Broken("I4", f"{name} is open at {now}, and was to close at {row.closes_at}")
 
 
+def _approvals_last(watch: Watch) -> None:
+    """I7: what runs above tier 0 has an approval, or a class licence, that is not over."""
+    now = watch.world.law.book.now
+    for run, life in watch.world.law.book.state.lives.items():
+        if life.status != "RUNNING" or not life.tier:
+            continue
+        ends = [one.until for one in watch.approvals(run, {"TRAIN", "EXEMPT"})]
+        lasts = any(until is not None and now < until for until in ends)
+        if not lasts and not watch.is_licensed(run, now):
+            raise Broken(
+                "I7", f"{run} of tier {life.tier} runs at {now}, approvals ended at {ends}"
+            )
+
+
 def _emergencies(watch: Watch) -> None:
     """I9: 72 hours for a halt, 30 days for a tightening, unless a majority kept it."""
     book = watch.world.law.book
@@ -591,6 +605,7 @@ def _cases_stay(watch: Watch) -> None:
 
 _AFTER_EACH: Final[tuple[Callable[[Watch], None], ...]] = (
     _deadlines,
+    _approvals_last,
     _emergencies,
     _suspensions,
     _cases_stay,

@@ -202,6 +202,17 @@ def meetings_hide_gaps(stack: contextlib.ExitStack) -> None:
     everywhere(stack, _raise_finding, raise_finding)
 
 
+def gaps_wait_for_meetings(stack: contextlib.ExitStack) -> None:
+    """While the secretariat owes a meeting, no gap in reports is found."""
+
+    def raise_finding(book_: Book, check: str, *arguments: Any, **named: Any) -> str:
+        if check == "C02" and any(case.startswith("C28:SEC") for case in book_.state.cases):
+            return ""
+        return _raise_finding(book_, check, *arguments, **named)
+
+    everywhere(stack, _raise_finding, raise_finding)
+
+
 def votes_are_taken(new: Callable[..., Any]) -> Change:
     """`new` in the place of the rule for votes, which the table of kinds holds."""
 
@@ -256,6 +267,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "subject_votes": Mutant("I6", "Governance", replace_everywhere(_open_motion, subject_votes)),
     "starts_unapproved": Mutant("I7", "Trainings", put(run, "weigh", weighed_and_approved)),
     "deploys_unassessed": Mutant("I7", "Trainings", no_evaluations),
+    "approved_for_ever": Mutant(
+        "I7", "Trainings", put(runs, "approval_ends", lambda *arguments: None)
+    ),
     "loosens_in_a_week": Mutant("I8", "Governance", put(book.Book, "value", week_for_loosening)),
     "loosens_beside_grave_cases": Mutant(
         "I8", "Governance", put(amendments, "bars_loosening", lambda book_: None)
@@ -281,6 +295,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "correction_erases": Mutant("I19", "Sites", note_of(pb.NOTE_TYPE_CORRECTION, correction_erases)),
     "meetings_hide_gaps": Mutant("I20", "Sites", meetings_hide_gaps),
+    "gaps_wait_for_meetings": Mutant("I20", "Sites", gaps_wait_for_meetings),
     "first_vote_counts": Mutant("naive or I4", "Governance", votes_are_taken(first_vote_counts)),
     "one_vote_less": Mutant("naive or I4", "Governance", replace_everywhere(rules.yes_wins, one_less)),
 }  # fmt: skip

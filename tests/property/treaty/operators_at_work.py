@@ -119,9 +119,10 @@ class Trainings(Family):
                 inspectors = (
                     ["insp-gb", "insp-cn"] if operator == "gamma" else ["insp-gb", "insp-ke"]
                 )
-                self.world.own(
-                    operator, pb.Train(inspectors=inspectors), refs=(plan,), period=period
-                )
+                body = pb.Train(inspectors=inspectors)
+                if pick % 3:
+                    body.until = self.world.law.book.now + 20 * DAY  # over while it still trains
+                self.world.own(operator, body, refs=(plan,), period=period)
             case "PLANNED" | "APPROVED":
                 self.world.own(operator, pb.Run(run=bare, phase=pb.RUN_PHASE_START), period=period)
             case "RUNNING":
@@ -330,4 +331,18 @@ class Sites(Family):
     def meeting(self, pick: int) -> None:
         assert self.world is not None
         self.world.say("SEC", pb.Note(type=pb.NOTE_TYPE_MEETING, hash=pick.to_bytes(32, "big")))
+        self.watch.look()
+
+    @rule(operator=OPERATOR, pick=PICK)
+    def a_meeting_in_time(self, operator: str, pick: int) -> None:
+        """Without it the secretariat would owe one by the second at which a new site's silence is found."""
+        assert self.world is not None
+        self.world.pass_time(10 * DAY)
+        self.meeting(pick)
+        self.world.pass_time(68 * DAY)
+        site = f"site{len(self.world.entries)}"
+        self.world.own(operator, pb.Facility(facility=site, capacity_mh=20_000, mem_gb=1))
+        self.world.pass_time(
+            15 * DAY
+        )  # two slots of a small site and a second, but no 91 days since
         self.watch.look()
