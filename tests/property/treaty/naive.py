@@ -241,7 +241,7 @@ class Naive:
                 self.seqs[parsed.author, parsed.seq] = (entry.entry_hash, parsed.body.motion)
                 # Mandates, periods and refs are the law's to judge: such a vote is not taken here either.
                 if code not in {"MANDATE", "PERIOD"} and not (
-                    code == "UNKNOWN_REF" and parsed.refs
+                    code == "UNKNOWN_REF" and (parsed.refs or parsed.body.mandate_ref)
                 ):
                     verdict = self._vote(parsed.author, parsed.body)
             elif code is None:
