@@ -60,6 +60,11 @@ def raise_finding(
         else:
             _grow(book, latest.finding, case, severity, size, numbers, inputs, level)
             return latest.finding
+    while (
+        book.law > 2 and name in book.state.cases
+    ):  # what repeats X#2's remedy, and X's own second (record 0233)
+        number += 1
+        name = f"{key}#{number}"
     book.state.latest.put(key, Latest(name, number))
     case = Case(
         check=check,
