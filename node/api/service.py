@@ -21,7 +21,7 @@ from node.api.refusals import Unanswerable, answer_of, bad_field, not_found, res
 from node.api.views import LogViews
 from node.ledger.admission import Acknowledged, Answer, Held
 from node.ledger.ledger import LIST_LIMIT_MAX
-from node.ledger.policy_chain import links_of
+from node.ledger.policy_chain import links_from, page_of
 from node.ledger.trust import trust_policy
 from node.storage.keys import FACET_VALUE_BYTES_MAX
 
@@ -210,16 +210,17 @@ class LedgerService(rpc.LedgerServiceServicer):
     async def GetGenesis(
         self, request: pb.GetGenesisRequest, context: Context
     ) -> pb.GetGenesisResponse:
-        del request, context
+        del context
         ledger = self._node.ledger
-        return pb.GetGenesisResponse(
-            document=ledger.document,
-            trust_policy=trust_policy(ledger.genesis),
-            policies=[
-                pb.PolicyLink(proof=link.proof, policy=link.policy)
-                for link in links_of(ledger, self._node.finality)
-            ],
-        )
+        answer = pb.GetGenesisResponse()
+        if not request.links_only:
+            answer.document = ledger.document
+            answer.trust_policy = trust_policy(ledger.genesis)
+        room = PAGE_BYTES_MAX - len(answer.document) - len(answer.trust_policy)
+        links = links_from(ledger, self._node.finality, request.first_link)
+        page, answer.more = page_of(links, room, links_min=int(request.links_only))
+        answer.policies.extend(pb.PolicyLink(proof=link.proof, policy=link.policy) for link in page)
+        return answer
 
     # The node and the law
 

@@ -34,6 +34,8 @@ from node.cli.errors import (
     Unreachable,
 )
 from node.ledger.genesis import Genesis, GenesisMember
+from node.ledger.policy_chain import FILE_BYTES_MAX as POLICIES_BYTES_MAX
+from node.ledger.policy_chain import LINKS_MAX
 from node.log.errors import MalformedStatement
 from node.signing.acknowledgement import verify_acknowledgement
 from node.signing.keys import Role, SigningKey
@@ -368,7 +370,21 @@ class LedgerClient:
         return answer
 
     async def genesis(self) -> pb.GetGenesisResponse:
-        return await self._ask(self.stub.GetGenesis, pb.GetGenesisRequest())
+        """With all links of policies, however many answers they come in. Raises BadAnswer: they have no end."""
+        answer = await self._ask(self.stub.GetGenesis, pb.GetGenesisRequest())
+        held = answer.ByteSize()
+        while answer.more:
+            first = len(answer.policies)
+            request = pb.GetGenesisRequest(links_only=True, first_link=first)
+            page = await self._ask(self.stub.GetGenesis, request)
+            held += page.ByteSize()
+            if not page.policies or first > LINKS_MAX or held > POLICIES_BYTES_MAX:
+                raise BadAnswer(
+                    self.state, f"its trust policies have no end: {first} links, {held} bytes"
+                )
+            answer.policies.extend(page.policies)
+            answer.more = page.more
+        return answer
 
     async def veto_check(self) -> pb.GetVetoCheckResponse:
         return await self._ask(self.stub.GetVetoCheck, pb.GetVetoCheckRequest())

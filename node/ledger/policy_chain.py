@@ -12,7 +12,7 @@ As a file (`encode_links`) it is what `foedus receipt policies` writes, archives
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -68,24 +68,38 @@ class Policies:
 
 
 def links_of(ledger: Ledger, finality: Finality) -> list[Link]:
-    """As many links as this node can prove, from the first on. Raises StoreDamaged.
+    """As many links as this node can prove, from the first on. Raises StoreDamaged."""
+    return list(links_from(ledger, finality))
+
+
+def page_of(links: Iterator[Link], room: int, *, links_min: int) -> tuple[list[Link], bool]:
+    """The first of these links that take `room` bytes together, but `links_min` in any case; and whether there are more."""
+    page: list[Link] = []
+    for link in links:
+        room -= len(link.proof) + len(link.policy)
+        if room < 0 and len(page) >= links_min:
+            return page, True
+        page.append(link)
+    return page, False
+
+
+def links_from(ledger: Ledger, finality: Finality, first: int = 0) -> Iterator[Link]:
+    """The link of this number (0: to epoch 1) and those after it, as far as this node can prove them. Raises StoreDamaged.
 
     It may have joined later: an old checkpoint needs no log line of its own, a quorum's cosignatures say more.
     """
-    found: list[Link] = []
-    for epoch in ledger.epochs[1:]:
+    for epoch in ledger.epochs[1 + first :]:
         note = finality.last_note(epoch.number - 1)
         at = epoch.record_leaf
         if note is None or at is None:
-            break
+            return
         proof = ProofFile(
             index=at,
             hashes=tuple(ledger.inclusion_proof(at, epoch.after_size)),
             note=bytes(note),
             extra=ledger.entry(at).leaf,
         )
-        found.append(Link(proof=bytes(proof), policy=epoch.trust_policy(ledger.genesis.origin)))
-    return found
+        yield Link(proof=bytes(proof), policy=epoch.trust_policy(ledger.genesis.origin))
 
 
 def encode_links(links: Sequence[Link]) -> bytes:

@@ -1177,12 +1177,21 @@ Global___GetVetoCheckResponse: _TypeAlias = GetVetoCheckResponse  # noqa: Y015
 class GetGenesisRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    LINKS_ONLY_FIELD_NUMBER: _builtins.int
+    FIRST_LINK_FIELD_NUMBER: _builtins.int
+    links_only: _builtins.bool
+    """policies of later epochs alone, without document and trust_policy"""
+    first_link: _builtins.int
+    """from this one on"""
     def __init__(
         self,
+        *,
+        links_only: _builtins.bool | None = ...,
+        first_link: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_link", b"first_link", "links_only", b"links_only"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_link", b"first_link", "links_only", b"links_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1195,13 +1204,16 @@ class GetGenesisResponse(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     TRUST_POLICY_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     document: _builtins.bytes
     """its SHA-256 is the chain id"""
     trust_policy: _builtins.bytes
     """c2sp.org/tlog-policy text"""
+    more: _builtins.bool
+    """there are later ones: ask again from where these end"""
     @_builtins.property
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyLink]:
-        """of later epochs, each proven by the one before"""
+        """of later epochs, each proven by the one before; as many as one answer has room for"""
 
     def __init__(
         self,
@@ -1209,10 +1221,11 @@ class GetGenesisResponse(_message.Message):
         document: _builtins.bytes | None = ...,
         trust_policy: _builtins.bytes | None = ...,
         policies: _abc.Iterable[Global___PolicyLink] | None = ...,
+        more: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "policies", b"policies", "trust_policy", b"trust_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "more", b"more", "policies", b"policies", "trust_policy", b"trust_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "policies", b"policies", "trust_policy", b"trust_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "more", b"more", "policies", b"policies", "trust_policy", b"trust_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

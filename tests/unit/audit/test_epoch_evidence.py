@@ -18,7 +18,7 @@ from node.audit.two_roots import two_roots
 from node.audit.withheld import open_promises
 from node.ledger.cosigned import Cosigned, note_lines
 from node.ledger.genesis import chain_id
-from node.ledger.policy_chain import BrokenChain, Link, encode_links, follow, parse_links
+from node.ledger.policy_chain import BrokenChain, Link, encode_links, follow, page_of, parse_links
 from node.ledger.trust import trust_policy
 from node.log import merkle
 from node.log.checkpoint import Checkpoint
@@ -137,6 +137,16 @@ async def test_links_lead_from_the_genesis_to_today(world: World, tmp_path: Path
     assert fv.main([*map(str, by_founders), "--policies", str(chain)]) == 0
     chain.write_bytes(encode_links(links[:1]))
     assert fv.main([*map(str, by_founders), "--policies", str(chain)]) == 1, "DE's key has changed"
+
+
+async def test_links_are_handed_out_in_pages(world: World) -> None:
+    links = world.links
+    sizes = [len(link.proof) + len(link.policy) for link in links]
+    assert page_of(iter(links), sum(sizes), links_min=0) == (links, False)
+    assert page_of(iter(links), sum(sizes) - 1, links_min=0) == (links[:1], True)
+    assert page_of(iter(links), -1, links_min=0) == ([], True), "a document took all the room"
+    assert page_of(iter(links), -1, links_min=1) == (links[:1], True), "and then it goes on"
+    assert page_of(iter([]), -1, links_min=1) == ([], False)
 
 
 def foreign_policy(world: World, links: list[Link]) -> list[Link]:

@@ -190,6 +190,9 @@ class FakeNode(rpc.LedgerServiceServicer):
         self.alarms: list[str] = []
         self.signing = pb.SigningStatus(state="signing", answers=2, answers_needed=2)
         self.withholding = False
+        self.link_pages: list[
+            list[bytes]
+        ] = []  # what it hands out beside the genesis, answer by answer
         self._server: grpc.Server | None = None
         self.port = 0
 
@@ -426,9 +429,18 @@ class FakeNode(rpc.LedgerServiceServicer):
         return pb.GetCheckpointResponse(note=self.log.note(self.state, 5 if request.full else 4))
 
     def GetGenesis(self, request: pb.GetGenesisRequest, context: Context) -> pb.GetGenesisResponse:
-        del request
         self._begin(context)
-        return pb.GetGenesisResponse(document=self.log.founded.document)
+        if not request.links_only:
+            return pb.GetGenesisResponse(
+                document=self.log.founded.document, more=bool(self.link_pages)
+            )
+        at = 0
+        for number, page in enumerate(self.link_pages, start=1):
+            if at == request.first_link:
+                links = [pb.PolicyLink(proof=text, policy=text) for text in page]
+                return pb.GetGenesisResponse(policies=links, more=number < len(self.link_pages))
+            at += len(page)
+        return pb.GetGenesisResponse()
 
     def GetVetoCheck(
         self, request: pb.GetVetoCheckRequest, context: Context

@@ -459,3 +459,22 @@ async def test_the_next_node_answers(network: FakeNetwork) -> None:
     async with Nodes([client(network), client(network, "BR")], members=5) as nodes:
         assert (await nodes.first_reachable()).state == "BR"
         assert (await nodes.first(lambda node: node.status())).state == "BR"
+
+
+# --- the genesis and what follows from it ------------------------------------------------------------------------
+
+
+async def test_links_of_policies_come_in_several_answers(network: FakeNetwork) -> None:
+    """A hundred epochs do not fit into one message."""
+    node = network.nodes["KE"]
+    for pages in ([], [[b"a"]], [[b"a", b"b"], [b"c"], [b"d", b"e"]]):
+        node.link_pages = pages
+        async with client(network) as asking:
+            answer = await asking.genesis()
+        assert answer.document == network.founded.document
+        assert [link.proof for link in answer.policies] == [text for page in pages for text in page]
+        assert not answer.more
+    node.link_pages = [[b"a"], [], [b"b"]]
+    async with client(network) as asking:
+        with pytest.raises(BadAnswer, match="no end"):
+            await asking.genesis()
