@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILED := .venv-compiled
 ARGS ?=
 
-.PHONY: demo test venv lint bench chaos proto lock help
+.PHONY: demo test venv lint bench chaos proto lock compiled test-compiled help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 venv: $(VENV)/.installed ## create .venv from the lock file
 
@@ -35,6 +36,16 @@ bench: venv ## throughput and latency on loopback
 
 chaos: venv ## real nodes on hosts of their own, and faults: MINUTES=30 draws them for so long; needs root and Linux
 	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+compiled: venv ## .venv-compiled: the same program with its law compiled; needs a C compiler and some five minutes
+	rm -rf build $(COMPILED)
+	FOEDUS_COMPILED=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/compiled .
+	$(PYTHON) -m venv $(COMPILED)
+	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/compiled/foedus-*.whl
+
+test-compiled: ## the law's tests against what `make compiled` made
+	cd $(COMPILED) && bin/python -m pytest -o pythonpath= --import-mode=append --rootdir .. -c ../pyproject.toml $(addprefix ../,$(or $(ARGS),tests/scenarios tests/property/treaty tests/unit/treaty))
 
 proto: venv ## regenerate the protocol stubs
 	$(BIN)/python proto/generate.py

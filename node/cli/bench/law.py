@@ -45,6 +45,14 @@ IDLE_LOOKS: Final = 10_000
 Note = Callable[[str], None]
 
 
+class ReadBack(MemoryBuckets):
+    """In memory, and checked as if read from a disk: what a node does is to be measured."""
+
+    @property
+    def is_memory(self) -> bool:
+        return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to measure."""
@@ -110,7 +118,7 @@ class Court:
 
     def __init__(self, law: Law) -> None:
         self.law = law
-        self.map = MemoryBuckets()
+        self.map = ReadBack()
         self.digest = StateDigest()
 
     @classmethod

@@ -60,6 +60,7 @@ def document(found: Found) -> dict[str, Any]:
             "missed": found.deadlines,
             "us_each": round(found.deadline_us, 1),
         },
+        "compiled": meters.is_compiled(),
         "measured": MEASURED,
         "machine": meters.machine(),
         "version": metadata.version("foedus"),
@@ -91,5 +92,5 @@ def tables(shown: Mapping[str, Any]) -> list[str | Table]:
         restored,
         clock,
         shown["measured"],
-        f"{shown['machine']}; foedus {shown['version']}",
+        f"{shown['machine']}; foedus {shown['version']}{', compiled' if shown['compiled'] else ''}",
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import node.treaty.law
 from node.cli.errors import CouldNot
 from node.log.cose import parse_entry
 from node.signing.verify import verify_ed25519
@@ -80,6 +81,11 @@ def machine() -> str:
         platform.machine(),
     )
     return f"{cores()} x {model}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+
+
+def is_compiled() -> bool:
+    """Whether the law runs compiled (`make compiled`) and not as it is written."""
+    return Path(node.treaty.law.__file__).suffix != ".py"
 
 
 def verifications_per_second(entries: Sequence[tuple[bytes, bytes]], seconds: float = 1.0) -> float:
