@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from node.treaty.derived import CaseStep, Decision, Drawn, Outage, RunStep
+from tests.compiled import plain_law_only
 from tests.property.treaty.family import Family
 from tests.property.treaty.machines import FAMILIES, run
 from tests.property.treaty.mutants import MUTANTS, hunt
@@ -75,6 +76,7 @@ def test_the_best_way_of_a_run_ends_in_its_deployment() -> None:
     machine.teardown()
 
 
+@plain_law_only
 @pytest.mark.parametrize("name", sorted(MUTANTS))
 def test_a_mutant_of_the_law_breaks_its_invariant(name: str) -> None:
     broke, _ = hunt(name, histories=120)

@@ -12,6 +12,7 @@ from node.treaty.law import Law, Outcome
 from node.treaty.rehearsal import Rehearsal
 from node.treaty.state import State
 from node.treaty.tables import WouldChange
+from tests.compiled import plain_law_only
 from tests.property.treaty import test_law, test_motions
 from tests.unit.treaty.court import Court
 
@@ -60,6 +61,7 @@ class Watch:
         monkeypatch.setattr(Law, "apply", apply)
 
 
+@plain_law_only
 @pytest.mark.parametrize("seed", range(3))
 def test_a_check_agrees_and_changes_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plain: list[Any] = []
@@ -74,6 +76,7 @@ def test_a_check_agrees_and_changes_nothing(seed: int, monkeypatch: pytest.Monke
     assert len(codes) >= 6
 
 
+@plain_law_only
 @pytest.mark.parametrize("seed", range(2))
 def test_motions_too(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch(monkeypatch)
@@ -93,6 +96,7 @@ def test_what_a_rule_reaches_is_barred() -> None:
     assert "US" in court.law.book.state.members
 
 
+@plain_law_only
 def test_a_rehearsal_shares_or_bars_all_that_the_book_has() -> None:
     book = Court().law.book
     rehearsal = Rehearsal(book)

@@ -12,6 +12,7 @@ from node.treaty.errors import MalformedContent
 from node.treaty.parsing import header_subject, parse_content, parse_entry
 from node.treaty.register import kid_of
 from node.treaty.statements import run
+from tests.compiled import plain_law_only
 from tests.unit.treaty.court import CHAIN_ID, START, Court, genesis_of, key_of
 
 EVIDENCE = pb.Note(type=pb.NOTE_TYPE_EVIDENCE, hash=bytes(32))
@@ -326,6 +327,7 @@ def test_the_first_code_in_the_order_counts(court: Court) -> None:
     assert code_of(court, "acme", vote, kid=kid_of(key_of("acme", "author"))) is Code.UNKNOWN_AUTHOR
 
 
+@plain_law_only
 def test_a_plan_with_too_many_ancestors(monkeypatch: pytest.MonkeyPatch, court: Court) -> None:
     monkeypatch.setattr(run, "ANCESTORS_MAX", 2)
     court.plan("a", 1)

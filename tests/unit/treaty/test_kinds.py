@@ -16,6 +16,7 @@ from node.treaty.genesis import FoundingParty
 from node.treaty.parsing import KIND_NAMES, parse_content
 from node.treaty.statements.chipmeter import GROUPS_MAX
 from node.treaty.statements.data import CLAIMS_A_DAY_MAX
+from tests.compiled import plain_law_only
 from tests.unit.treaty.court import CHAIN_ID, Court, genesis_of, key_of
 
 TWENTY = frozenset(
@@ -104,6 +105,7 @@ def test_class_s_is_for_notes_and_tips_alone(secret: str) -> None:
 # --- the catalogue of checks -----------------------------------------------------------------------
 
 
+@plain_law_only
 def test_the_catalogue_tells_where_each_check_stands() -> None:
     """Every check that is in force is raised where its row says, and by no module that has no row for it."""
     assert {name for name in CHECKS if name != "C04w"} == {f"C{n:02}" for n in range(1, 31)}
