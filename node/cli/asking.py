@@ -11,9 +11,10 @@ from typing import Annotated, Final
 
 import typer
 
-from node.cli.client import LedgerClient, NodeAddress, Nodes, Reader, node_at
+from node.cli.client import LedgerClient, NodeAddress, Reader, node_at
 from node.cli.errors import CouldNot
 from node.cli.founding import AGENCY_KEYS, GENESIS_FILE, Founded, read_founded
+from node.cli.nodes import Nodes
 from node.cli.passphrases import read_passphrase
 from node.cli.policies import members_shown
 from node.settings import FILE_NAME, BadSettings, host_and_port, load_settings

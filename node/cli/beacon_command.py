@@ -19,9 +19,10 @@ from node.cli.asking import (
     open_nodes,
     reader_of,
 )
-from node.cli.client import LedgerClient, Nodes
+from node.cli.client import LedgerClient
 from node.cli.errors import ClientError, CouldNot
 from node.cli.law.records import Note, Question, of_client
+from node.cli.nodes import Nodes
 from node.cli.outbox import write_durably
 from node.cli.passphrases import new_passphrase, read_passphrase
 from node.reporting import JsonOption, reporting

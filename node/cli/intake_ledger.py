@@ -7,8 +7,9 @@ from pathlib import Path
 
 from foedus.v1 import client_pb2 as pb
 from node.cli.author import Author
-from node.cli.client import LedgerClient, Nodes
+from node.cli.client import LedgerClient
 from node.cli.errors import BadAnswer, ClientError, CouldNot, OutboxBusy, Refused
+from node.cli.nodes import Nodes
 from node.cli.outbox import FileOutbox, Tip, parsed_entry
 from node.cli.receipts import UntrustedReceipt, verify_receipt
 from node.intake.chains import (

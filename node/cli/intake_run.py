@@ -20,10 +20,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry, start_http_server
 
 from foedus.v1 import client_pb2 as pb
-from node.cli.client import LedgerClient, Nodes, node_at
+from node.cli.client import LedgerClient, node_at
 from node.cli.errors import ClientError, CouldNot
 from node.cli.founding import Founded, read_founded
 from node.cli.intake_ledger import NodesAccess, OutboxChains
+from node.cli.nodes import Nodes
 from node.cli.passphrases import read_passphrase
 from node.intake.gateway import Gateway, GatewaySettings
 from node.intake.journal import Journal

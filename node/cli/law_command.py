@@ -21,8 +21,9 @@ from node.cli.asking import (
     open_nodes,
     reader_of,
 )
-from node.cli.client import LedgerClient, Nodes
+from node.cli.client import LedgerClient
 from node.cli.errors import BadAnswer
+from node.cli.nodes import Nodes
 from node.reporting import JsonOption, reporting, table
 
 PAGE: Final = 500

@@ -20,8 +20,9 @@ from node.cli.asking import (
     open_nodes,
     reader_of,
 )
-from node.cli.client import Nodes, state_word
+from node.cli.client import state_word
 from node.cli.errors import BadAnswer, CouldNot
+from node.cli.nodes import Nodes
 from node.reporting import JsonOption, Report, reporting, table
 
 PAGE: Final = 500

@@ -18,9 +18,10 @@ from node.cli.asking import (
     ledger_of,
     open_nodes,
 )
-from node.cli.client import LedgerClient, Nodes
+from node.cli.client import LedgerClient
 from node.cli.errors import ClientError, CouldNot
 from node.cli.loss_command import confirm_loss_command
+from node.cli.nodes import Nodes
 from node.cli.seat_command import seat_command
 from node.cli.standing import status_tables, status_view
 from node.reporting import JsonOption, Report, reporting

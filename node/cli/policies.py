@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from foedus.v1 import client_pb2 as pb
-from node.cli.client import LedgerClient, NodeAddress, Nodes
+from node.cli.client import LedgerClient, NodeAddress
 from node.cli.errors import BadAnswer, ClientError, CouldNot
 from node.cli.founding import Founded
+from node.cli.nodes import Nodes
 from node.cli.receipts import receipt_file, verify_receipt
 from node.ledger.errors import MalformedRecord
 from node.ledger.genesis import GenesisMember

@@ -18,10 +18,11 @@ from node.cli.asking import (
     open_nodes,
     reader_of,
 )
-from node.cli.client import LedgerClient, Nodes, Receipt
+from node.cli.client import LedgerClient, Receipt
 from node.cli.errors import CouldNot
 from node.cli.founding import Founded, read_bounded
 from node.cli.log_command import leaf_key
+from node.cli.nodes import Nodes
 from node.cli.outbox import write_durably
 from node.cli.policies import followed, policies_of
 from node.cli.receipts import RECEIPT_BYTES_MAX, Verdict, receipt_file, verify_receipt

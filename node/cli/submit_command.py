@@ -28,9 +28,10 @@ from node.cli.asking import (
     own_state,
 )
 from node.cli.author import Author
-from node.cli.client import ChainTip, Nodes, Submission, state_word
+from node.cli.client import ChainTip, state_word
 from node.cli.errors import CouldNot, Dropped, OutboxBehind, Refused
 from node.cli.founding import OUTBOX, Founded, read_bounded
+from node.cli.nodes import Nodes, Submission
 from node.cli.outbox import FileOutbox, Tip, parsed_entry, write_durably
 from node.cli.policies import policies_of
 from node.cli.receipts import verify_receipt

@@ -18,10 +18,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from node.cli.client import Nodes
 from node.cli.demo.cast import SLOT_S
 from node.cli.figures import FacilityFigures
 from node.cli.intake_ledger import NodesAccess, OutboxChains
+from node.cli.nodes import Nodes
 from node.intake.adapter import BrokerSettings
 from node.intake.device import Device, publish
 from node.intake.gateway import DeviceKey, Gateway, GatewaySettings

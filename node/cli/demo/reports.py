@@ -4,12 +4,13 @@ import json
 from typing import Final
 
 from foedus.v1 import client_pb2 as pb
-from node.cli.client import LedgerClient, Nodes, node_at
+from node.cli.client import LedgerClient, node_at
 from node.cli.demo.cast import SLOT_S, STATES, facilities, facility_id, operator_of
 from node.cli.demo.metering import GRACE_S, Metering, Site
 from node.cli.demo.processes import free_ports
 from node.cli.demo.show import expect
 from node.cli.demo.story import Story
+from node.cli.nodes import Nodes
 
 REPORTED_S: Final = SLOT_S + GRACE_S + 30.0  # the first slot's end, and time for a busy machine
 GIVEN_TO: Final = ("CN", "GB", "KE", "BR")  # whom the gateway asks, in this order

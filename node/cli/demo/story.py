@@ -9,7 +9,7 @@ from typing import Final
 
 from foedus.v1 import client_pb2 as pb
 from node.cli.author import Signed
-from node.cli.client import LedgerClient, Nodes, Progress, Submission, node_at
+from node.cli.client import LedgerClient, Progress, node_at
 from node.cli.demo.cast import STATES, Cast, Party
 from node.cli.demo.metering import Metering
 from node.cli.demo.outcome import Outcome
@@ -19,6 +19,7 @@ from node.cli.demo.side_by_side import side_by_side
 from node.cli.errors import ClientError, Unreachable
 from node.cli.founding import Founded, Home
 from node.cli.node_command import node_arguments
+from node.cli.nodes import Nodes, Submission
 
 FINAL_S: Final = 30.0  # one entry, on a busy machine
 NEXT_NODE_S: Final = (

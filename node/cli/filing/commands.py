@@ -23,7 +23,6 @@ from node.cli.asking import (
     reader_of,
 )
 from node.cli.author import Author
-from node.cli.client import Nodes
 from node.cli.errors import CouldNot, MalformedDraft
 from node.cli.filing.codes import meaning_of
 from node.cli.filing.drafts import FORMATS, read_draft
@@ -31,6 +30,7 @@ from node.cli.filing.examples import variants_of
 from node.cli.filing.schema import about
 from node.cli.filing.templates import json_template, toml_template
 from node.cli.founding import OUTBOX, read_bounded
+from node.cli.nodes import Nodes
 from node.cli.outbox import FileOutbox
 from node.cli.statements import KINDS, Draft, content_bytes, kind_of
 from node.cli.submit_command import (

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from foedus.v1 import law_pb2
-from node.cli.client import LedgerClient, Nodes
+from node.cli.client import LedgerClient
 from node.cli.errors import BadAnswer, CouldNot, Overloaded
 from node.cli.founding import Founded
+from node.cli.nodes import Nodes
 from node.ledger.append import StoreFacts
 from node.ledger.ledger import Ledger
 from node.ledger.plan import MS_PER_S, CommitMachine, MemoryFacts

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from node.cli.author import Author
-from node.cli.client import LedgerClient, Nodes, node_at
+from node.cli.client import LedgerClient, node_at
 from node.cli.intake_ledger import NodesAccess, OutboxChains
+from node.cli.nodes import Nodes
 from node.cli.outbox import FileOutbox
 from node.cli.statements import Draft
 from node.intake.adapter import BrokerSettings, Subscription

@@ -11,8 +11,9 @@ import pytest
 
 from foedus.v1 import client_pb2 as pb
 from node.cli.author import Author
-from node.cli.client import LedgerClient, Nodes, Reader, node_at
+from node.cli.client import LedgerClient, Reader, node_at
 from node.cli.errors import BadAnswer, CouldNot, Refused, TooLate, Unreachable
+from node.cli.nodes import Nodes
 from node.cli.receipts import UntrustedReceipt, receipt_file, verify_receipt
 from node.log.policy import parse_policy
 from node.signing.verify import verify_ed25519
