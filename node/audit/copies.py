@@ -12,6 +12,7 @@ from node.audit.archive import ArchiveSource
 from node.audit.archive_files import check_files
 from node.audit.beside import Undecided, check_notes
 from node.audit.certificates import Judged, believed, judge, judge_source
+from node.audit.collector import collected_seldom
 from node.audit.compare import Comparison
 from node.audit.epochs import Trust
 from node.audit.facts import SpilledFacts
@@ -242,7 +243,7 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
     if not ground.goes_to(Depth.LAW):
         _order_alone(copy, ground, order)
         return
-    with SpilledFacts() as facts, SpilledFacts() as again:
+    with collected_seldom(), SpilledFacts() as facts, SpilledFacts() as again:
         _law(copy, ground, order, (facts, again))
 
 

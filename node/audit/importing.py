@@ -20,6 +20,7 @@ from typing import Final
 from node.audit.archive import ArchiveSource, is_archive
 from node.audit.archive_files import check_files
 from node.audit.certificates import Judged, judge
+from node.audit.collector import collected_seldom
 from node.audit.copies import WORTH_PROCESSES, Progress, Silent
 from node.audit.epochs import trust_of
 from node.audit.findings import Findings
@@ -88,7 +89,8 @@ def import_archive(
         shutil.rmtree(partial, ignore_errors=True)
         with Store.open(partial) as store:
             made = Rebuilding(store, genesis, document, pool, shown, executor)
-            _fill(made, source, final, pool)
+            with collected_seldom():
+                _fill(made, source, final, pool)
             _certify(store, final, sign_state.cosign())
             store.sync()
         partial.rename(settings.store_path)

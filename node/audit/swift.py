@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
+from node.audit.collector import seldom
 from node.audit.plain_files import open_plain
 from node.log import merkle
 from node.log.errors import MalformedInput
@@ -72,7 +73,9 @@ class Workers:
             if self._pool is not None:
                 return self._pool
             # A forked child would hold the locks of this process's threads.
-            self._pool = ProcessPoolExecutor(self.count, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(
+                self.count, mp_context=get_context("spawn"), initializer=seldom
+            )
         return self._pool
 
     def close(self) -> None:
