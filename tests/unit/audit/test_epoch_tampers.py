@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consensus.codec import encode_block, peek_ref
+from consensus.codec import decode_commit_record, encode_block, peek_ref
 from node.audit.archive import POLICIES, REF_BYTES, UNDECIDED
 from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Verdict
@@ -23,7 +23,7 @@ from tests.tamper.archives import BLOCKS, COMMITS, DECIDERS, ArchiveTampers, sta
 from tests.tamper.colluders import Colluders
 from tests.tamper.folder import Folder
 from tests.tamper.world import World
-from tests.unit.audit.history import clone, put
+from tests.unit.audit.history import clone, flip, put
 from tests.unit.audit.test_altered_archives import reseal
 
 SEED = 210
@@ -139,13 +139,17 @@ def test_blocks_that_are_committed_do_not_stand_beside_too(forged: Forged) -> No
 def test_commits_taken_over_are_looked_at_as_all_are(epochs: World, tmp_path: Path) -> None:
     """What was said of a block while later commits were read on trial was never said again: the audit stopped, silent."""
     forged = Forged(epochs, tmp_path / "taken", "taken")
-    parts = forged.tampers.frames(COMMITS)
     bare = [at for at, (_, many) in enumerate(starts_of(forged.folder.whole[DECIDERS])) if not many]
-    at = next(at for at in bare if at + 1 in bare)
-    parts[at + 1], parts[at] = parts[at], parts[at + 1]
-    forged.tampers.put_frames(COMMITS, parts)
+    records = [decode_commit_record(part) for part in forged.tampers.frames(COMMITS)]
+    at = next(at for at in bare if at + 1 in bare and records[at].commit.epoch == 1)
+    altered = sum(len(record.commit.blocks) for record in records[: at + 1])  # the next one's first
+    parts = forged.tampers.frames(BLOCKS)
+    parts[altered] = flip(parts[altered], len(parts[altered]) - 1)
+    forged.tampers.put_frames(BLOCKS, parts)
     report = forged.audit(Depth.ORDER)
-    assert any(finding.depth is Depth.ORDER for finding in report.findings)
+    assert [
+        f"needs block {records[at + 1].commit.blocks[0].round}/" in f.what for f in report.findings
+    ] == [True]
 
 
 def test_a_decider_of_another_epoch_accuses_nobody(forged: Forged) -> None:
