@@ -28,8 +28,8 @@ from node.signing.checkpoints import verify_cosignature
 from node.signing.verify import VerifyPool, verify_ed25519
 from node.storage import keys
 from node.storage.errors import StoreDamaged
+from node.storage.rows import IndexRow
 from node.storage.sign_state import BLOCK_FILE_BYTES_MAX, block_file, parse_block, parse_cosign
-from node.storage.store import IndexRow
 
 BLOCKS_STEP: Final = 512
 PENDING_HEAD_BYTES: Final = 17  # u64 arrival | u64 inclusion_by_ms | u8 held

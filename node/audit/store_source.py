@@ -21,7 +21,8 @@ from node.log.errors import shown
 from node.settings import FILE_NAME, load_settings
 from node.storage import keys
 from node.storage.errors import StorageError, StoreDamaged, StoreLocked
-from node.storage.store import Store, Tip
+from node.storage.rows import Tip
+from node.storage.store import Store
 
 DATABASE: Final = "rocksdb"  # inside the data folder
 SIZES_PAGE: Final = 1_000

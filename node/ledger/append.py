@@ -27,7 +27,8 @@ from node.log import merkle
 from node.storage import keys
 from node.storage.errors import StoreDamaged
 from node.storage.keys import FACET_VALUE_BYTES_MAX, Facet
-from node.storage.store import CommitWrite, IndexRow, Store, Tip
+from node.storage.rows import CommitWrite, IndexRow, Tip
+from node.storage.store import Store
 from node.treaty.derived import (
     Beacon,
     CaseStep,

@@ -26,7 +26,8 @@ from node.ledger.batch import Judged
 from node.ledger.errors import Overloaded, Refused
 from node.ledger.shares import BLOCKS_WAITING_MAX, EVEN_SHARES, Shares, units_of
 from node.ledger.turns import Turns
-from node.storage.store import PendingRow, Store
+from node.storage.rows import PendingRow
+from node.storage.store import Store
 
 MIB: Final = 1024 * 1024
 GAP_MAX: Final = 64  # R27: how far beyond its chain's end an author's entry may lie

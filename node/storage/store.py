@@ -12,75 +12,21 @@ The write-ahead log is read in mode `tolerate_corrupted_tail_records` (R53): a t
 byte is not.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import rocksdict
 
 from consensus.types import Digest, Ref, Round, ValidatorIndex
-from node.log.merkle import HashRun
 from node.storage import keys
 from node.storage.errors import StoreDamaged, StoreLocked, WriteFailed
 from node.storage.group_sync import GroupSync
 from node.storage.keys import Facet
+from node.storage.options import BLOCK_CACHE_BYTES, rocks_options
+from node.storage.rows import CommitWrite, IndexRow, PendingRow, Tip
 
-MIB: Final = 1024 * 1024
-# A node should stay below 250 MiB in all, so the database gets small memtables and one shared cache.
-WRITE_BUFFERS_BYTES: Final = 32 * MIB
-BLOCK_CACHE_BYTES: Final = 32 * MIB
-WAL_BYTES_MAX: Final = 64 * MIB  # bounds how long opening takes after a crash
 SCAN_COUNT_MAX: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tip:
-    """Where the store stands after its last commit. All zero before genesis is written."""
-
-    commit: int  # index of the last commit, engine numbering (genesis = 0)
-    log_size: int  # entries in the log
-    time_ms: int  # ledger time of the last commit
-    state_keys: int  # keys of the state map
-    state_digest: bytes  # 32 bytes, RULINGS R20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexRow:
-    """How one entry is found again, for ever (RULINGS R29). Derived records have facets only."""
-
-    index: int
-    entry_hash: bytes | None = None  # SHA-256 of the leaf bytes
-    facts: bytes = b""  # what the law must know for ever about the entry, opaque here
-    sequence: tuple[str, int] | None = None  # (author, seq), if this entry is the first to use it
-    content_hash: bytes | None = None  # if the entry was accepted
-    facets: tuple[tuple[Facet, bytes], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitWrite:
-    """Everything one commit changes on disk. `entries[i]` gets index `tip.log_size - len(entries) + i`."""
-
-    tip: Tip
-    engine_record: bytes
-    entries: Sequence[bytes] = ()
-    hashes: Sequence[HashRun] = ()  # every complete node made, as `merkle.append` gives them
-    state: Mapping[tuple[int, bytes], bytes | None] = field(
-        default_factory=dict
-    )  # (bucket, key); None deletes
-    index_rows: Sequence[IndexRow] = ()
-    dropped: bytes = b""  # counts carried to the next commit record, encoded by the ledger
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingRow:
-    """One entry of the mempool as stored."""
-
-    entry_hash: bytes
-    arrival: int  # ascending per node; the order of proposing
-    inclusion_by_ms: int  # what the acknowledgement promised; 0 while held
-    held: bool
-    entry: bytes
 
 
 def _rocks_batch() -> Any:
@@ -132,8 +78,8 @@ class Store:
             else rocksdict.AccessType.read_write()
         )
         cache = rocksdict.Cache(BLOCK_CACHE_BYTES)
-        families = {name: _options(cache, salvage=salvage) for name in keys.COLUMN_FAMILIES}
-        options = _options(cache, salvage=salvage)
+        families = {name: rocks_options(cache, salvage=salvage) for name in keys.COLUMN_FAMILIES}
+        options = rocks_options(cache, salvage=salvage)
         try:
             database = rocksdict.Rdict(
                 str(path), options, column_families=families, access_type=access
@@ -633,27 +579,3 @@ class Store:
 def _ref(key: bytes) -> Ref:
     _, round_, author, digest = keys.split_block(key)
     return Ref(round=Round(round_), author=ValidatorIndex(author), digest=Digest(digest))
-
-
-def _options(cache: Any, *, salvage: bool = False) -> Any:
-    options = rocksdict.Options(raw_mode=True)
-    options.create_if_missing(create_if_missing=True)
-    options.create_missing_column_families(create_missing_cfs=True)
-    mode = rocksdict.DBRecoveryMode
-    options.set_wal_recovery_mode(
-        mode.skip_any_corrupted_record() if salvage else mode.tolerate_corrupted_tail_records()
-    )
-    options.set_paranoid_checks(enabled=not salvage)  # else one bad file closes all others
-    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES)
-    options.set_write_buffer_size(8 * MIB)
-    options.set_max_total_wal_size(WAL_BYTES_MAX)
-    options.set_max_background_jobs(2)
-    options.set_keep_log_file_num(4)
-    options.set_max_open_files(256)
-    options.set_compression_type(rocksdict.DBCompressionType.lz4())
-    tables = rocksdict.BlockBasedOptions()
-    tables.set_block_cache(cache)
-    tables.set_bloom_filter(10, block_based=False)
-    tables.set_checksum_type(rocksdict.ChecksumType.xxh3())
-    options.set_block_based_table_factory(tables)
-    return options

@@ -17,7 +17,8 @@ from node.cli.demo.show import expect
 from node.cli.demo.story import Story
 from node.settings import FILE_NAME, load_settings
 from node.storage import keys
-from node.storage.store import CommitWrite, Store
+from node.storage.rows import CommitWrite
+from node.storage.store import Store
 
 BLAMED: Final = "CN"
 WITNESS: Final = "KE"  # whose node shows what stood there

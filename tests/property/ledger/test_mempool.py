@@ -17,7 +17,8 @@ from node.ledger.batch import Judged
 from node.ledger.errors import Refused
 from node.ledger.mempool import Mempool, Place
 from node.ledger.plan import facts_row
-from node.storage.store import CommitWrite, IndexRow, Store, Tip
+from node.storage.rows import CommitWrite, IndexRow, Tip
+from node.storage.store import Store
 from node.treaty.entries import EntryFacts
 
 AUTHORS = ("A", "B")

@@ -22,7 +22,8 @@ from node.signing.acknowledgement import verify_acknowledgement
 from node.signing.keys import SigningKey, generate_agency_keys
 from node.signing.statements import entry_hash, sign_payload
 from node.signing.verify import SignatureCheck
-from node.storage.store import PendingRow, Store
+from node.storage.rows import PendingRow
+from node.storage.store import Store
 from tests.unit.ledger.founding import GENESIS_MS, Author, Founding, found
 from tests.unit.ledger.running import Running, start
 

@@ -28,7 +28,7 @@ from node.signing.keys import generate_agency_keys
 from node.signing.statements import entry_hash, sign_endorsement
 from node.storage import keys
 from node.storage.errors import StoreDamaged, WriteFailed
-from node.storage.store import PendingRow
+from node.storage.rows import PendingRow
 from tests.unit.ledger.founding import Author, Founding, found
 from tests.unit.ledger.running import Running, start
 

@@ -15,7 +15,8 @@ from node.storage import keys
 from node.storage.epoch_blocks import EpochBlocks
 from node.storage.errors import StoreDamaged, StoreLocked, WriteFailed
 from node.storage.keys import Facet
-from node.storage.store import CommitWrite, IndexRow, PendingRow, Store, Tip
+from node.storage.rows import CommitWrite, IndexRow, PendingRow, Tip
+from node.storage.store import Store
 
 
 @pytest.fixture
