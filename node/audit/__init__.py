@@ -14,7 +14,7 @@ Reading order:
     compare       two sources side by side: entry and byte range
     audit         all of it, source by source
     monitor       running nodes, again and again; `two_roots` the evidence of a split view
-    command       `foedus audit`; `evidence` what it writes down
+    command       `foedus audit`; `evidence` what it writes down; `confirm` evidence that rests on ML-DSA-44
 
 The order and the law are not written a second time: `consensus` and `node.ledger.plan` are what every node runs, and a pure
 function of the signed bytes (decision 0041).
