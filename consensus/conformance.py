@@ -193,8 +193,11 @@ def judge_linearize(case: Case) -> Outcome:
         commit = linearizer.order(dag, names.ref(leader))
         got.append([names.named(ref) for ref in commit.blocks])
     counts = case.get("counts", [len(blocks) for blocks in got])
+    # A reference may leave out its last number, if that is 0.
+    wanted = [[(*ref, 0)[:3] for ref in blocks] for blocks in case["expect"]]
     return Outcome(
-        passed=got == case["expect"] and counts == [len(blocks) for blocks in got],
+        passed=[[tuple(ref) for ref in blocks] for blocks in got] == wanted
+        and counts == [len(blocks) for blocks in got],
         got=got,
         expect=case["expect"],
     )

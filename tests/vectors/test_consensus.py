@@ -102,6 +102,18 @@ def test_a_case_of_ours_passes_and_its_opposite_fails(
     assert (status, [line["pass"] for line in lines]) == (1, [False, True])
 
 
+def test_an_order_may_be_written_with_short_references(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    blocks = [*full_round(4, 1), *full_round(4, 2)]
+    order = [[[0, 1], [1, 1], [2, 1], [3, 1], [2, 2]]]
+    case = {"id": "short", "kind": "linearize", "n": 4, "mode": "set", "gc_depth": 0}
+    case |= {"blocks": blocks, "leaders": [[2, 2]], "expect": order}
+    wrong = case | {"expect": [[*order[0][:-1], [2, 2, 1]]]}
+    status, lines = run(tmp_path, capsys, case, wrong)
+    assert (status, [line["pass"] for line in lines]) == (1, [True, False])
+
+
 def other(**changes: Any) -> Callable[[], dict[str, Any]]:
     return lambda: direct_commit() | changes
 
