@@ -147,3 +147,15 @@ def test_the_public_table_of_models() -> None:
             tier = tier_of_model(parameters, flop, None, DEFAULT)
             totals[tier.tier if tier else None] += 1
     assert totals == {0: 417, 1: 321, 2: 46, 3: 16, None: 229}
+
+
+@pytest.mark.parametrize("mul_ppm", [999_999, 997_157, 1_000_001])
+def test_a_generator_is_exact_at_the_largest_numbers(mul_ppm: int) -> None:
+    """I13: by division with remainder in parts of six digits; a product of 73 bits is no float's."""
+    most = (1 << 53) - 1
+    form = Generator(t0=0, v0=most - 7, step=0, mul_ppm=mul_ppm, every_s=86_400, clamp=(0, most))
+    value = most - 7
+    for day in range(1, 40):
+        whole, rest = divmod(value, 1_000_000)
+        value = min(whole * mul_ppm + rest * mul_ppm // 1_000_000, most)
+        assert form.value(day * 86_400) == value
