@@ -93,7 +93,11 @@ def judge(certificate: Certificate, genesis: Genesis, findings: Findings) -> Jud
     log_lines: list[tuple[int, bytes]] = []
     for index, signature in certificate.log_lines:
         member = genesis.members[index]
-        if verify_ed25519(member.log_key, checkpoint.text(), signature):
+        if (index, signature) in log_lines:
+            findings.add(
+                Depth.CERTIFICATES, f"{what}: the log line of {member.state} stands there twice"
+            )
+        elif verify_ed25519(member.log_key, checkpoint.text(), signature):
             log_lines.append((index, signature))
         else:
             findings.add(

@@ -19,6 +19,7 @@ from node.audit.order import OrderReplay
 from node.audit.source import Lost
 from node.audit.store_source import StoreSource, lost_by
 from node.ledger.append import commit_write
+from node.ledger.conflicts import META_CONFLICT, META_SECOND_CONFLICT
 from node.ledger.epochs import Epoch
 from node.ledger.plan import AppendPlan
 from node.ledger.records import encode_dropped
@@ -33,6 +34,15 @@ from node.storage.sign_state import BLOCK_FILE_BYTES_MAX, block_file, parse_bloc
 
 BLOCKS_STEP: Final = 512
 PENDING_HEAD_BYTES: Final = 17  # u64 arrival | u64 inclusion_by_ms | u8 held
+
+META_NAMES: Final = frozenset(
+    {
+        *(keys.META_FORMAT, keys.META_GENESIS, keys.META_TIP, keys.META_DROPPED, keys.META_FINAL),
+        *(keys.META_SECOND, keys.META_REBUILD, keys.META_RESTORED),
+        *(META_CONFLICT, META_SECOND_CONFLICT),
+    }
+)
+EQUIVOCATION_NAME_BYTES: Final = len(keys.META_EQUIVOCATION) + 4 + 2
 
 
 class StoreRows:
@@ -113,10 +123,21 @@ class StoreRows:
             "time_ms": standing.time_ms,
         }
         self._meta(keys.META_DROPPED, encode_dropped(standing.dropped))
+        self._names()
         self._count("commits", standing.index + 1)
         for name, value in expected.items():
             if getattr(tip, name) != value:
                 self._add(f"the tip's {name} is not what the replay comes to, {_text(value)}")
+
+    def _names(self) -> None:
+        """No row beside those that a node writes: nobody reads another one, and nobody put it there but by hand."""
+        try:
+            for name, _ in self._source.rows("meta"):
+                proof = name.startswith(keys.META_EQUIVOCATION)
+                if name not in META_NAMES and not (proof and len(name) == EQUIVOCATION_NAME_BYTES):
+                    self._add(f"the row {name[:40]!r} of meta is none that a node writes")
+        except Lost as lost:
+            self._add(f"meta rows cannot be read to the end: {lost.why}", lost.file)
 
     def _meta(self, name: bytes, expected: bytes) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import Final
 
 import rocksdict
 
+from consensus.codec import MalformedBlock, decode_commit_record, encode_commit_record
 from consensus.committee import quorum_of
 from node.ledger.cosigned import encode_cosigned
 from node.ledger.genesis import GenesisMember
@@ -18,6 +19,7 @@ from node.storage import keys
 from node.storage.store import Store
 from tests.tamper.folder import Folder
 from tests.tamper.world import World
+from tests.unit.audit.epoch_history import without_deciders
 from tests.unit.audit.history import database, flip
 
 Rows = dict[str, list[tuple[bytes, bytes]]]
@@ -183,8 +185,10 @@ class StoreTampers:
         return Damage(what=f"older {name.removeprefix(DATABASE)}")
 
     def is_honest(self) -> bool:
-        """The same rows; or a line of a certificate less, and a quorum of them still there (RULINGS R56)."""
+        """The same rows; or a line of a certificate less, and a quorum of them still there; or other deciders (RULINGS R56)."""
         held, whole = self.rows(), dict(self._rows)
+        for rows in (held, whole):
+            rows["commits"] = [(key, _bare(row)) for key, row in rows["commits"]]
         lines_held, lines_whole = held.pop("cosignatures"), whole.pop("cosignatures")
         if held != whole or not set(lines_held) <= set(lines_whole):
             return False
@@ -197,6 +201,14 @@ class StoreTampers:
 
     def _members_at(self, size: bytes) -> tuple[GenesisMember, ...]:
         return self._world.epoch_at(int.from_bytes(size, "big")).members
+
+
+def _bare(row: bytes) -> bytes:
+    """A commit record without what decided it, which a node that took the commit over does not have; other rows as they are."""
+    try:
+        return encode_commit_record(without_deciders(decode_commit_record(row)))
+    except MalformedBlock:
+        return row
 
 
 def _is_first(key: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consensus.codec import decode_commit_record, encode_block, peek_ref
-from node.audit.archive import POLICIES, REF_BYTES, UNDECIDED
+from node.audit.archive import CHECKPOINT, POLICIES, REF_BYTES, UNDECIDED
 from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Verdict
 from node.ledger.cosigned import SECOND_BYTES, Cosigned, encode_cosigned
@@ -222,6 +222,20 @@ def test_a_second_line_of_a_member_without_such_a_key(epochs: World, tmp_path: P
     put(home, "cosignatures", key, row)
     report = audit_sources([str(home)], depth=Depth.CERTIFICATES, processes=1)
     assert any("no ML-DSA key" in finding.what for finding in report.findings)
+
+
+def test_a_log_line_that_stands_there_twice(forged: Forged) -> None:
+    note = parse_note(forged.folder.whole[CHECKPOINT])
+    twice = Note(text=note.text, lines=(note.lines[0], *note.lines))
+    forged.folder.write(CHECKPOINT, bytes(twice))
+    assert any("twice" in finding.what for finding in forged.audit(Depth.CERTIFICATES).findings)
+
+
+def test_a_row_that_no_node_writes(epochs: World, tmp_path: Path) -> None:
+    home = clone(epochs.homes["CN"], tmp_path / "CN")
+    put(home, "meta", b"tiq", b"")
+    report = audit_sources([str(home)], processes=1)
+    assert ["b'tiq' of meta" in finding.what for finding in report.findings] == [True]
 
 
 @pytest.mark.parametrize("size", [1 << 36, 102])
