@@ -120,6 +120,27 @@ def test_two_roots_accuse_who_signed_both_and_nobody_else(world: World, home: Pa
     assert all(finding.source != "export-US" for finding in report.findings)
 
 
+def test_a_certificate_of_the_history_that_was_there_before(world: World, home: Path) -> None:
+    """The log was rewritten and cosigned anew, one older certificate lies there still: place, both roots and signers are told."""
+    with Store.open(database(home), read_only=True) as store:
+        size = store.log_size() - 1
+        root = merkle.append(EMPTY_TREE, merkle.leaf_hashes(store.entries(0, size))).tree.root()
+    index, leaf = leaf_of(home, "rejected")
+    rewrite(world.weave, home, {index: changed(leaf, code="LATE")}, range(5))
+    change(
+        home,
+        [
+            ("cosignatures", keys.cosignature(size, line.member), encode_cosigned(line))
+            for line in lines(world.weave.founding, size, root, range(1, 5))
+        ],
+    )
+    report = audit(home)
+    (found,) = [each for each in report.findings if f"the first {size} entries" in each.what]
+    assert found.depth is Depth.CERTIFICATES
+    assert found.what.endswith(f"cosigned is {root.hex()}")
+    assert found.proven_by == ("CN", "GB", "KE", "US")
+
+
 def test_a_forgery_that_too_few_signed_accuses_them_too(world: World, home: Path) -> None:
     """Two members cannot make it final; their second line is evidence all the same."""
     index, leaf = leaf_of(home, "rejected")
