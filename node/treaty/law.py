@@ -51,7 +51,7 @@ from node.treaty.book import (
     Refused,
     derived_ref,
 )
-from node.treaty.checks import sampling
+from node.treaty.checks import budget, sampling
 from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Derived, Rejected, Uncountersigned, VetoCheck
 from node.treaty.earlier_laws import NEWEST, was_unknown
@@ -215,7 +215,7 @@ class Law:
             case "access":
                 duties.access_due(book, name)
             case "progress":
-                runs.progress_due(book, name)
+                budget.progress_due(book, name)
             case "beacon":
                 beacon.round_due(book)
             case "veto":
@@ -487,7 +487,7 @@ def _reindex(book: Book) -> None:
     """Rebuild from the rows all that follows from them."""
     state = book.state
     for run, plan in sorted(state.plans.items()):
-        book.index_plan(run, plan, runs.done_of(state.lives[run]))
+        book.index_plan(run, plan, lives.done_of(state.lives[run]))
     teachers.reindex(book)
     for name in state.cases:
         book.by_ref[derived_ref(name)] = name

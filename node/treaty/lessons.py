@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from node.treaty import runs, teachers
 from node.treaty.book import Book, Refused
+from node.treaty.checks.budget import over_budget
 from node.treaty.codes import Code
 from node.treaty.lives import TIER_WITH_OVERSIGHT
 from node.treaty.rows import NEVER
@@ -50,4 +51,4 @@ def learn(book: Book, run: str, taught_by: list[str], entry_hash: bytes) -> None
     plan, life = book.state.plans[run], book.state.lives[run]
     if life.started_at != NEVER and (life.approved or life.tier >= TIER_WITH_OVERSIGHT):
         numbers = (("teachers", len(known) + len(new)), ("teachers_unplanned", len(new)))
-        runs.over_budget(book, run, plan, life, 3, numbers, (entry_hash,))
+        over_budget(book, run, plan, life, 3, numbers, (entry_hash,))

@@ -20,6 +20,12 @@ TIER_WITH_OVERSIGHT: Final = 2  # progress reports and oversight compute are dut
 HALT_SEVERITY: Final = 4
 
 
+def done_of(life: Life) -> int:
+    """PFLOP done so far: what the operator said or what its sites reported, whichever is more."""
+    reported, used = life.reported, life.used
+    return max(reported, used)  # a call of max takes longer than the rest
+
+
 def enter(book: Book, run: str, life: Life) -> None:
     """A run enters a status: kept and recorded."""
     book.state.lives.put(run, life)

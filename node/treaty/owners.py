@@ -11,9 +11,9 @@ from node.treaty import consent
 from node.treaty.book import Book, Refused
 from node.treaty.codes import Code
 from node.treaty.filing import require_allowance
+from node.treaty.lives import done_of
 from node.treaty.rows.parties import Owned
 from node.treaty.rows.runs import Owning
-from node.treaty.runs import done_of
 
 CHANGES_PER_DAY: Final = 8  # by one state: a change looks at all runs of whoever it concerns
 PAST_MAX: Final = 64  # former owners that are kept of one party, the latest

@@ -1,32 +1,23 @@
 """Training runs as their reports and approvals leave them (MODEL 9): PLANNED -> SUBMITTED -> REFUSED or APPROVED -> RUNNING ...
 
-Here stands what is judged at every report: the tier (LAW K17, K36), the budget (C14) and the sum over runs that belong
-together (C15); and what a decision makes of a run. The statement itself is in `statements.run`.
+Here stands the tier, which is judged at every report (LAW K17, K36), and what a decision makes of a run. The budget and the sum
+over runs that belong together are `checks.budget` and `checks.splitting`; the statement itself is in `statements.run`.
 """
 
 from typing import Final
 
 from node.treaty import benchmarks, teachers
-from node.treaty.book import RANK_LAPSE, Book, Group
-from node.treaty.cases import is_accused, raise_finding
-from node.treaty.consent import is_heard
-from node.treaty.lives import (
-    HALT_SEVERITY,
-    TIER_WITH_OVERSIGHT,
-    emit_step,
-    enter,
-    gates_for,
-    halt,
-    progress_deadline,
-    watch_progress,
-)
+from node.treaty.book import RANK_LAPSE, Book
+from node.treaty.cases import is_accused
+from node.treaty.checks.budget import beyond_leave, exceeds, over_budget
+from node.treaty.checks.splitting import look_for_splitting
+from node.treaty.lives import done_of, emit_step, enter, gates_for
 from node.treaty.rows import NEVER
 from node.treaty.rows.runs import Licence, Life, Plan
 from node.treaty.tables import changer
 from node.treaty.tiers import Gates, Tier, tier_of_run
 
 LICENSED_TIER: Final = 1  # Tier 0 needs no licence, Tier 2 and 3 get none
-BUDGET_TOLERANCE_BP: Final = 200  # C14: 2 % above the plan
 _with_used: Final = changer(Life, "used")
 
 
@@ -48,74 +39,14 @@ def done_changed(book: Book, run: str, plan: Plan, before: int, entry_hash: byte
     done = done_of(life)
     if done != before:
         book.add_done(run, done - before)
-    exceeds = done * 10_000 > plan.pflop_plan * (10_000 + BUDGET_TOLERANCE_BP)
-    if exceeds or life.status == "HALTED":
-        _beyond_leave(book, run, plan, before, entry_hash, exceeds=exceeds)
+    if exceeds(plan, done) or life.status == "HALTED":
+        beyond_leave(book, run, plan, before, entry_hash)
         life = book.state.lives[run]
     # From its start on a run's thresholds are frozen, and until its work outgrows the plan it weighs what it weighed
     # (what evaluations say is weighed when they come): so it is with nearly every report.
     if not life.limits or _own(plan, life) != life.own:
         weigh(book, run)
     look_for_splitting(book, run)
-
-
-def _beyond_leave(
-    book: Book, run: str, plan: Plan, before: int, entry_hash: bytes, *, exceeds: bool
-) -> None:
-    """C14: more than the plan, or work of a halted run."""
-    life = book.state.lives[run]
-    done = done_of(life)
-    numbers = (("done_pflop", done), ("plan_pflop", plan.pflop_plan))
-    if exceeds:
-        over_budget(book, run, plan, life, 3, numbers, (entry_hash,))
-    if life.status == "HALTED":
-        if life.halted_done < 0:  # K39: the first report after a halt may still bring its past
-            book.state.lives.put(run, life._replace(halted_done=done))
-        elif done > before:
-            over_budget(book, run, plan, life, 4, numbers, (entry_hash,))
-
-
-def over_budget(
-    book: Book,
-    run: str,
-    plan: Plan,
-    life: Life,
-    severity: int,
-    numbers: tuple[tuple[str, int], ...],
-    inputs: tuple[bytes, ...],
-) -> None:
-    """C14: one finding per run, whose severity may rise (LAW K24)."""
-    finding = raise_finding(
-        book,
-        "C14",
-        plan.state,
-        run,
-        severity=severity,
-        size=done_of(life),
-        numbers=numbers,
-        inputs=(plan.entry, *inputs),
-        event=book.law > 2 and severity == HALT_SEVERITY,  # work or a tier rose (record 0232)
-    )
-    if finding and book.state.cases[finding].severity == HALT_SEVERITY == severity:
-        halt(book, finding, [run], one_run=True)
-
-
-def progress_due(book: Book, run: str) -> None:
-    """The clock looks at a run that owes progress reports (C14)."""
-    life = book.state.lives[run]
-    if life.status != "RUNNING" or life.tier < TIER_WITH_OVERSIGHT:
-        return
-    if book.now <= progress_deadline(book, life):
-        watch_progress(book, run, life)
-        return
-    numbers = (("last_report_at", life.last_at), ("progress_s", book.value("progress")))
-    over_budget(book, run, book.state.plans[run], life, 3, numbers, ())
-
-
-def done_of(life: Life) -> int:
-    """PFLOP done so far: what the operator said or what its sites reported, whichever is more."""
-    reported, used = life.reported, life.used
-    return max(reported, used)  # a call of max takes longer than the rest
 
 
 def _own(plan: Plan, life: Life) -> int:
@@ -273,88 +204,3 @@ def approval_ends(book: Book, run: str) -> None:
         enter(book, run, life._replace(status="PLANNED", approved=0, until=NEVER))
     elif life.status == "HALTED":  # let go, it will not run on
         book.state.lives.put(run, life._replace(approved=0, until=NEVER))
-
-
-# --- C15: one training cut into parts -------------------------------------------------------------
-
-
-def look_for_splitting(book: Book, run: str) -> None:
-    """C15 over every group this run belongs to: lineage, ultimate owners, code, data (LAW K25).
-
-    A group counts its started runs whose last entry lies within `lineage_window` and whose own
-    lineage stays below the frontier (what is above it had to be approved as such). Two or more that
-    together reach the frontier are a finding against each state with such a run.
-    """
-    frontier = book.value("frontier_flop")
-    lineage = book.component[run]
-    counted = _counted(book, lineage, frontier)
-    if _reach(book, counted, frontier):
-        _splitting(book, f"lineage:{min(lineage.runs)}", 4, counted, frontier)
-    for key in book.groups_of[run]:
-        group = book.groups[key]
-        if group.done < frontier:
-            continue  # not even with the runs that do not count: nearly always
-        counted = _counted(book, group, frontier)
-        if not _reach(book, counted, frontier):
-            continue
-        if key.startswith("owner:"):
-            severity = 3 if _second_key_reaches(book, counted, frontier) else 2
-            _splitting(book, key, severity, counted, frontier)
-        elif not _one_owner(book, counted):  # else the owner's own group says it
-            _splitting(book, key, 2, counted, frontier)
-
-
-def _counted(book: Book, group: Group, frontier: int) -> list[str]:
-    if group.done < frontier or len(group.runs) < 2:
-        return []
-    since = book.now - book.value("lineage_window")
-    lives = book.state.lives
-    return sorted(
-        run
-        for run in group.runs
-        if lives[run].started_at != NEVER
-        and lives[run].last_at >= since
-        and lives[run].lineage < frontier
-    )
-
-
-def _reach(book: Book, runs: list[str], frontier: int) -> bool:
-    return len(runs) >= 2 and sum(done_of(book.state.lives[run]) for run in runs) >= frontier
-
-
-def _second_key_reaches(book: Book, runs: list[str], frontier: int) -> bool:
-    keyed: dict[bytes, list[str]] = {}
-    for run in runs:
-        plan = book.state.plans[run]
-        for key in {plan.code_hash, plan.doc_root} - {b""}:
-            keyed.setdefault(key, []).append(run)
-    return any(_reach(book, sharing, frontier) for sharing in keyed.values())
-
-
-def _one_owner(book: Book, runs: list[str]) -> bool:
-    owners = [set(book.owners_of_run(run, book.state.plans[run])) for run in runs]
-    return bool(set.intersection(*owners))
-
-
-def _splitting(book: Book, about: str, severity: int, runs: list[str], frontier: int) -> None:
-    plans = [book.state.plans[run] for run in runs]
-    total = sum(done_of(book.state.lives[run]) for run in runs)
-    for state in sorted({plan.state for plan in plans}):
-        # Parties for which a state has not been heard make a group no graver for it, and hide none (record 0240).
-        operators = {plan.operator for plan in plans if plan.state == state}
-        unheard = {operator for operator in operators if not is_heard(book, operator)}
-        heard = [run for run in runs if book.state.plans[run].operator not in unheard]
-        shown = heard if unheard and _reach(book, heard, frontier) else runs
-        finding = raise_finding(
-            book,
-            "C15",
-            state,
-            about,
-            severity=severity,
-            size=total,
-            numbers=(("done_pflop", total), ("frontier_flop", frontier), ("runs", len(runs))),
-            inputs=tuple(book.state.plans[run].entry for run in shown),
-        )
-        if finding and book.state.cases[finding].severity == HALT_SEVERITY == severity:
-            own = [run for run in runs if book.state.plans[run].state == state]
-            halt(book, finding, own, one_run=False)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from node.ledger.questions.sight import Sight
 from node.ledger.questions.state_views import Rows, obligations
-from node.treaty import consent, duties, runs
+from node.treaty import consent, duties, lives
 from node.treaty.checks import choke
 from node.treaty.consent import claims_of
 from node.treaty.grounds import DEPLOYMENT, GROUNDS, HARDWARE, LEVELS, TRAINING, USE
@@ -69,9 +69,9 @@ def places(sight: Sight, about: str) -> Rows:
     for run, plan in state.plans.items():
         told = state.places.get(plan.operator)
         for place in _above(told.path if told else plan.state):
-            work[place] = work.get(place, 0) + runs.done_of(state.lives[run])
+            work[place] = work.get(place, 0) + lives.done_of(state.lives[run])
     whole_mh = sum(site.capacity_mh for site in state.facilities.values())
-    whole_pflop = sum(map(runs.done_of, state.lives.values()))
+    whole_pflop = sum(map(lives.done_of, state.lives.values()))
     for place in {*capacity, *work}:
         if not about or place == about or place.startswith(f"{about}/"):
             mh, pflop = capacity.get(place, 0), work.get(place, 0)

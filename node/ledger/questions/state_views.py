@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from node.ledger.questions.sight import Sight
-from node.treaty import duties, runs, tiers
+from node.treaty import duties, lives, runs, tiers
 from node.treaty.chips import CHIP_TYPES
 from node.treaty.policy import FOLLOWS, PARAMS, moves_next, params_of
 from node.treaty.rows import NEVER
@@ -153,7 +153,7 @@ def training_runs(sight: Sight, about: str) -> Rows:
                 "approved_tier": life.approved,
                 "until": None if life.until == NEVER else life.until,
                 "plan_pflop": plan.pflop_plan,
-                "done_pflop": runs.done_of(life),
+                "done_pflop": lives.done_of(life),
                 "lineage_pflop": life.lineage,
                 "headroom": _headroom(gates, plan.params_total, life.own, life.lineage),
             },

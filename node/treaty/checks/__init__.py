@@ -4,6 +4,8 @@ A check is a pure function of entries and policy that raises findings through `c
 statement or duty stand beside its rule; those that compare several have a module here:
 
     counters     C10, chips' own counters against the operator's word
+    budget       C14, a run against its plan, its halt and its duty to report
+    splitting    C15, runs that belong together against the frontier
     sampling     C19, how many chips to look at; drawn inspections done or not
     data         C26, parameters and tokens against work; data manifests and rights
     deployment   C27, models at work without approval
@@ -52,8 +54,10 @@ CHECKS: Final[dict[str, Check]] = {
     ),
     "C12": Check("location physics", "CD", ("locate",), "", 0),
     "C13": Check("undeclared cluster", "D", ("custody", "facility", "locate", "trade"), "", 0),
-    "C14": Check("run over budget, oversight", "A", ("run", "usage"), "runs", 1),
-    "C15": Check("aggregation and splitting", "ACD", ("run", "usage", "identity"), "runs", 1),
+    "C14": Check("run over budget, oversight", "A", ("run", "usage"), "checks.budget", 1),
+    "C15": Check(
+        "aggregation and splitting", "ACD", ("run", "usage", "identity"), "checks.splitting", 1
+    ),
     "C16": Check("decentralised training", "D", ("net", "chipmeter", "locate"), "", 0),
     "C17": Check("training by workload class", "C", ("chipmeter", "usage"), "", 0),
     "C18": Check("snapshots and re-execution", "A", ("snapshot", "run", "inspection"), "", 0),

@@ -14,9 +14,9 @@ from typing import Final
 from node.treaty.book import Book
 from node.treaty.cases import raise_finding
 from node.treaty.entries import Entry
+from node.treaty.lives import done_of
 from node.treaty.rows import NEVER
 from node.treaty.rows.runs import Work
-from node.treaty.runs import done_of
 
 FLOP_PER_PARAMETER_AND_TOKEN: Final = 6
 PFLOP: Final = 10**15

@@ -7,6 +7,7 @@ from node.treaty import lessons
 from node.treaty.bodies import INTEGER_LIMIT, Form, is_reference
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.checks import sampling
+from node.treaty.checks.budget import over_budget
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
@@ -15,7 +16,6 @@ from node.treaty.inspections import require_inspectors, require_team
 from node.treaty.kinds import Kind
 from node.treaty.rows.runs import Plan
 from node.treaty.rows.sites import Seal
-from node.treaty.runs import over_budget
 
 DRAWN: Final = "drawn"
 

@@ -10,20 +10,26 @@ from node.treaty import benchmarks, lessons, teachers
 from node.treaty.bodies import Form, is_name
 from node.treaty.book import Accepted, Book, Refused
 from node.treaty.checks import data
+from node.treaty.checks.budget import over_budget
+from node.treaty.checks.splitting import look_for_splitting
 from node.treaty.codes import Code
 from node.treaty.entries import Entry
 from node.treaty.errors import MalformedContent
 from node.treaty.filing import countersigned, operator_of, require_past
 from node.treaty.kinds import Kind
-from node.treaty.lives import TIER_WITH_OVERSIGHT, emit_step, gates_for, halts_at, watch_progress
+from node.treaty.lives import (
+    TIER_WITH_OVERSIGHT,
+    done_of,
+    emit_step,
+    gates_for,
+    halts_at,
+    watch_progress,
+)
 from node.treaty.rows import NEVER
 from node.treaty.rows.runs import Licence, Life, Model, Plan, Purpose
 from node.treaty.runs import (
     done_changed,
-    done_of,
     licensed,
-    look_for_splitting,
-    over_budget,
     weigh,
 )
 from node.treaty.teachers import BP, Teacher
