@@ -46,14 +46,15 @@ class DamagedState(Exception):
 
 
 class MemoryBuckets:
-    """The whole map in a dict, for offline replay and tests."""
+    """The whole map in a dict, for offline replay and tests; `like_disk`: to be checked as if it had been read from one."""
+
+    def __init__(self, *, like_disk: bool = False) -> None:
+        self._is_memory = not like_disk
+        self._buckets: dict[int, dict[bytes, bytes]] = {}
 
     @property
     def is_memory(self) -> bool:
-        return True
-
-    def __init__(self) -> None:
-        self._buckets: dict[int, dict[bytes, bytes]] = {}
+        return self._is_memory
 
     def bucket(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         pairs = self._buckets.get(number)

@@ -45,14 +45,6 @@ IDLE_LOOKS: Final = 10_000
 Note = Callable[[str], None]
 
 
-class ReadBack(MemoryBuckets):
-    """In memory, and checked as if read from a disk: what a node does is to be measured."""
-
-    @property
-    def is_memory(self) -> bool:
-        return False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to measure."""
@@ -118,7 +110,7 @@ class Court:
 
     def __init__(self, law: Law) -> None:
         self.law = law
-        self.map = ReadBack()
+        self.map = MemoryBuckets(like_disk=True)  # what a node does is to be measured
         self.digest = StateDigest()
 
     @classmethod

@@ -70,16 +70,8 @@ def test_order_of_changes_does_not_matter() -> None:
     assert one.root == other.root
 
 
-class DiskBuckets(MemoryBuckets):
-    """A fake disk: read back, and not to be trusted."""
-
-    @property
-    def is_memory(self) -> bool:
-        return False
-
-
 def test_a_bucket_that_changed_behind_our_back_is_found() -> None:
-    digest, buckets = StateDigest(), DiskBuckets()
+    digest, buckets = StateDigest(), MemoryBuckets(like_disk=True)
     buckets.write(digest.change({b"a": b"1"}, buckets))
     buckets.write({(bucket_of(b"a"), b"a"): b"2"})
     with pytest.raises(DamagedState, match="bucket"):
