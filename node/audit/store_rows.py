@@ -124,6 +124,7 @@ class StoreRows:
         }
         self._meta(keys.META_DROPPED, encode_dropped(standing.dropped))
         self._names()
+        self._second()
         self._count("commits", standing.index + 1)
         for name, value in expected.items():
             if getattr(tip, name) != value:
@@ -138,6 +139,32 @@ class StoreRows:
                     self._add(f"the row {name[:40]!r} of meta is none that a node writes")
         except Lost as lost:
             self._add(f"meta rows cannot be read to the end: {lost.why}", lost.file)
+
+    def _second(self) -> None:
+        """The row `second` is there with the first ML-DSA line, is never below the largest size of one, nor beyond the log.
+
+        It may be above it: lines of old sizes are let go, and newer sizes may have got none.
+        """
+        try:
+            held = self._store.meta(keys.META_SECOND)
+            found = [
+                int.from_bytes(key[:8], "big")
+                for key, _ in self._source.rows("cosignatures")
+                if int.from_bytes(key[8:], "big") & keys.SECOND_LINE
+            ]
+        except StoreDamaged as err:
+            self._add(str(err), lost_by(err).file)
+            return
+        except Lost as lost:
+            self._add(f"cosignatures cannot be read to the end: {lost.why}", lost.file)
+            return
+        largest = max(found, default=0)
+        told = None if held is None or len(held) != 8 else int.from_bytes(held, "big")
+        if held is None and not found:
+            return
+        if told is None or not largest <= told <= self._source.size:
+            shown = "missing" if held is None else held[:8].hex()
+            self._add(f"the row second is {shown}, and second lines are held up to size {largest}")
 
     def _meta(self, name: bytes, expected: bytes) -> None:
         try:

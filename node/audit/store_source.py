@@ -147,6 +147,7 @@ class StoreSource:
             else:
                 waiting += self._certificates_at(size, trust_at(size))
         self.certificates, self.unfinal = tuple(found), tuple(waiting)
+        self._final_is_put_back(waiting, final_size, trust_at)
         if final is None:
             self._final_is_missing(found, trust_at)
 
@@ -156,6 +157,19 @@ class StoreSource:
             size = held.checkpoint.size
             if len(held.lines) >= quorum_of(len(trust_at(size).members)):
                 why = f"the row final is missing, and lines of a quorum are held for size {size}"
+                self.damage.append(Lost(why))
+                return
+
+    def _final_is_put_back(
+        self, waiting: Sequence[Certificate], final_size: int, trust_at: TrustAt
+    ) -> None:
+        """The same of a row that is there: of a size above it no quorum's lines are held."""
+        for held in waiting:
+            size = held.checkpoint.size
+            if len(held.lines) >= quorum_of(len(trust_at(size).members)):
+                why = (
+                    f"the row final is {final_size}, and lines of a quorum are held for size {size}"
+                )
                 self.damage.append(Lost(why))
                 return
 

@@ -533,10 +533,9 @@ class Finality:
         before = self._final
         self._final = self._certificate(size)
         rows = [(size, line.member, encode_cosigned(line)) for line in self._final.lines]
-        self._store.put_cosignatures(rows)
         self._put_log_line(self._final.checkpoint)
+        self._store.put_cosignatures(rows, final=size)
         self._second.certified(size)
-        self._store.put_meta(keys.META_FINAL, keys.u64(size))
         if before is not None:
             self._thin_out(before)
         for old in [held for held in self._lines if held < size][:-SIZES_LATE_MAX]:

@@ -47,7 +47,7 @@ META_GENESIS: Final = b"genesis"  # the genesis document, bytes as hashed
 META_TIP: Final = b"tip"  # see `pack_tip`
 META_DROPPED: Final = b"dropped"  # opaque to storage: counts carried to the next commit record
 META_FINAL: Final = b"final"  # u64 size of the newest checkpoint known to be final
-META_SECOND: Final = b"second"  # u64 size that second lines were put for last
+META_SECOND: Final = b"second"  # u64 largest size that second lines were put for
 META_REBUILD: Final = (
     b"rebuild"  # u64: the size cosigned before this store was started anew from peers
 )

@@ -12,7 +12,7 @@ The write-ahead log is read in mode `tolerate_corrupted_tail_records` (R53): a t
 byte is not.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -432,9 +432,18 @@ class Store:
 
     # Cosignatures and facts of the whole store
 
-    def put_cosignatures(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
-        """Rows (size, member, opaque bytes)."""
+    def put_cosignatures(
+        self, rows: Sequence[tuple[int, int, bytes]], *, final: int | None = None
+    ) -> None:
+        """Rows (size, member, opaque bytes); with the newest final size in the same write, so that no crash comes between."""
+        self._put_lines(rows, {} if final is None else {keys.META_FINAL: keys.u64(final)})
+
+    def _put_lines(
+        self, rows: Sequence[tuple[int, int, bytes]], meta: Mapping[bytes, bytes]
+    ) -> None:
         batch = self._new_batch()
+        for name, value in meta.items():
+            batch.put(name, value, self._handles["meta"])
         handle = self._handles["cosignatures"]
         for size, member, row in rows:
             batch.put(keys.cosignature(size, member), row, handle)
@@ -482,19 +491,20 @@ class Store:
         ]
 
     def put_second_lines(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
-        """Rows (size, member, opaque bytes); and which size was the last."""
-        self.put_cosignatures(
-            [(size, keys.SECOND_LINE | member, row) for size, member, row in rows]
+        """Rows (size, member, opaque bytes); and which size is the largest so far, in the same write."""
+        largest = max((size for size, _, _ in rows), default=0)
+        largest = max(largest, self.newest_second() or 0)
+        self._put_lines(
+            [(size, keys.SECOND_LINE | member, row) for size, member, row in rows],
+            {keys.META_SECOND: keys.u64(largest)} if rows else {},
         )
-        if rows:
-            self.put_meta(keys.META_SECOND, keys.u64(max(size for size, _, _ in rows)))
 
     def delete_second_lines(self, rows: Sequence[tuple[int, int]]) -> None:
         """Rows (size, member)."""
         self.delete_cosignatures([(size, keys.SECOND_LINE | member) for size, member in rows])
 
     def newest_second(self) -> int | None:
-        """The size that second lines were put for last."""
+        """The largest size that second lines were put for."""
         row = self.meta(keys.META_SECOND)
         return None if row is None else int.from_bytes(row, "big")
 

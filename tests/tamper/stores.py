@@ -190,6 +190,13 @@ class StoreTampers:
         for rows in (held, whole):
             rows["commits"] = [(key, _bare(row)) for key, row in rows["commits"]]
         lines_held, lines_whole = held.pop("cosignatures"), whole.pop("cosignatures")
+        # ML-DSA signs with fresh random bytes: the older home's own second line of a size is as good a one.
+        other = {row for row in self._older_rows["cosignatures"] if _is_second(row[0])}
+        lines_held = [row for row in lines_held if row not in other or row in lines_whole]
+        held["meta"], whole["meta"] = (
+            self._but_a_hint(held["meta"]),
+            self._but_a_hint(whole["meta"]),
+        )
         if held != whole or not set(lines_held) <= set(lines_whole):
             return False
         many = Counter(key[:8] for key, _ in lines_held if _is_first(key))
@@ -199,8 +206,17 @@ class StoreTampers:
             for size, had in before.items()
         )
 
+    def _but_a_hint(self, rows: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Without `second`: above the largest size of a second line, where alone the audit lets it be, it says nothing."""
+        return [(name, value) for name, value in rows if name != keys.META_SECOND]
+
     def _members_at(self, size: bytes) -> tuple[GenesisMember, ...]:
         return self._world.epoch_at(int.from_bytes(size, "big")).members
+
+
+def _is_second(key: bytes) -> bool:
+    place = int.from_bytes(key[8:], "big")
+    return bool(place & keys.SECOND_LINE)
 
 
 def _bare(row: bytes) -> bytes:

@@ -19,11 +19,12 @@ from node.log import cbor
 from node.log.note import Note, parse_note
 from node.log.proof import parse_proof
 from node.storage import keys
+from node.storage.store import Store
 from tests.tamper.archives import BLOCKS, COMMITS, DECIDERS, ArchiveTampers, starts_of
 from tests.tamper.colluders import Colluders
 from tests.tamper.folder import Folder
 from tests.tamper.world import World
-from tests.unit.audit.history import clone, flip, put
+from tests.unit.audit.history import change, clone, database, flip, put
 from tests.unit.audit.test_altered_archives import reseal
 
 SEED = 210
@@ -222,6 +223,33 @@ def test_a_second_line_of_a_member_without_such_a_key(epochs: World, tmp_path: P
     put(home, "cosignatures", key, row)
     report = audit_sources([str(home)], depth=Depth.CERTIFICATES, processes=1)
     assert any("no ML-DSA key" in finding.what for finding in report.findings)
+
+
+@pytest.mark.parametrize("value", [None, keys.u64(1), keys.u64(1 << 40), b"short"])
+def test_the_row_of_the_newest_second_lines(
+    epochs: World, tmp_path: Path, value: bytes | None
+) -> None:
+    home = clone(epochs.homes["CN"], tmp_path / "CN")
+    change(home, [("meta", keys.META_SECOND, value)])
+    report = audit_sources([str(home)], processes=1)
+    assert ["the row second is" in finding.what for finding in report.findings] == [True]
+
+
+def test_the_row_of_what_is_final_is_put_back(epochs: World, tmp_path: Path) -> None:
+    home = clone(epochs.homes["CN"], tmp_path / "CN")
+    with Store.open(database(home), read_only=True) as store:
+        sizes = store.cosigned_sizes(0, epochs.size, 100)
+    put(home, "meta", keys.META_FINAL, keys.u64(sizes[-1]))
+    report = audit_sources([str(home)], depth=Depth.CERTIFICATES, processes=1)
+    assert any(f"the row final is {sizes[-1]}" in finding.what for finding in report.findings)
+
+
+def test_entries_that_do_not_lead_to_the_cosigned_root(forged: Forged) -> None:
+    entries = list(forged.world.leaves)
+    entries[7] = entries[7] + b"x"
+    forged.tampers.put_entries(entries, tiles=True)
+    report = forged.audit(Depth.CERTIFICATES)
+    assert any("entries lead to root" in finding.what for finding in report.findings)
 
 
 def test_a_log_line_that_stands_there_twice(forged: Forged) -> None:
