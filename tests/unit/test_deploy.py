@@ -227,7 +227,9 @@ def test_mosquitto_starts_with_the_sample(tmp_path: Path) -> None:
         finally:
             process.terminate()
             process.wait(20)
-    assert "rror" not in log.read_text()
+    # Our own knock at its door is no TLS greeting, and the broker may say so before it ends.
+    told = [line for line in log.read_text().splitlines() if "unexpected eof" not in line]
+    assert not [line for line in told if "rror" in line]
 
 
 def answers(port: int) -> bool:
