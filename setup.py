@@ -27,6 +27,7 @@ if os.environ.get("FOEDUS_COMPILED") == "1":
     from mypyc.build import mypycify
 
     os.environ["MYPYPATH"] = "proto"
+    os.environ["MYPY_CACHE_DIR"] = "build/mypy"  # mypy itself may be at work beside this
     setup(ext_modules=mypycify(sources(), opt_level="2", debug_level="0"))
 else:
     setup()
