@@ -222,8 +222,8 @@ class OrderReplay:
         if leader is None and not record.deciders:
             leader = self._decided_later(index)
             if leader is None:
+                leader = self._named(record)
                 self.taken = index
-                leader = record.commit.leader
                 self._next_round = Round(leader.round + 1)
         if leader is None:
             self._findings.add(
@@ -232,6 +232,18 @@ class OrderReplay:
             )
             raise BrokenOrder
         return Led(leader, record.deciders, record)
+
+    def _named(self, record: CommitRecord) -> Ref:
+        """The leader of a commit that was taken over on a certificate, as its record names it. Raises BrokenOrder."""
+        leader, last = record.commit.leader, self._linearizer.last_leader_round
+        if leader.round <= last:
+            self._findings.add(
+                Depth.ORDER,
+                f"commit {self._linearizer.last_index + 1}: its record, that of commit {record.commit.index}, names a leader of"
+                f" round {leader.round}, and the leader before has round {last}",
+            )
+            raise BrokenOrder
+        return leader
 
     def _decided_later(self, index: CommitIndex) -> Ref | None:
         """With the blocks of the commits that follow, one after another. What is wrong with those is said in their turn."""

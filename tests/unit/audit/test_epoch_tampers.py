@@ -153,6 +153,22 @@ def test_commits_taken_over_are_looked_at_as_all_are(epochs: World, tmp_path: Pa
     ] == [True]
 
 
+def test_a_record_of_an_earlier_commit_where_nothing_decides(epochs: World, tmp_path: Path) -> None:
+    """The last commit, taken over on a certificate, with an earlier one's record: it ended the audit by an assertion."""
+    home = clone(epochs.homes["taken"], tmp_path / "taken")
+    with Store.open(database(home), read_only=True) as store:
+        rows = sorted(store.rows("commits"))
+    last = rows[-1][0]
+    told = set()
+    for _, earlier in rows[-9:-1]:
+        put(home, "commits", last, earlier)
+        document = epochs.weave.founding.document
+        report = audit_sources([str(home)], pinned=document, depth=Depth.ORDER, processes=1)
+        assert report.verdict is Verdict.INCONSISTENT
+        told |= {"names a leader of" in finding.what for finding in report.findings}
+    assert True in told
+
+
 def test_a_decider_of_another_epoch_accuses_nobody(forged: Forged) -> None:
     """Its author signed it where it belongs, and has the same key in both epochs."""
     data = bytearray(forged.folder.whole[DECIDERS])
