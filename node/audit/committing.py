@@ -11,8 +11,8 @@ from concurrent.futures import Executor
 from node.audit.ahead import Looked, ReadAhead
 from node.ledger.batch import CommittedBatch
 from node.ledger.plan import AppendPlan, CommitMachine
-from node.ledger.reader import EntryReader, Known, Malformed, open_checks, resolve
-from node.signing.verify import SignatureCheck, VerifyPool
+from node.ledger.reader import EntryReader, Known, checks_of
+from node.signing.verify import VerifyPool
 
 
 class Committing:
@@ -42,7 +42,8 @@ class Committing:
         looked, self._looked = self._looked, None
         if looked is not None:
             return self._machine.commit(batch, looked.read, self._counted(looked.known))
-        self._pool.verify_now(self._checks(batch))
+        resolve_key = self._machine.law.resolve_key
+        self._pool.verify_now(checks_of(batch.entries, self._reader, resolve_key, self._pool.known))
         plan = self._machine.commit(batch, self._reader.read, self._counted(self._pool.known))
         for raw in batch.entries:
             self._reader.forget(raw)
@@ -56,14 +57,3 @@ class Committing:
             return known(name, public_key)
 
         return asked
-
-    def _checks(self, batch: CommittedBatch) -> list[SignatureCheck]:
-        checks: list[SignatureCheck] = []
-        for raw in batch.entries:
-            entry = self._reader.read(raw)
-            if isinstance(entry, Malformed):
-                continue
-            resolved = resolve(entry, self._machine.law.resolve_key)
-            if resolved is not None:
-                checks += open_checks(resolved, self._pool.known)
-        return checks

@@ -22,7 +22,7 @@ from node.ledger.finality import FinalCheckpoint, Finality
 from node.ledger.genesis import Genesis, GenesisMember, chain_id, parse_genesis
 from node.ledger.mempool import Mempool, Place
 from node.ledger.plan import AppendPlan, CommitMachine
-from node.ledger.reader import EntryReader, Malformed, open_checks, resolve
+from node.ledger.reader import EntryReader, checks_of
 from node.ledger.records import EPOCH_TYPE
 from node.ledger.seats import members_of
 from node.ledger.sound import SoundLog
@@ -185,15 +185,7 @@ class Ledger:
 
         For when a block arrives: by the time it is committed the verdicts are remembered. Malformed ones have none.
         """
-        checks: list[SignatureCheck] = []
-        for raw in entries:
-            entry = self.reader.read(raw)
-            if isinstance(entry, Malformed):
-                continue
-            resolved = resolve(entry, self._machine.law.resolve_key)
-            if resolved is not None:
-                checks += open_checks(resolved, self._pool.known)
-        return checks
+        return checks_of(entries, self.reader, self._machine.law.resolve_key, self._pool.known)
 
     async def apply(self, batch: CommittedBatch, engine_record: bytes) -> Applied:
         """Append one commit. On return it is durable, readers see it, and finality and mempool know.

@@ -10,7 +10,7 @@ remembered in between. Keys are resolved anew each time (RULINGS R71): a rotated
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -238,3 +238,18 @@ def nothing_known(_entry_hash: bytes, _public_key: bytes) -> bool | None:
 
 def _on_the_spot(check: SignatureCheck) -> bool:
     return verify_ed25519(check.public_key, check.message, check.signature)
+
+
+def checks_of(
+    entries: Iterable[bytes], reader: EntryReader, resolve_key: ResolveKey, known: Known
+) -> list[SignatureCheck]:
+    """The signature checks that these transactions still need. Malformed ones, and those under no key in force, need none."""
+    checks: list[SignatureCheck] = []
+    for raw in entries:
+        entry = reader.read(raw)
+        if isinstance(entry, Malformed):
+            continue
+        resolved = resolve(entry, resolve_key)
+        if resolved is not None:
+            checks += open_checks(resolved, known)
+    return checks

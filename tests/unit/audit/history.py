@@ -47,6 +47,7 @@ from node.ledger.evidence import evidence_of
 from node.log.checkpoint import Checkpoint
 from node.settings import FILE_NAME, ListenSettings, NodeSettings, Settings, documented_toml
 from node.signing.checkpoints import sign_cosignature
+from node.signing.keys import SigningKey
 from node.storage.sign_state import BlockSigned
 from node.storage.store import Store
 from tests.unit.ledger.founding import GENESIS_MS, Founding, found
@@ -308,22 +309,19 @@ async def _cosigned(node: Running, own: int, cosigners: int) -> None:
         await asyncio.sleep(0.001)
 
 
+def line_by(signer: SigningKey, member: int, origin: str, size: int, root: bytes) -> Cosigned:
+    """A good cosignature by this member's key."""
+    checkpoint = Checkpoint(origin=origin, size=size, root=root)
+    made = sign_cosignature(signer, checkpoint, 1_700_000_000 + size)
+    return Cosigned(
+        member=member, size=size, root=root, timestamp=made.timestamp, signature=made.signature
+    )
+
+
 def lines(founding: Founding, size: int, root: bytes, members: list[int]) -> list[Cosigned]:
     """Good cosignatures by these members."""
-    checkpoint = Checkpoint(origin=founding.genesis.origin, size=size, root=root)
-    found_lines = []
-    for index in members:
-        made = sign_cosignature(founding.nodes[index].cosigner, checkpoint, 1_700_000_000 + size)
-        found_lines.append(
-            Cosigned(
-                member=index,
-                size=size,
-                root=root,
-                timestamp=made.timestamp,
-                signature=made.signature,
-            )
-        )
-    return found_lines
+    origin = founding.genesis.origin
+    return [line_by(founding.nodes[each].cosigner, each, origin, size, root) for each in members]
 
 
 def database(home: Path) -> Path:

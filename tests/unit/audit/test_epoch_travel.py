@@ -19,12 +19,10 @@ from node.ledger.questions.moment import THE_END, Moment
 from node.ledger.records import decode_record, is_record
 from node.ledger.terms import term_of
 from node.log import merkle
-from node.log.checkpoint import Checkpoint
 from node.log.merkle import EMPTY_TREE
-from node.signing.checkpoints import sign_cosignature
 from node.storage import keys
 from node.storage.store import Store
-from tests.unit.audit.history import change, database
+from tests.unit.audit.history import change, database, line_by
 from tests.unit.audit.test_forgeries import changed
 from tests.unit.ledger.founding import Author, Founding, found
 from tests.unit.ledger.joining import accedes, declares, new_state, registers
@@ -42,20 +40,11 @@ def lines_of(running: Running, size: int, root: bytes) -> list[Cosigned]:
     """Of all but our own member, in the epoch of this size."""
     founding = running.founding
     by_state = {node.state: node for node in (*founding.nodes, NODE)}
-    checkpoint = Checkpoint(origin=founding.genesis.origin, size=size, root=root)
-    found_lines = []
-    for index, member in enumerate(term_of(running.ledger.epochs, size).members):
-        made = sign_cosignature(by_state[member.state].cosigner, checkpoint, 1_700_000_000 + size)
-        found_lines.append(
-            Cosigned(
-                member=index,
-                size=size,
-                root=root,
-                timestamp=made.timestamp,
-                signature=made.signature,
-            )
-        )
-    return found_lines
+    members = term_of(running.ledger.epochs, size).members
+    return [
+        line_by(by_state[member.state].cosigner, index, founding.genesis.origin, size, root)
+        for index, member in enumerate(members)
+    ]
 
 
 async def cosign(running: Running, size: int) -> None:
