@@ -47,7 +47,7 @@ class Claim(NamedTuple):
 def claims_of(book: Book, party: str) -> list[Claim]:
     """What is said of a party and does not stand, by owner; its own state first."""
     row = book.state.namings.get(party)
-    return [Claim(*one) for one in row.claims] if row is not None else []  # type: ignore[arg-type]
+    return [Claim(*one) for one in row.claims] if row is not None else []  # type: ignore[arg-type] # a row holds plain tuples
 
 
 def claimed_owners(book: Book, party: str) -> set[str]:

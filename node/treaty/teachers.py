@@ -26,7 +26,7 @@ class Teacher(NamedTuple):
 def teachers_of(book: Book, run: str) -> list[Teacher]:
     """The teachers known of a run, by run."""
     row = book.state.teachers.get(run)
-    return [Teacher(*one) for one in row.rows] if row is not None else []  # type: ignore[arg-type]
+    return [Teacher(*one) for one in row.rows] if row is not None else []  # type: ignore[arg-type] # a row holds plain tuples
 
 
 def add(book: Book, run: str, new: list[Teacher]) -> None:
