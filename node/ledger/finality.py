@@ -11,11 +11,11 @@ A story, five members, quorum 4:
     add(line of KE, size 12)    AHEAD: kept until our log reaches 12
     add(line of CN, size 9)     HELD; add(line of BR, size 9): HELD, four lines: 9 is final, listeners are told
 
-Two roots for one size: `conflicts`. Who cosigns which size: `terms`.
+Two roots for one size: `conflicts`. Who cosigns which size: `terms`. What we sign ourselves, and when we are silent: `cosigner`.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,25 +29,21 @@ from node.ledger.cosigned import (
     note_lines,
     parse_cosigned,
 )
+from node.ledger.cosigner import Cosigner
 from node.ledger.genesis import Genesis
 from node.ledger.second_lines import SecondLines
 from node.ledger.terms import FoundingTerm, Term, Terms
 from node.log.checkpoint import Checkpoint
-from node.log.cosignature import Cosignature, median_timestamp
+from node.log.cosignature import median_timestamp
 from node.log.note import Note
-from node.signing.checkpoints import (
-    sign_cosignature,
-    sign_log_line,
-    verify_cosignature,
-)
+from node.signing.checkpoints import sign_log_line
 from node.signing.keys import MldsaKey, SigningKey
 from node.storage import keys
 from node.storage.errors import StoreDamaged
-from node.storage.sign_state import CosignSigned, SignState
+from node.storage.sign_state import SignState
 from node.storage.store import Store
 
 LEAN_LINES_MAX: Final = 15  # R42
-BEHIND_MAX: Final = 100  # R37: further behind, only the newest size is cosigned
 AHEAD_PER_MEMBER_MAX: Final = 32  # lines kept per member for sizes that our log has not reached
 SIZES_HELD_MAX: Final = 1024  # sizes whose lines are in memory; about 200 B a line
 SIZES_LATE_MAX: Final = 64  # final sizes that still collect late lines
@@ -104,24 +100,24 @@ class Finality:
             [key for key in (cosigner_key, log_key, *later_keys) if key is not None],
         )
         self._root_at = root_at
-        self._clock_s = clock_s
         self._on_line = on_line
         self._size = log_size
         self._lines: OrderedDict[int, dict[int, Cosigned]] = OrderedDict()  # by size, ascending
         self._ahead: dict[int, OrderedDict[int, Cosigned]] = {}  # by member, then size
-        self._to_sign: deque[int] = deque()
-        self._work = asyncio.Event()
         self._advanced = asyncio.Event()
         self._listeners: list[Callable[[FinalCheckpoint], None]] = []
         self._conflicts = Conflicts(store, self._terms, root_at)
-        self._only_newest = False
         self._final: FinalCheckpoint | None = None
         self._ends_certified = 0  # epochs that are over, from the first on, with a certificate here
         self._kept_minute = -1
-        self._last: CosignSigned | None = sign_state.cosign()
-        # A store that was restored beside no sign state: what this cosigner signed before, its peers alone know (D12).
-        self._restored_at = (
-            log_size if self._last is None and store.meta(keys.META_RESTORED) is not None else None
+        self._cosigner = Cosigner(
+            store,
+            sign_state,
+            self._terms,
+            origin=self._origin,
+            log_size=log_size,
+            root_at=root_at,
+            clock_s=clock_s,
         )
         self._passed_over: set[int] = set()  # sizes whose lines wait for `_second` to let them go
         self._second = SecondLines(
@@ -134,14 +130,13 @@ class Finality:
             time_ms=time_ms,
             forget=self._forget,
         )
-        self._own_seen = 0  # the largest size of a good line of ours that a peer has shown
-        self._own_line = self._line_last_signed()
+        last = self._cosigner.last
+        if last is not None and last.size <= log_size and root_at(last.size) != last.root:
+            self._conflicts.accuse_self(last)
         self._load_final()
-        if self._own_line is not None and self._own_line.size <= log_size:
-            self._hold(self._own_line)
-        if log_size > (0 if self._last is None else self._last.size):
-            self._to_sign.append(log_size)
-            self._work.set()
+        own_line = self._cosigner.line
+        if own_line is not None and own_line.size <= log_size:
+            self._hold(own_line)
 
     # What others ask
 
@@ -155,6 +150,11 @@ class Finality:
         """Entries that are final; 0 before the first final checkpoint."""
         final = self.final
         return 0 if final is None else final.checkpoint.size
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every size that `run` was given is cosigned, or never will be."""
+        return self._cosigner.is_idle
 
     @property
     def quorum(self) -> int:
@@ -231,7 +231,7 @@ class Finality:
 
     def newest_own(self) -> Cosigned | None:
         """The own newest line, to send on every new connection."""
-        return self._own_line
+        return self._cosigner.line
 
     def to_resend(self, epoch: int | None = None) -> list[Cosigned]:
         """What to send to every peer each second: the own line, until that size or a larger is final (R36).
@@ -241,7 +241,7 @@ class Finality:
         if epoch is not None and (last := self._terms.last_size(epoch, self._size)) != self._size:
             own = self._terms.own_index(last) if last else None
             return [line for line in self.lines(last) if line.member == own]
-        line = self._own_line
+        line = self._cosigner.line
         if line is not None and epoch is not None and self._terms.of(line.size).number != epoch:
             return []
         return [] if line is None or line.size <= self.final_size or self.stopped else [line]
@@ -308,12 +308,8 @@ class Finality:
         assert size > self._size, f"appended {size} after {self._size}"
         self._size = size
         for line in self._second.appended(size, time_ms):
-            self._conflicts.add(line, self._last)
-        self._to_sign.append(size)
-        if self._only_newest or len(self._to_sign) > BEHIND_MAX:
-            self._to_sign = deque([size])
-        if not self._only_newest:
-            self._work.set()
+            self._conflicts.add(line, self._cosigner.last)
+        self._cosigner.appended(size)
         for waiting in self._ahead.values():
             for reached in [ahead for ahead in waiting if ahead <= size]:
                 self._judge(waiting.pop(reached))
@@ -323,9 +319,7 @@ class Finality:
 
     def only_newest(self, *, is_on: bool) -> None:
         """While on (this node is more than BEHIND_MAX commits behind) nothing is cosigned; then the newest size is (R37)."""
-        self._only_newest = is_on
-        if not is_on and self._to_sign:
-            self._work.set()
+        self._cosigner.only_newest(is_on=is_on)
 
     def contradicted(self, why: str) -> None:
         """A quorum certified something else than our log holds: nothing is cosigned or served as final any more (R39)."""
@@ -344,10 +338,10 @@ class Finality:
             return self._add_second(line)
         if self._is_known(line):
             return Added.KNOWN
-        if not self._is_good(line):
+        if not self._terms.is_good(line, self._origin):
             return Added.REFUSED
         if self._terms.is_ours(line):
-            self._own_seen = max(self._own_seen, line.size)
+            self._cosigner.seen(line.size)
         if line.size > self._size:
             waiting = self._ahead.setdefault(line.member, OrderedDict())
             waiting[line.size] = line
@@ -359,46 +353,26 @@ class Finality:
     def _add_second(self, line: Cosigned) -> Added:
         added = self._second.add(line)
         if added is Added.CONFLICT:
-            self._conflicts.add(line, self._last)
+            self._conflicts.add(line, self._cosigner.last)
         elif added in (Added.HELD, Added.AHEAD) and self._terms.is_ours(line):
-            self._own_seen = max(self._own_seen, line.size)
+            self._cosigner.seen(line.size)
         return added
 
     async def run(self) -> None:
         """Cosign what is appended, for ever. Raises WriteFailed: then the node must stop."""
         while True:
-            await self._work.wait()
-            self._work.clear()
-            while self._to_sign:
-                await self._cosign(self._to_sign.popleft())
+            await self._cosign(await self._cosigner.due())
 
     # Signing
 
     async def _cosign(self, size: int) -> None:
-        signer = self._terms.cosigner(size)
-        if signer is None or self.stopped:
+        if self.stopped:
             return
-        own, key = signer
-        if self._last is not None and size <= self._last.size:
-            return  # signed before a restart: the same bytes are sent again, never others
-        if self._is_silent(size):
+        line = await self._cosigner.sign(
+            size, 0 if self._final is None else self._final.checkpoint.size
+        )
+        if line is None:
             return
-        checkpoint = Checkpoint(origin=self._origin, size=size, root=self._root_at(size))
-        floor = 0 if self._last is None else self._last.timestamp
-        made = sign_cosignature(key, checkpoint, max(self._clock_s(), floor))
-        signed = CosignSigned(
-            size=size, root=checkpoint.root, timestamp=made.timestamp, signature=made.signature
-        )
-        self._last = signed
-        await asyncio.to_thread(self._sign_state.save_cosign, signed)
-        line = Cosigned(
-            member=own,
-            size=size,
-            root=checkpoint.root,
-            timestamp=made.timestamp,
-            signature=made.signature,
-        )
-        self._own_line = line
         self._judge(line)
         if self._on_line is not None:
             self._on_line(line)
@@ -415,48 +389,6 @@ class Finality:
         self._second.made(made)
         if self._on_line is not None:
             self._on_line(made)
-
-    def _is_silent(self, size: int) -> bool:
-        """True where a cosigner that lost its memory may have signed this size before.
-
-        Never up to what peers have shown of us. After a restore nothing at all, before a checkpoint beyond the restored log has
-        become final without us: then the others have gone on past what they had seen from us, and said so.
-        """
-        if size <= self._own_seen:
-            return True
-        if self._restored_at is None:
-            return False
-        final = self._final
-        if final is None or final.checkpoint.size <= self._restored_at:
-            return True
-        return size <= final.checkpoint.size
-
-    def _line_last_signed(self) -> Cosigned | None:
-        """What was signed before the restart, to be sent again; the store must not fall behind it."""
-        last = self._last
-        if last is None or self._terms.state is None:
-            return None
-        if last.size > self._size:
-            rebuilding = self._store.meta(keys.META_REBUILD)
-            if rebuilding is None or int.from_bytes(rebuilding, "big") < last.size:
-                raise StoreDamaged(
-                    f"{self._store.path}: {self._size} entries, but this node has cosigned {last.size}: the store was"
-                    " rolled back or lost its end. `foedus repair` marks it, and the node fetches the rest from its peers"
-                )
-        elif self._root_at(last.size) != last.root:
-            self._conflicts.accuse_self(last)
-        own = self._terms.own_index(last.size)
-        if own is None:
-            return None
-        line = Cosigned(
-            member=own,
-            size=last.size,
-            root=last.root,
-            timestamp=last.timestamp,
-            signature=last.signature,
-        )
-        # Beyond the log nobody knows yet in which epoch it was signed, and so by which key: then it waits until the log is there.
-        return line if last.size <= self._size or self._is_good(line) else None
 
     def is_certified(self, size: int) -> bool:
         """Whether a quorum's lines are held for this very size."""
@@ -482,19 +414,10 @@ class Finality:
             and self._root_at(line.size) == line.root
         )
 
-    def _is_good(self, line: Cosigned) -> bool:
-        member = self._terms.member(line)
-        checkpoint = Checkpoint(origin=self._origin, size=line.size, root=line.root)
-        cosignature = Cosignature(timestamp=line.timestamp, signature=line.signature)
-        return (
-            verify_cosignature(member.state, member.cosigner_key, checkpoint, cosignature)
-            is not None
-        )
-
     def _judge(self, line: Cosigned) -> Added:
         """A good line for a size that our log has reached."""
         if line.root != self._root_at(line.size):
-            self._conflicts.add(line, self._last)
+            self._conflicts.add(line, self._cosigner.last)
             return Added.CONFLICT
         self._hold(line)
         return Added.HELD
@@ -593,7 +516,11 @@ class Finality:
         held: dict[int, Cosigned] = {}
         for _, row in self._store.cosignatures(size):
             line = parse_cosigned(row)
-            if size > self._size or line.root != self._root_at(size) or not self._is_good(line):
+            if (
+                size > self._size
+                or line.root != self._root_at(size)
+                or not self._terms.is_good(line, self._origin)
+            ):
                 raise StoreDamaged(
                     f"{self._store.path}: the final checkpoint of size {size} does not verify against the log"
                 )

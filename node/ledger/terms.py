@@ -7,6 +7,9 @@ from typing import Protocol
 from consensus.committee import quorum_of
 from node.ledger.cosigned import Cosigned
 from node.ledger.genesis import GenesisMember
+from node.log.checkpoint import Checkpoint
+from node.log.cosignature import Cosignature
+from node.signing.checkpoints import verify_cosignature
 from node.signing.keys import Role, SigningKey
 
 
@@ -79,6 +82,14 @@ class Terms:
 
     def is_ours(self, line: Cosigned) -> bool:
         return self.member(line).state == self.state
+
+    def is_good(self, line: Cosigned, origin: str) -> bool:
+        """Whether this member's Ed25519 cosigner key signed this line of the log called `origin`."""
+        member = self.member(line)
+        checkpoint = Checkpoint(origin=origin, size=line.size, root=line.root)
+        cosignature = Cosignature(timestamp=line.timestamp, signature=line.signature)
+        made = verify_cosignature(member.state, member.cosigner_key, checkpoint, cosignature)
+        return made is not None
 
     def quorum_at(self, size: int) -> int:
         return quorum_of(len(self.of(size).members))

@@ -317,7 +317,7 @@ async def test_a_home_that_kept_its_sign_state_is_not_marked(
 
 async def _settled(node: Running) -> None:
     """Everything that the cosigner had to do is done: its queue is empty and nothing is on its way to the disk."""
-    await _until(lambda: not node.finality._to_sign and not node.finality._work.is_set())
+    await _until(lambda: node.finality.is_idle)
     await asyncio.sleep(0)
 
 

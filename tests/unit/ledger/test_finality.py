@@ -77,8 +77,8 @@ class Node:
     async def settle(self) -> None:
         task = asyncio.create_task(self.finality.run())
         async with asyncio.timeout(30):
-            # Done when it waits for work again: what it was given is signed and out, or will never be.
-            while self.finality._work.is_set() or not self.finality._work._waiters:  # noqa: ASYNC110 - a look inside
+            # What it was given is signed and out, or will never be.
+            while not self.finality.is_idle:  # noqa: ASYNC110 - a look inside
                 await asyncio.sleep(0.001)
         task.cancel()
 
@@ -109,7 +109,7 @@ async def test_far_behind_only_the_newest_size_is_cosigned_at_the_end(node: Node
     for size in (7, 9, 12):
         node.size = size
         node.finality.appended(size, 1_000 * size)
-    assert not node.finality._work.is_set()
+    await node.settle()
     assert [line.size for line in node.sent] == [5]
     node.finality.only_newest(is_on=False)
     await node.settle()
