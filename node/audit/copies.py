@@ -31,7 +31,7 @@ from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_
 from node.audit.store_source import StoreSource
 from node.audit.structure import Structure, examine, report
 from node.audit.swift import Workers
-from node.audit.withheld import Promise, judge_promises
+from node.audit.withheld import Promise, Running, judge_promises
 from node.ledger.batch import CommittedBatch
 from node.ledger.batch import Judged as Fate
 from node.ledger.errors import MalformedRecord
@@ -89,6 +89,7 @@ class Copy:
     law: LawResult = field(default_factory=LawResult)
     law_from_blocks: bool = False
     fates: dict[bytes, Fate] = field(default_factory=dict)  # of entries that were asked about
+    running: Running | None = None  # how long its final log ran, if promises are asked about
     checked: dict[Depth, Checked] = field(default_factory=lambda: dict.fromkeys(Depth, NOT_RUN))
 
     @property
@@ -269,9 +270,12 @@ def _law(
         how_far=f"{run.signatures} of entries and endorsements, {order.blocks} of blocks",
     )
     final = copy.final
-    if ground.promises and copy.checked[Depth.LAW].done and copy.law_from_blocks and final:
+    if copy.running and copy.checked[Depth.LAW].done and copy.law_from_blocks and final:
         note = final.note(copy.trust.at(final.size))
-        judge_promises(ground.promises, source, final.size, note, copy.fates, copy.findings)
+        judge_promises(
+            *(ground.promises, source, final.size, note),
+            *(copy.fates, copy.running, copy.findings),
+        )
     if not ground.goes_to(Depth.STORE):
         pass
     elif isinstance(source, StoreSource):
@@ -401,13 +405,17 @@ def _taken(copy: Copy, taken: int) -> None:
 def _told(copy: Copy, ground: Ground, rows: StoreRows | None) -> Callable[[AppendPlan], None]:
     """Who looks at each plan of the replay."""
     asked = {promise.said.entry_hash for promise in ground.promises}
+    final_size = 0 if copy.final is None else copy.final.size
+    running = copy.running = Running(ground.genesis.inclusion_s) if asked else None
 
     def look(plan: AppendPlan) -> None:
         if rows is not None:
             rows.on_plan(plan)
-        if asked:
+        if running is not None:
             fates = {j.entry_hash: j for j in plan.judged if j.entry_hash in asked}
             copy.fates.update(fates)
+            if plan.leaves and plan.tree.size <= final_size:
+                running.commit_record(plan.time_ms)
 
     return look
 

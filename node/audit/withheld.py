@@ -1,11 +1,17 @@
-"""Entries that a node promised to include and did not: its signed acknowledgement against the log that went past its time (R58).
+"""Entries that a node promised to include and did not: its signed acknowledgement against a log that ran on past its time (R58).
 
-acknowledged at 12:00 by KE: in the log by 12:10      and the final log's last commit record says 12:15
+acknowledged at 12:00 by KE: in the log by 12:10      and the final log ran on until 12:20
 no leaf, and no commit dropped it by a code of R26   -> KE withheld it, by its own signature
 a leaf, or dropped by a code                         -> nothing to say
-the log ends at 12:05                                -> nothing to say yet
+the log ends at 12:15, or stood still from 12:05 on  -> nothing to say yet
+
+A clock alone blames the honest: after a halt the first commit bears a time past the promise, and what a node had proposed before
+the halt may stand in the next one. So the log must have run on for as long again as promises last, `inclusion_s`, and a gap
+between two commit records counts for at most a tenth of that (record 0217).
 """
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +28,36 @@ from node.signing.acknowledgement import Acknowledgement, parse_acknowledgement
 from node.signing.verify import verify_ed25519
 
 PROMISES_MAX: Final = 10_000
+GAP_SHARE: Final = (
+    10  # of `inclusion_s`, one share at most is what a gap between commit records counts for
+)
+
+
+class Running:
+    """How long the log has run since a time: told of each commit record in order, 16 bytes each."""
+
+    def __init__(self, inclusion_s: int) -> None:
+        self.enough_ms = 1000 * inclusion_s
+        self._gap_ms = self.enough_ms // GAP_SHARE
+        self._times = array("q")
+        self._counted = array("q")  # up to each: all gaps before it, each as far as it counts
+
+    def commit_record(self, time_ms: int) -> None:
+        """The next one; ledger time does not go back."""
+        if self._times:
+            gap = min(time_ms - self._times[-1], self._gap_ms)
+            self._counted.append(self._counted[-1] + gap)
+        else:
+            self._counted.append(0)
+        self._times.append(time_ms)
+
+    def since(self, by_ms: int) -> int:
+        """Milliseconds from then to the last commit record, as far as they count."""
+        following = bisect_right(self._times, by_ms)
+        if following == len(self._times):
+            return 0
+        first = min(self._times[following] - by_ms, self._gap_ms)
+        return first + self._counted[-1] - self._counted[following]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +99,13 @@ def judge_promises(
     final_size: int,
     checkpoint: str,
     fates: Mapping[bytes, Fate],
+    running: Running,
     findings: Findings,
 ) -> None:
-    """`fates`: what a whole replay of this source did with each entry that was asked about; `checkpoint`: its final note."""
+    """`fates`: what a whole replay of this source did with each entry that was asked about; `checkpoint`: its final note.
+
+    `running`: told of the commit records up to that one.
+    """
     index = final_size - 1
     try:
         leaf = source.entries(index, 1)[0]
@@ -78,7 +118,7 @@ def judge_promises(
         return
     for promise in promises:
         said = promise.said
-        if time_ms <= said.inclusion_by_ms or said.entry_hash in fates:
+        if said.entry_hash in fates or running.since(said.inclusion_by_ms) < running.enough_ms:
             continue
         findings.misdeed(
             Depth.LAW,

@@ -40,6 +40,7 @@ TEXT_BYTES_MAX: Final = 255
 MEMBERS_MAX: Final = 1024
 PARTIES_MAX: Final = 4096
 NUMBER_MAX: Final = 2**53 - 1
+INCLUSION_S_DEFAULT: Final = 600  # MODEL 7
 
 PUBLICATIONS: Final = ("members", "open")
 ROLES: Final = ("operator", "inspector", "evaluator", "source", "device", "secretariat")
@@ -98,6 +99,11 @@ class Genesis:
     # "capacity_mh" and "fab" by state, for the slow door of entry into force (MODEL 7); empty: not said, and not in the document
     world: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     signatures: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def inclusion_s(self) -> int:
+        """Seconds within which an acknowledged entry is in the log (R58); at least one."""
+        return max(1, self.protocol.get("inclusion_s", INCLUSION_S_DEFAULT))
 
     def member_index(self, state: str) -> int:
         """Validator index of a founding member. Raises KeyError."""

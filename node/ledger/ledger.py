@@ -37,7 +37,6 @@ from node.storage.store import Store
 from node.treaty.codec import DamagedRow
 from node.treaty.law import Law
 
-INCLUSION_S_DEFAULT: Final = 600  # MODEL 7; genesis may name `inclusion_s`
 LIST_LIMIT_MAX: Final = 1000
 ROOTS_REMEMBERED: Final = 4096
 
@@ -351,7 +350,7 @@ class Ledger:
     @property
     def inclusion_s(self) -> int:
         """Seconds within which an acknowledged entry is in the log (R58)."""
-        return self.genesis.protocol.get("inclusion_s", INCLUSION_S_DEFAULT)
+        return self.genesis.inclusion_s
 
     def author_tip(self, author: str) -> tuple[int, bytes]:
         """(seq, prev) that the author's next logged entry must have. `Admission.author_tip` also counts what waits."""

@@ -15,10 +15,14 @@ from node.audit.blame import evidence_documents
 from node.audit.findings import AuditReport, Verdict
 from node.audit.html_report import html_report
 from node.audit.source import CannotAudit
+from node.audit.withheld import Running
 from node.cli.main import build_app
+from node.ledger.records import decode_record
+from node.log import merkle
 from node.signing.acknowledgement import Acknowledgement, sign_acknowledgement
 from node.signing.statements import entry_hash
 from node.storage.store import Store
+from tests.tamper.world import World as EpochWorld
 from tests.unit.audit.conftest import World
 from tests.unit.audit.history import clone, database, live, weave
 from tests.unit.audit.test_forgeries import changed, leaf_of, rewrite
@@ -115,65 +119,113 @@ def test_no_flip_makes_evidence_against_anybody_else(
 
 # --- promises ------------------------------------------------------------------------------------
 
+DUE_MS = 100_000  # after the founding: with a minute to keep a promise in, the history runs on for long enough past that
 
-def promise(world: World, member: int, entry: bytes, by_ms: int) -> bytes:
+
+def promise(world: EpochWorld, state: str, entry: bytes, after_ms: int = DUE_MS) -> bytes:
     founding = world.weave.founding
     said = Acknowledgement(
         chain_id=founding.chain_id,
         entry_hash=entry_hash(entry),
-        node=founding.genesis.members[member].state,
-        inclusion_by_ms=by_ms,
+        node=state,
+        inclusion_by_ms=founding.genesis.time_ms + after_ms,
     )
-    return sign_acknowledgement(founding.nodes[member].log, said)
+    return sign_acknowledgement(founding.nodes[founding.genesis.member_index(state)].log, said)
 
 
-def judged(world: World, data: bytes) -> AuditReport:
-    report = audit_sources([str(world.homes["CN"])], acknowledgements=[("one", data)])
+def judged(world: EpochWorld, data: bytes, copy: Path | None = None) -> AuditReport:
+    report = audit_sources([str(copy or world.homes["CN"])], acknowledgements=[("one", data)])
     assert report.verdict is Verdict.CONSISTENT
     return report
 
 
-def test_a_withheld_entry_is_proven_beside_an_archive(world: World, tmp_path: Path) -> None:
-    entry = world.weave.founding.author(1).energy(4242)
-    start = world.weave.founding.genesis.time_ms
-    report = judged(world, promise(world, 3, entry, start + 500))
+def verified(world: EpochWorld, path: Path, *words: str | Path) -> int:
+    pinned = world.weave.founding.chain_id.hex()
+    return fv.main(["evidence", str(path), "--chain-id", pinned, "--json", *map(str, words)])
+
+
+def never_filed(world: EpochWorld) -> bytes:
+    return world.weave.founding.author(1).energy(4242)
+
+
+def test_a_withheld_entry_is_proven_beside_an_archive(
+    epochs: EpochWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept_back = promise(epochs, "DE", never_filed(epochs))
+    report = judged(epochs, kept_back)
     (misdeed,) = report.misdeeds
-    assert misdeed.accused == ("KE",)
+    assert misdeed.accused == ("DE",)
     (document,) = evidence_documents(report, report.genesis)
     path = save(document, tmp_path / "one")
-    assert confirmed(path, world, "--archive", world.exports["US"]) == 0
-    assert confirmed(path, world) == 2, "what a log does not hold, an archive shows"
+    assert verified(epochs, path, "--archive", epochs.archives["US"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert "no rule dropped" in shown["not_shown"], "what only a replay tells"
+    assert verified(epochs, path) == 2, "what a log does not hold, an archive shows"
     data = tmp_path / "promise"
-    data.write_bytes(promise(world, 3, entry, start + 500))
+    data.write_bytes(kept_back)
     evidence = tmp_path / "e.json"
-    made = run("audit", world.exports["CN"], "--acknowledgement", data, "--evidence", evidence)
+    made = run("audit", epochs.archives["CN"], "--acknowledgement", data, "--evidence", evidence)
     assert made.exit_code == 0, "the history stands"
     assert (tmp_path / "e-1-withheld.json").is_file()
 
 
-def test_a_kept_promise_accuses_nobody(world: World, tmp_path: Path) -> None:
+def test_a_kept_promise_accuses_nobody(epochs: EpochWorld, tmp_path: Path) -> None:
     """In the log; dropped by a rule for all to see; or not due yet."""
-    start = world.weave.founding.genesis.time_ms
-    entries = world.weave.entries
-    batches = map(world.weave.batch, world.weave.records)
-    ordered = [entry for batch in batches for entry in batch.entries]
-    with Store.open(database(world.homes["CN"]), read_only=True) as store:
+    entries = epochs.weave.entries
+    ordered = [entry for batch in epochs.weave.batches for entry in batch.entries]
+    with Store.open(database(epochs.homes["CN"]), read_only=True) as store:
         dropped = [entry for entry in ordered if store.facts(entry_hash(entry)) is None]
     assert dropped, "the history holds entries that no rule lets in"
     for data in (
-        promise(world, 3, entries[0], start + 500),
-        promise(world, 3, dropped[0], start + 500),
-        promise(world, 3, world.weave.founding.author(1).energy(4242), start + 10**9),
+        promise(epochs, "DE", entries[0]),
+        promise(epochs, "DE", dropped[0]),
+        promise(epochs, "DE", never_filed(epochs), 10**9),
     ):
-        assert judged(world, data).misdeeds == ()
+        assert judged(epochs, data).misdeeds == ()
     # And a file that claims it all the same is not confirmed.
-    report = judged(
-        world, promise(world, 3, world.weave.founding.author(1).energy(4242), start + 500)
-    )
+    report = judged(epochs, promise(epochs, "DE", never_filed(epochs)))
     (document,) = evidence_documents(report, report.genesis)
-    document["acknowledgement"] = promise(world, 3, entries[0], start + 500).hex()
+    document["acknowledgement"] = promise(epochs, "DE", entries[0]).hex()
     path = save(document, tmp_path / "kept")
-    assert confirmed(path, world, "--archive", world.exports["US"]) == 1
+    assert verified(epochs, path, "--archive", epochs.archives["US"]) == 1
+
+
+def test_an_early_copy_accuses_nobody(epochs: EpochWorld, tmp_path: Path) -> None:
+    """The log is past the time that was promised, and has hardly run since: the entry may stand in the next commit."""
+    early = epochs.archives["first"]
+    size = json.loads((early / "manifest.json").read_bytes())["size"]
+    last = decode_record(epochs.leaves[size - 1])
+    overdue = last["time_ms"] - epochs.genesis.time_ms - 30_000
+    data = promise(epochs, "DE", never_filed(epochs), overdue)
+    assert judged(epochs, data, early).misdeeds == ()
+    # The later copy shows that it was withheld; a file over the early one is not confirmed.
+    report = judged(epochs, data)
+    (document,) = evidence_documents(report, report.genesis)
+    tree = merkle.MemoryHashes()
+    tree.append(merkle.leaf_hashes(epochs.leaves[:size]))
+    document |= {
+        "checkpoint": (early / "checkpoint").read_text(encoding="utf-8"),
+        "commit_record": epochs.leaves[size - 1].hex(),
+        "index": size - 1,
+        "proof": [part.hex() for part in merkle.inclusion_proof(size - 1, size, tree.read)],
+    }
+    path = save(document, tmp_path / "early")
+    assert verified(epochs, path, "--archive", early) == 1
+
+
+def test_a_log_that_stood_still_has_not_run() -> None:
+    """Promised for 130 s, halted from 100 s to an hour later: what came first after it is no breach (record 0217)."""
+    running = Running(inclusion_s=60)
+    for second in (0, 50, 100, 3_700):
+        running.commit_record(1_000 * second)
+    assert running.since(130_000) == 6_000, "a gap counts for a tenth of what promises last"
+    assert running.since(3_699_000) == 1_000
+    assert running.since(3_700_000) == 0
+    for second in range(3_705, 3_760, 5):
+        running.commit_record(1_000 * second)
+    assert running.since(130_000) == 61_000
+    assert running.since(20_000) == 3 * 6_000 + 55_000
+    assert Running(inclusion_s=60).since(0) == 0
 
 
 def test_a_promise_by_a_stranger_is_none(world: World) -> None:
