@@ -16,21 +16,13 @@ from consensus.commit_sync import CommitSync
 from consensus.dag import Dag
 from consensus.dissemination import Dissemination
 from consensus.effects import Effects
-from consensus.fetching import Fetcher, asked_for
-from consensus.hearing import Hearing
-from consensus.ordering import Ordering
-from consensus.own_slot import OwnSlot, named
-from consensus.range_sync import RangeSync
-from consensus.requests import Question, Requests
-from consensus.types import (
+from consensus.events import (
     BelowAnswered,
     CommitsAnswered,
     Fault,
     FetchAnswered,
     ListedAnswered,
-    Millis,
     NewestAnswered,
-    Parameters,
     RangeAnswered,
     RequestFailed,
     SendBelow,
@@ -39,8 +31,14 @@ from consensus.types import (
     SendListed,
     SendNewest,
     SendRange,
-    ValidatorIndex,
 )
+from consensus.fetching import Fetcher, asked_for
+from consensus.hearing import Hearing
+from consensus.ordering import Ordering
+from consensus.own_slot import OwnSlot, named
+from consensus.range_sync import RangeSync
+from consensus.requests import Question, Requests
+from consensus.types import Millis, Parameters, ValidatorIndex
 from consensus.waiting import WaitingRoom
 
 Answer = (

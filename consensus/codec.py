@@ -24,6 +24,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from consensus.events import Propose
 from consensus.types import (
     COMMIT_VOTES_MAX,
     EVIDENCE_MAX,
@@ -42,7 +43,6 @@ from consensus.types import (
     EquivocationProof,
     Header,
     Millis,
-    Propose,
     Ref,
     Round,
     ValidatorIndex,

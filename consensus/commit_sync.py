@@ -25,6 +25,7 @@ from typing import Final
 from consensus.admission import Admission
 from consensus.commit_rule import Forked
 from consensus.dag import Dag
+from consensus.events import CommitsAnswered, ListedAnswered, SendCommits, SendListed
 from consensus.linearizer import Linearizer
 from consensus.requests import Requests
 from consensus.types import (
@@ -34,13 +35,9 @@ from consensus.types import (
     Block,
     Commit,
     CommitIndex,
-    CommitsAnswered,
-    ListedAnswered,
     Millis,
     Parameters,
     Ref,
-    SendCommits,
-    SendListed,
     ValidatorIndex,
     VerifiedBlock,
 )

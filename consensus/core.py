@@ -19,17 +19,7 @@ from consensus.committee import Committee
 from consensus.dag import Dag
 from consensus.dissemination import Dissemination
 from consensus.effects import Effects
-from consensus.evidence import Evidence
-from consensus.hearing import Hearing
-from consensus.ordering import Ordering
-from consensus.own_slot import OwnSlot, Signing, SigningState, named
-from consensus.pacemaker import Pacemaker
-from consensus.parents import choose_parents
-from consensus.requests import Requests
-from consensus.resending import Resending
-from consensus.types import (
-    FLAG_EPOCH_CLOSE,
-    GC_DEPTH,
+from consensus.events import (
     BelowAnswered,
     BlockProposed,
     BlocksReceived,
@@ -41,27 +31,39 @@ from consensus.types import (
     FetchAnswered,
     ListedAnswered,
     LossConfirmed,
-    Millis,
     NewestAnswered,
     NextDue,
-    Parameters,
     PayloadPending,
     PeerConnected,
     PeerDisconnected,
     PersistOwnBlock,
     Propose,
     RangeAnswered,
-    Recovered,
     RequestFailed,
-    Round,
     SendBlocks,
     SendWake,
     SetTimer,
     StoreBlocks,
     TimerFired,
+    WakeReceived,
+)
+from consensus.evidence import Evidence
+from consensus.hearing import Hearing
+from consensus.ordering import Ordering
+from consensus.own_slot import OwnSlot, Signing, SigningState, named
+from consensus.pacemaker import Pacemaker
+from consensus.parents import choose_parents
+from consensus.requests import Requests
+from consensus.resending import Resending
+from consensus.types import (
+    FLAG_EPOCH_CLOSE,
+    GC_DEPTH,
+    Millis,
+    Parameters,
+    Recovered,
+    Round,
     ValidatorIndex,
     VerifiedBlock,
-    WakeReceived,
 )
 from consensus.waiting import WaitingRoom
 

@@ -1,6 +1,7 @@
 """What one step of the core leads to, in the order in which the driver must do it (`types`, what the driver owes)."""
 
-from consensus.types import Alarm, Effect, Fault, Reject, StoreBlocks, ValidatorIndex
+from consensus.events import Alarm, Effect, Fault, Reject, StoreBlocks
+from consensus.types import ValidatorIndex
 
 
 class Effects:

@@ -9,19 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from consensus.events import BelowAnswered, FetchAnswered, SendBelow, SendFetch
 from consensus.requests import Requests
 from consensus.types import (
     FETCH_LEVELS_MAX,
     FETCH_REFS_MAX,
-    BelowAnswered,
     CommitIndex,
-    FetchAnswered,
     Millis,
     Parameters,
     Ref,
     Round,
-    SendBelow,
-    SendFetch,
     ValidatorIndex,
 )
 from consensus.waiting import WaitingRoom

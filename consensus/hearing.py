@@ -12,10 +12,11 @@ from consensus.commit_sync import CommitSync
 from consensus.dag import Dag
 from consensus.dissemination import Dissemination
 from consensus.effects import Effects
+from consensus.events import Accuse
 from consensus.evidence import Evidence
 from consensus.ordering import Ordering
 from consensus.own_slot import OwnSlot
-from consensus.types import Accuse, Block, EquivocationProof, Millis, ValidatorIndex, VerifiedBlock
+from consensus.types import Block, EquivocationProof, Millis, ValidatorIndex, VerifiedBlock
 
 
 class Hearing:

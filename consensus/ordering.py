@@ -19,24 +19,20 @@ from consensus.dag import Dag
 from consensus.dissemination import Dissemination
 from consensus.effects import Effects
 from consensus.epoch import EpochEnd, ends_epoch
+from consensus.events import Alarm, CommitDecided, OwnBlockVoid, StoreBlocks, Trouble
 from consensus.evidence import Evidence
 from consensus.linearizer import Linearizer
 from consensus.own_slot import named
 from consensus.pacemaker import Pacemaker
 from consensus.types import (
     GENESIS_ROUND,
-    Alarm,
     Block,
     Commit,
-    CommitDecided,
     CommitIndex,
     CommitRecord,
     CommitVote,
-    OwnBlockVoid,
     Ref,
     Round,
-    StoreBlocks,
-    Trouble,
     ValidatorIndex,
 )
 from consensus.votes import CommitVotes

@@ -27,11 +27,11 @@ from typing import Final
 from consensus.admission import Admission
 from consensus.amnesia import Amnesia, answers_needed
 from consensus.dag import Dag
+from consensus.events import Alarm, SendNewest, Trouble
 from consensus.pacemaker import Pacemaker
 from consensus.parents import included_by
 from consensus.types import (
     GENESIS_ROUND,
-    Alarm,
     Block,
     EquivocationProof,
     Millis,
@@ -39,8 +39,6 @@ from consensus.types import (
     Recovered,
     Ref,
     Round,
-    SendNewest,
-    Trouble,
     ValidatorIndex,
     VerifiedBlock,
 )

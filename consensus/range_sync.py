@@ -9,16 +9,9 @@ is signed: blocks in between would be useless, and their payload void.
 from collections.abc import Sequence
 
 from consensus.dag import Dag
+from consensus.events import RangeAnswered, SendRange
 from consensus.requests import Requests
-from consensus.types import (
-    RANGE_ROUNDS_MAX,
-    Millis,
-    Parameters,
-    RangeAnswered,
-    Round,
-    SendRange,
-    ValidatorIndex,
-)
+from consensus.types import RANGE_ROUNDS_MAX, Millis, Parameters, Round, ValidatorIndex
 
 
 class RangeSync:

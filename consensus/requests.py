@@ -4,16 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from consensus.types import (
-    Millis,
-    SendBelow,
-    SendCommits,
-    SendFetch,
-    SendListed,
-    SendNewest,
-    SendRange,
-    ValidatorIndex,
-)
+from consensus.events import SendBelow, SendCommits, SendFetch, SendListed, SendNewest, SendRange
+from consensus.types import Millis, ValidatorIndex
 
 Question = SendFetch | SendRange | SendBelow | SendNewest | SendCommits | SendListed
 _Kind = TypeVar("_Kind", SendFetch, SendRange, SendBelow, SendNewest, SendCommits, SendListed)

@@ -13,19 +13,18 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
+from consensus.events import BlocksReceived, Propose
 from consensus.simulate.clock import VirtualClock
 from consensus.simulate.mint import Mint
 from consensus.simulate.network import Carrier
 from consensus.simulate.store import SimulatedStore
 from consensus.types import (
     Block,
-    BlocksReceived,
     CommitIndex,
     CommitVote,
     Digest,
     EquivocationProof,
     Millis,
-    Propose,
     Ref,
     Round,
     ValidatorIndex,

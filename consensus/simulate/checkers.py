@@ -18,7 +18,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from consensus.types import Accuse, Alarm, Block, Commit, CommitDecided, Ref, Reject, Trouble
+from consensus.events import Accuse, Alarm, CommitDecided, Reject, Trouble
+from consensus.types import Block, Commit, Ref
 
 
 class Violation(AssertionError):

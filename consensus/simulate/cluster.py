@@ -15,6 +15,16 @@ from typing import Final
 
 from consensus.committee import Committee
 from consensus.core import Core
+from consensus.events import (
+    Accuse,
+    Alarm,
+    CommitDecided,
+    Effect,
+    Event,
+    PeerConnected,
+    PeerDisconnected,
+    Reject,
+)
 from consensus.simulate.adversaries import Mind, Puppet
 from consensus.simulate.checkers import (
     Conduct,
@@ -33,22 +43,7 @@ from consensus.simulate.regime import Crash, Regime, strategy_of
 from consensus.simulate.schedules import Schedule
 from consensus.simulate.story import Link, Story
 from consensus.simulate.trace import Trace
-from consensus.types import (
-    Accuse,
-    Alarm,
-    Block,
-    CommitDecided,
-    Digest,
-    Effect,
-    Event,
-    Millis,
-    PeerConnected,
-    PeerDisconnected,
-    Recovered,
-    Ref,
-    Reject,
-    ValidatorIndex,
-)
+from consensus.types import Block, Digest, Millis, Recovered, Ref, ValidatorIndex
 
 GENESIS_MS: Final = 1_790_000_000_000
 START_MS: Final = GENESIS_MS + 60_000  # virtual time 0

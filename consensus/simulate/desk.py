@@ -7,26 +7,28 @@ from collections.abc import Iterable
 
 from consensus import serving
 from consensus.codec import decode_commit_record
-from consensus.simulate.mint import Mint
-from consensus.simulate.store import SimulatedStore
-from consensus.types import (
+from consensus.events import (
     BelowAnswered,
-    Certified,
-    CommitIndex,
     CommitsAnswered,
-    EquivocationProof,
     Event,
     FetchAnswered,
     ListedAnswered,
     NewestAnswered,
     RangeAnswered,
-    Recovered,
     SendBelow,
     SendCommits,
     SendFetch,
     SendListed,
     SendNewest,
     SendRange,
+)
+from consensus.simulate.mint import Mint
+from consensus.simulate.store import SimulatedStore
+from consensus.types import (
+    Certified,
+    CommitIndex,
+    EquivocationProof,
+    Recovered,
     ValidatorIndex,
     VerifiedBlock,
 )

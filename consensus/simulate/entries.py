@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from consensus.events import Accuse, Alarm, CommitDecided, Reject, Trouble
 from consensus.simulate.cluster import Cluster, MakeCore, shipping_core
 from consensus.simulate.regime import Regime
-from consensus.types import Accuse, Alarm, Block, CommitDecided, Reject, Trouble
+from consensus.types import Block
 
 FIRST_DELTAS: Final = 4  # a few rounds of running in come first
 

@@ -18,27 +18,29 @@ from typing import Final
 from consensus.codec import assemble_block, encode_block, make_header
 from consensus.committee import Committee
 from consensus.core import Core
-from consensus.silence import GRACE_TIMEOUTS
-from consensus.types import (
-    GC_DEPTH,
+from consensus.events import (
     BlockProposed,
     BlocksReceived,
     CommitDecided,
-    Digest,
     Effect,
     Event,
-    Millis,
     NewestAnswered,
-    Parameters,
     PeerConnected,
     Propose,
-    Recovered,
-    Ref,
-    Round,
     SendBlocks,
     SendNewest,
     SetTimer,
     TimerFired,
+)
+from consensus.silence import GRACE_TIMEOUTS
+from consensus.types import (
+    GC_DEPTH,
+    Digest,
+    Millis,
+    Parameters,
+    Recovered,
+    Ref,
+    Round,
     ValidatorIndex,
     VerifiedBlock,
 )

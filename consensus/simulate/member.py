@@ -16,21 +16,19 @@ from typing import Any, Protocol
 from consensus.codec import decode_commit_record
 from consensus.committee import Committee
 from consensus.epoch import ends_epoch
-from consensus.simulate.checkers import Violation
-from consensus.simulate.desk import Request
-from consensus.simulate.law import JOINS, LEAVES, Law
-from consensus.simulate.node import HonestNode
-from consensus.types import (
-    Block,
+from consensus.events import (
     BlocksReceived,
     CommitDecided,
-    CommitRecord,
     CommitsApplied,
     EpochClosing,
     Event,
     Propose,
-    Ref,
 )
+from consensus.simulate.checkers import Violation
+from consensus.simulate.desk import Request
+from consensus.simulate.law import JOINS, LEAVES, Law
+from consensus.simulate.node import HonestNode
+from consensus.types import Block, CommitRecord, Ref
 from consensus.validity import InvalidBlock, check_block
 
 

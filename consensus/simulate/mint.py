@@ -9,7 +9,8 @@ import hashlib
 
 from consensus.codec import assemble_block, block_signing_bytes, encode_block, make_header
 from consensus.committee import Committee
-from consensus.types import Block, Digest, Propose, Ref, ValidatorIndex, VerifiedBlock
+from consensus.events import Propose
+from consensus.types import Block, Digest, Ref, ValidatorIndex, VerifiedBlock
 
 
 class Mint:

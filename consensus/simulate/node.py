@@ -14,30 +14,19 @@ from random import Random
 from typing import Final, Protocol
 
 from consensus.codec import encode_commit_record
-from consensus.simulate.clock import VirtualClock
-from consensus.simulate.desk import Desk, Request
-from consensus.simulate.mint import Mint
-from consensus.simulate.network import Carrier
-from consensus.simulate.store import SimulatedStore
-from consensus.types import (
-    FLAG_EPOCH_CLOSE,
+from consensus.events import (
     Accuse,
     Alarm,
-    Block,
     BlockProposed,
     BlocksReceived,
     CommitDecided,
     CommitsApplied,
     Effect,
-    EquivocationProof,
     Event,
-    Millis,
     OwnBlockVoid,
     PayloadPending,
     PersistOwnBlock,
     Propose,
-    Recovered,
-    Ref,
     Reject,
     RequestFailed,
     SendBlocks,
@@ -45,8 +34,21 @@ from consensus.types import (
     SetTimer,
     StoreBlocks,
     TimerFired,
-    ValidatorIndex,
     WakeReceived,
+)
+from consensus.simulate.clock import VirtualClock
+from consensus.simulate.desk import Desk, Request
+from consensus.simulate.mint import Mint
+from consensus.simulate.network import Carrier
+from consensus.simulate.store import SimulatedStore
+from consensus.types import (
+    FLAG_EPOCH_CLOSE,
+    Block,
+    EquivocationProof,
+    Millis,
+    Recovered,
+    Ref,
+    ValidatorIndex,
 )
 
 TRANSACTIONS_PER_BLOCK: Final = 8

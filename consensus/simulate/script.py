@@ -11,27 +11,29 @@ from typing import Any, Final
 
 from consensus.committee import Committee
 from consensus.core import Core
+from consensus.events import (
+    Accuse,
+    Alarm,
+    BlocksReceived,
+    CommitDecided,
+    Effect,
+    Event,
+    PeerConnected,
+    Propose,
+    Reject,
+)
 from consensus.simulate.checkers import Conduct, Facts, History
 from consensus.simulate.clock import Action, VirtualClock
 from consensus.simulate.desk import Request
 from consensus.simulate.mint import Mint
 from consensus.simulate.node import HonestNode, Machine, Machinery
 from consensus.types import (
-    Accuse,
-    Alarm,
     Block,
-    BlocksReceived,
-    CommitDecided,
     Digest,
-    Effect,
-    Event,
     Millis,
     Parameters,
-    PeerConnected,
-    Propose,
     Recovered,
     Ref,
-    Reject,
     Round,
     ValidatorIndex,
     VerifiedBlock,

@@ -21,6 +21,17 @@ from typing import Final
 
 from consensus.committee import Committee
 from consensus.core import Core
+from consensus.events import (
+    Accuse,
+    Alarm,
+    BlocksReceived,
+    CommitDecided,
+    Effect,
+    Event,
+    PeerConnected,
+    PeerDisconnected,
+    Reject,
+)
 from consensus.simulate.adversaries import Mind, Puppet, Reader
 from consensus.simulate.checkers import (
     Conduct,
@@ -49,22 +60,13 @@ from consensus.simulate.story import Link, Story
 from consensus.simulate.trace import Trace
 from consensus.types import (
     FLAG_EPOCH_CLOSE,
-    Accuse,
-    Alarm,
     Block,
-    BlocksReceived,
-    CommitDecided,
     CommitIndex,
     CommitRecord,
     Digest,
-    Effect,
-    Event,
     Millis,
-    PeerConnected,
-    PeerDisconnected,
     Recovered,
     Ref,
-    Reject,
     ValidatorIndex,
 )
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 
-from consensus.types import Block, CommitRecord, Effect, Event, Ref, VerifiedBlock
+from consensus.events import Effect, Event
+from consensus.types import Block, CommitRecord, Ref, VerifiedBlock
 
 Write = Callable[[str], None]
 

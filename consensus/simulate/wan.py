@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.committee import Committee, quorum_of
+from consensus.events import CommitDecided
 from consensus.silence import GRACE_TIMEOUTS
 from consensus.simulate.capitals import Matrix
 from consensus.simulate.cluster import Cluster
 from consensus.simulate.network import Weather
 from consensus.simulate.node import Machinery
 from consensus.simulate.regime import Regime
-from consensus.types import GC_DEPTH, Block, CommitDecided, Parameters, Ref, Round
+from consensus.types import GC_DEPTH, Block, Parameters, Ref, Round
 
 SUBMIT_EVERY_MS: Final = 50  # by each core, so that no round is put off for want of work
 WARM_UP_ROUNDS: Final = 4

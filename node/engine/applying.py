@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from consensus.codec import encode_commit_record
 from consensus.committee import Committee
 from consensus.epoch import ends_epoch
-from consensus.types import CommitDecided
+from consensus.events import CommitDecided
 from node.ledger.batch import CommittedBatch
 from node.ledger.evidence import evidence_of
 from node.ledger.ledger import Applied, Ledger

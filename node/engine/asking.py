@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from consensus.types import (
+from consensus.events import (
     BelowAnswered,
-    CommitIndex,
     CommitsAnswered,
     Event,
     FetchAnswered,
@@ -20,8 +19,8 @@ from consensus.types import (
     SendListed,
     SendNewest,
     SendRange,
-    VerifiedBlock,
 )
+from consensus.types import CommitIndex, VerifiedBlock
 from node.engine.catching_up import CommitReader
 from node.engine.inbox import Inbox
 from node.engine.receiving import Receiver

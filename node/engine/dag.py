@@ -18,20 +18,15 @@ from typing import Final, assert_never
 
 from consensus.codec import make_header
 from consensus.core import Core
-from consensus.types import (
-    FLAG_EPOCH_CLOSE,
-    GENESIS_ROUND,
+from consensus.events import (
     Accuse,
     Alarm,
-    Block,
     BlockProposed,
     BlocksReceived,
     CommitDecided,
-    CommitIndex,
     CommitsApplied,
     Effect,
     EpochClosing,
-    Millis,
     NextDue,
     OwnBlockVoid,
     PayloadPending,
@@ -39,9 +34,7 @@ from consensus.types import (
     PeerDisconnected,
     PersistOwnBlock,
     Propose,
-    Recovered,
     Reject,
-    Round,
     SendBelow,
     SendBlocks,
     SendCommits,
@@ -54,9 +47,18 @@ from consensus.types import (
     StoreBlocks,
     TimerFired,
     Trouble,
+    WakeReceived,
+)
+from consensus.types import (
+    FLAG_EPOCH_CLOSE,
+    GENESIS_ROUND,
+    Block,
+    CommitIndex,
+    Millis,
+    Recovered,
+    Round,
     ValidatorIndex,
     VerifiedBlock,
-    WakeReceived,
 )
 from node.engine.accusations import Accusations
 from node.engine.applying import Applier

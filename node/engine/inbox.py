@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from consensus.types import Event
+from consensus.events import Event
 
 EVENTS_MAX: Final = 512
 BYTES_MAX: Final = 32 * 1024 * 1024

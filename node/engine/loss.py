@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Final
 
-from consensus.types import LossConfirmed
+from consensus.events import LossConfirmed
 from node.engine.inbox import Inbox
 from node.storage.sign_state import SignState
 from node.telemetry import event

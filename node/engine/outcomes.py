@@ -23,15 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from consensus.committee import Committee
-from consensus.types import (
-    Block,
-    CommitDecided,
-    CommitIndex,
-    CommitRecord,
-    Ref,
-    Round,
-    ValidatorIndex,
-)
+from consensus.events import CommitDecided
+from consensus.types import Block, CommitIndex, CommitRecord, Ref, Round, ValidatorIndex
 from node.engine.figures import MemberFigures
 from node.telemetry import Metrics
 

@@ -10,7 +10,8 @@ import sys
 from dataclasses import replace
 
 from consensus.codec import encode_block
-from consensus.types import Block, Millis, Ref, SendBlocks
+from consensus.events import SendBlocks
+from consensus.types import Block, Millis, Ref
 from node.engine.dag import DagEngine
 from node.engine.epochs import Epochs
 from node.main import build_engine, main

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from consensus.amnesia import Amnesia
+from consensus.events import Accuse, Alarm, Reject, Trouble
 from consensus.simulate.checkers import Violation
 from consensus.simulate.cluster import Cluster
 from consensus.simulate.network import Weather
 from consensus.simulate.node import HonestNode, Machinery
 from consensus.simulate.regime import Crash, Regime, draw
-from consensus.types import Accuse, Alarm, Millis, Reject, Round, Trouble
+from consensus.types import Millis, Round
 
 
 class WithoutSignState(HonestNode):

@@ -8,21 +8,16 @@ from typing import Final
 
 import pytest
 
-from consensus.simulate.script import HONEST, LIAR, Passes, ScriptedNode, Stage
-from consensus.types import (
+from consensus.events import (
     BelowAnswered,
     BlocksReceived,
-    Digest,
     Event,
     FetchAnswered,
-    Parameters,
     RangeAnswered,
-    Ref,
     RequestFailed,
-    Round,
-    ValidatorIndex,
-    VerifiedBlock,
 )
+from consensus.simulate.script import HONEST, LIAR, Passes, ScriptedNode, Stage
+from consensus.types import Digest, Parameters, Ref, Round, ValidatorIndex, VerifiedBlock
 
 GC_DEPTH: Final = 8
 DELTA_MS: Final = 100

@@ -10,20 +10,17 @@ from typing import Final
 import pytest
 
 from consensus.core import Core
-from consensus.evidence import Evidence
-from consensus.simulate.script import HONEST, LIAR, MakeCore, Passes, ScriptedNode, Stage
-from consensus.types import (
+from consensus.events import (
     BelowAnswered,
-    Block,
     BlocksReceived,
     Event,
     FetchAnswered,
     RangeAnswered,
-    Ref,
-    Round,
-    VerifiedBlock,
     WakeReceived,
 )
+from consensus.evidence import Evidence
+from consensus.simulate.script import HONEST, LIAR, MakeCore, Passes, ScriptedNode, Stage
+from consensus.types import Block, Ref, Round, VerifiedBlock
 from tests.simulation.test_breaks import (
     DELTA_MS,
     FOR_EVER_MS,

@@ -14,22 +14,13 @@ import pytest
 from consensus.committee import Committee
 from consensus.core import Core
 from consensus.dag import Dag
+from consensus.events import Alarm, Effect, Event, TimerFired
 from consensus.linearizer import Linearizer
 from consensus.simulate.cluster import Cluster, MakeCore, shipping_core
 from consensus.simulate.network import Weather
 from consensus.simulate.node import CrashPoint, HonestNode, Machine, Machinery
 from consensus.simulate.regime import Crash, Cut, Regime, draw
-from consensus.types import (
-    Alarm,
-    Block,
-    Effect,
-    Event,
-    Millis,
-    Recovered,
-    Ref,
-    TimerFired,
-    ValidatorIndex,
-)
+from consensus.types import Block, Millis, Recovered, Ref, ValidatorIndex
 
 SEEDS: Final = range(8)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from consensus.epoch import EpochEnd
+from consensus.events import EpochClosing, Event
 from consensus.simulate import member
 from consensus.simulate.checkers import Violation
 from consensus.simulate.law import Law
@@ -12,7 +13,6 @@ from consensus.simulate.network import Weather
 from consensus.simulate.regime import LATER, Change, Regime, _bears, draw, fresh
 from consensus.simulate.run import simulate
 from consensus.simulate.succession import Succession
-from consensus.types import EpochClosing, Event
 
 FRESH = 2
 # The first seeds that change members in each size.

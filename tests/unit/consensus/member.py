@@ -5,31 +5,25 @@ from typing import TypeVar
 
 from consensus.codec import encode_block, encode_commit_record
 from consensus.core import Core
-from consensus.serving import recover
-from consensus.types import (
+from consensus.events import (
     Alarm,
-    Block,
     BlockProposed,
     BlocksReceived,
     CommitDecided,
     Effect,
     Event,
-    Millis,
     NewestAnswered,
-    Parameters,
     PayloadPending,
     PeerConnected,
     PersistOwnBlock,
     Propose,
-    Recovered,
-    Ref,
     SendNewest,
     StoreBlocks,
     TimerFired,
     Trouble,
-    ValidatorIndex,
-    VerifiedBlock,
 )
+from consensus.serving import recover
+from consensus.types import Block, Millis, Parameters, Recovered, Ref, ValidatorIndex, VerifiedBlock
 from tests.unit.consensus.blocks import History, block, committee_of
 
 FOUR = committee_of(4)

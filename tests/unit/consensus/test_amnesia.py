@@ -7,19 +7,16 @@ import pytest
 
 from consensus.amnesia import Amnesia, answers_needed
 from consensus.dag import Dag
-from consensus.types import (
-    GC_DEPTH,
-    Block,
+from consensus.events import (
     Event,
     LossConfirmed,
-    Millis,
     PayloadPending,
     Propose,
     Reject,
     SendNewest,
     Trouble,
-    ValidatorIndex,
 )
+from consensus.types import GC_DEPTH, Block, Millis, ValidatorIndex
 from tests.unit.consensus.blocks import History, block, committee_of, ref
 from tests.unit.consensus.member import (
     FOUR,

@@ -28,6 +28,7 @@ from consensus.codec import (
     payload_root,
     peek_ref,
 )
+from consensus.events import Propose
 from consensus.types import (
     COMMIT_VOTES_MAX,
     EVIDENCE_MAX,
@@ -39,7 +40,6 @@ from consensus.types import (
     CommitRecord,
     Digest,
     Millis,
-    Propose,
     Ref,
     Round,
     ValidatorIndex,

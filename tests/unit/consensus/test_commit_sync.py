@@ -13,33 +13,20 @@ from consensus import commit_sync
 from consensus.codec import commit_digest, encode_block, encode_commit_record
 from consensus.commit_sync import NEAR_COMMITS, TURN_LOST_MS
 from consensus.core import Core
-from consensus.serving import recover
-from consensus.types import (
-    COMMITS_ANSWERED_MAX,
-    COMMITS_MAX,
-    Block,
+from consensus.events import (
     BlocksReceived,
-    Certified,
-    Commit,
     CommitDecided,
-    CommitIndex,
     CommitsAnswered,
     CommitsApplied,
-    Digest,
     Effect,
     Event,
     Fault,
     ListedAnswered,
-    Millis,
     NewestAnswered,
-    Parameters,
     PeerConnected,
     Propose,
-    Recovered,
-    Ref,
     Reject,
     RequestFailed,
-    Round,
     SendCommits,
     SendFetch,
     SendListed,
@@ -48,6 +35,21 @@ from consensus.types import (
     StoreBlocks,
     TimerFired,
     Trouble,
+)
+from consensus.serving import recover
+from consensus.types import (
+    COMMITS_ANSWERED_MAX,
+    COMMITS_MAX,
+    Block,
+    Certified,
+    Commit,
+    CommitIndex,
+    Digest,
+    Millis,
+    Parameters,
+    Recovered,
+    Ref,
+    Round,
     ValidatorIndex,
     VerifiedBlock,
 )

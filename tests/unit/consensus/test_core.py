@@ -7,16 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.types import (
+from consensus.events import (
     BelowAnswered,
-    Block,
     CommitDecided,
-    CommitIndex,
-    CommitVote,
     Event,
     Fault,
     FetchAnswered,
-    Millis,
     NewestAnswered,
     NextDue,
     PayloadPending,
@@ -24,10 +20,8 @@ from consensus.types import (
     PersistOwnBlock,
     Propose,
     RangeAnswered,
-    Ref,
     Reject,
     RequestFailed,
-    Round,
     SendBlocks,
     SendFetch,
     SendNewest,
@@ -36,9 +30,17 @@ from consensus.types import (
     SetTimer,
     StoreBlocks,
     TimerFired,
+    WakeReceived,
+)
+from consensus.types import (
+    Block,
+    CommitIndex,
+    CommitVote,
+    Millis,
+    Ref,
+    Round,
     ValidatorIndex,
     VerifiedBlock,
-    WakeReceived,
 )
 from tests.unit.consensus.blocks import History, block, ref
 from tests.unit.consensus.member import (

@@ -5,25 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.own_slot import WATCH_DELTAS
-from consensus.serving import recover
-from consensus.types import (
+from consensus.events import (
     Accuse,
-    Block,
     CommitDecided,
-    CommitVote,
-    Digest,
     Fault,
     PayloadPending,
     PersistOwnBlock,
     Propose,
-    Ref,
     Reject,
     SendNewest,
     StoreBlocks,
     Trouble,
-    VerifiedBlock,
 )
+from consensus.own_slot import WATCH_DELTAS
+from consensus.serving import recover
+from consensus.types import Block, CommitVote, Digest, Ref, VerifiedBlock
 from tests.unit.consensus.blocks import History, block, commit_vote, ref
 from tests.unit.consensus.member import (
     FOUR,

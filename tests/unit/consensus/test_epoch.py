@@ -6,20 +6,22 @@ from consensus.codec import MalformedBlock, decode_commit_record, encode_commit_
 from consensus.committee import Committee
 from consensus.core import Core
 from consensus.epoch import AFTERMATH_BRISK_ROUNDS, ends_epoch
-from consensus.types import (
-    FLAG_EPOCH_CLOSE,
+from consensus.events import (
     BlocksReceived,
     CommitDecided,
+    EpochClosing,
+    PeerConnected,
+    Propose,
+    SendFetch,
+    SendNewest,
+)
+from consensus.types import (
+    FLAG_EPOCH_CLOSE,
     CommitIndex,
     CommitRecord,
     Digest,
-    EpochClosing,
     Millis,
-    PeerConnected,
-    Propose,
     Recovered,
-    SendFetch,
-    SendNewest,
     ValidatorIndex,
     VerifiedBlock,
 )

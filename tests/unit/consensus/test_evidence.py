@@ -2,18 +2,10 @@
 
 from dataclasses import replace
 
+from consensus.events import Accuse, CommitDecided, Propose, Trouble
 from consensus.evidence import Evidence
 from consensus.serving import recover
-from consensus.types import (
-    EVIDENCE_MAX,
-    Accuse,
-    CommitDecided,
-    EquivocationProof,
-    Propose,
-    Round,
-    Trouble,
-    ValidatorIndex,
-)
+from consensus.types import EVIDENCE_MAX, EquivocationProof, Round, ValidatorIndex
 from tests.unit.consensus.blocks import History, committee_of, proof, ref
 from tests.unit.consensus.member import (
     FOUR,

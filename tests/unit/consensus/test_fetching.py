@@ -5,22 +5,18 @@ from collections import Counter
 import pytest
 
 from consensus.dag import Dag
+from consensus.events import BelowAnswered, FetchAnswered, SendBelow, SendFetch, SendNewest
 from consensus.fetching import Fetcher
 from consensus.requests import Requests
 from consensus.types import (
     FETCH_LEVELS_MAX,
     FETCH_REFS_MAX,
     GC_DEPTH,
-    BelowAnswered,
     CommitIndex,
-    FetchAnswered,
     Millis,
     Parameters,
     Ref,
     Round,
-    SendBelow,
-    SendFetch,
-    SendNewest,
     ValidatorIndex,
     VerifiedBlock,
 )

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from consensus.codec import encode_block, make_header
 from consensus.committee import Committee
+from consensus.events import Propose
 from consensus.pace import LOCAL_PACE
 from consensus.types import (
     Block,
@@ -16,7 +17,6 @@ from consensus.types import (
     EquivocationProof,
     Millis,
     Parameters,
-    Propose,
     Ref,
     Round,
     ValidatorIndex,

@@ -150,7 +150,8 @@ async def test_a_loop_that_is_held_up_is_seen_by_the_core_s_timers(tmp_path: Pat
 
     async with engine_node(alone(), tmp_path) as node:
         await until(lambda: node.engine.own_round() >= 3, "three rounds")
-        assert shown(node, "foedus_flood_allowance_units") == 64
+        # A machine that is busy with other things is late at once.
+        await until(lambda: shown(node, "foedus_flood_allowance_units") == 64, "in time at first")
 
         def held_up() -> bool:
             time.sleep(0.03)  # on purpose: it is the loop that must stand still

@@ -10,10 +10,10 @@ import pytest
 
 from consensus.committee import Committee
 from consensus.dag import Dag
+from consensus.events import CommitDecided
 from consensus.linearizer import Linearizer
 from consensus.types import (
     Block,
-    CommitDecided,
     CommitIndex,
     CommitRecord,
     Ref,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from consensus.committee import Committee
+from consensus.events import CommitDecided
 from consensus.types import (
     ZERO_DIGEST,
     Block,
     Commit,
-    CommitDecided,
     CommitIndex,
     CommitRecord,
     Digest,

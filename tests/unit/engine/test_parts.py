@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from consensus.types import (
+from consensus.events import (
     Event,
     PayloadPending,
     PeerConnected,
     PeerDisconnected,
     RequestFailed,
     TimerFired,
-    ValidatorIndex,
-    VerifiedBlock,
 )
+from consensus.types import ValidatorIndex, VerifiedBlock
 from node.engine.clock import SlewedClock
 from node.engine.inbox import Inbox
 from node.engine.recent import RecentBlocks

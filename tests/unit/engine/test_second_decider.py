@@ -14,15 +14,8 @@ import pytest
 
 from consensus.codec import encode_block
 from consensus.core import Core
-from consensus.types import (
-    BlocksReceived,
-    CommitDecided,
-    Millis,
-    Parameters,
-    Recovered,
-    ValidatorIndex,
-    VerifiedBlock,
-)
+from consensus.events import BlocksReceived, CommitDecided
+from consensus.types import Millis, Parameters, Recovered, ValidatorIndex, VerifiedBlock
 from node.engine.outcomes import DecisionLog, Outcomes
 from node.telemetry import Metrics
 from tests.property.consensus.dags import Dag, Seeded, random_dag
