@@ -27,10 +27,10 @@ from node.audit.copies import (
     Readable,
     Silent,
     certificate_sizes,
-    explain,
     read,
 )
 from node.audit.epochs import Trust, trust_of
+from node.audit.explaining import explain
 from node.audit.findings import (
     AuditReport,
     Checked,
