@@ -29,7 +29,7 @@ from node.treaty.derived import (
 )
 from node.treaty.entries import Entry
 from node.treaty.policy import PARAMS
-from tests.property.treaty.naive import DAY, bound, result_of, trigger, winner
+from tests.property.treaty.naive import DAY, bound, redrawn, result_of, trigger, winner
 from tests.property.treaty.world import CAPABILITIES, Step, World, digest_of
 
 NAMES_RUN: Final = ("C14", "C15")  # checks whose findings of severity 4 name runs
@@ -491,27 +491,6 @@ def _of_secretariat(record: Derived) -> bool:
 def _facts_of(record: Derived) -> Derived:
     """A record without its place in the log, which an entry less moves."""
     return replace(record, index=0) if isinstance(record, Rejected | Uncountersigned) else record
-
-
-def redrawn(beacon: bytes, motion: str, eligible: tuple[str, ...]) -> list[str]:
-    """LAW section 3 written again: the seats of a panel."""
-    seed = hashlib.sha256(beacon + motion.encode()).digest()
-    stream = iter(
-        byte
-        for block in range(4_096)
-        for byte in hashlib.sha256(seed + block.to_bytes(4, "big")).digest()
-    )
-    left = sorted(eligible)
-    seats: list[str] = []
-    while left and len(seats) < 15:
-        count = len(left)
-        size = 0 if count == 1 else 1  # up to 256 states
-        while True:
-            value = next(stream) if size else 0
-            if value < 256**size - 256**size % count:
-                break
-        seats.append(left.pop(value % count))
-    return seats
 
 
 def swap_secrets(world: World) -> list[Finding] | None:

@@ -5,10 +5,12 @@ that time passed, that an entry was taken or refused, that the law opened a moti
 itself who may vote, by which rule and threshold, which votes count, when each motion closes, how, and whether one state could
 have changed it; `Naive.decided` holds its decisions for comparison with the law's.
 
-Taken from the records, since they are not its subject: which findings are raised, which motion is opened on what, who was drawn,
-whether a motion failed a condition that is judged again at the close, and shares that an amendment of the rule table set.
+Taken from the records, since they are not its subject: which findings are raised, which motion is opened on what, who was drawn
+(`redrawn` says that apart), whether a motion failed a condition that is judged again at the close, and shares that an
+amendment of the rule table set.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -417,3 +419,24 @@ class Naive:
                 if winner(motion.rule, motion.threshold, motion.lift, yes, no) != end:
                     return True
         return False
+
+
+def redrawn(beacon: bytes, motion: str, eligible: tuple[str, ...]) -> list[str]:
+    """LAW section 3 written again: the seats of a panel."""
+    seed = hashlib.sha256(beacon + motion.encode()).digest()
+    stream = iter(
+        byte
+        for block in range(4_096)
+        for byte in hashlib.sha256(seed + block.to_bytes(4, "big")).digest()
+    )
+    left = sorted(eligible)
+    seats: list[str] = []
+    while left and len(seats) < 15:
+        count = len(left)
+        size = 0 if count == 1 else 1  # up to 256 states
+        while True:
+            value = next(stream) if size else 0
+            if value < 256**size - 256**size % count:
+                break
+        seats.append(left.pop(value % count))
+    return seats
