@@ -6,7 +6,6 @@ digest). Every input is a commit before it or the leader's own history, so every
 
 import itertools
 from collections.abc import Sequence
-from typing import Final
 
 from consensus.codec import commit_digest
 from consensus.committee import Committee
@@ -22,15 +21,13 @@ from consensus.types import (
     Round,
 )
 
-GC_DEPTH_MIN: Final = 3  # a leader's voters, certificates and their parents must outlive its commit
-
 
 class Linearizer:
     """The chain of commits so far, as much of it as the next commit depends on."""
 
     def __init__(self, committee: Committee, *, gc_depth: int = GC_DEPTH) -> None:
-        """`gc_depth` in rounds; 0: no floor ever rises."""
-        assert gc_depth == 0 or gc_depth >= GC_DEPTH_MIN, f"gc_depth={gc_depth}"
+        """`gc_depth` in rounds; 0: no floor ever rises. How small it may be where a DAG is cut by the floor: `ordering`."""
+        assert gc_depth >= 0, f"gc_depth={gc_depth}"
         self.committee = committee
         self.floor = GENESIS_ROUND  # for the next commit: blocks at or below it are void
         self.last_index = committee.previous_index
@@ -127,7 +124,10 @@ class Linearizer:
         return sorted(found)
 
     def _median_time(self, dag: Dag, leader: Ref) -> Millis:
-        """Of the leader's parents one round below: the first value whose running count exceeds half."""
+        """Of the leader's parents one round below: the first value whose running count exceeds half.
+
+        A valid leader has a quorum of them. One that has none moves no clock: the time stays that of the commit before.
+        """
         node = dag.node(leader)
         assert node is not None, f"{leader} is missing"
         before = leader.round - 1
@@ -140,4 +140,4 @@ class Linearizer:
                 assert above is not None, f"{leader}: {parent} is missing"
                 times.append(above.time_ms)
         times.sort()
-        return times[len(times) // 2]
+        return times[len(times) // 2] if times else self.time_ms

@@ -38,6 +38,7 @@ from consensus.types import (
 from consensus.votes import CommitVotes
 
 DECIDERS_MAX: Final = 0xFFFF  # the width of the count in a commit record
+GC_DEPTH_MIN: Final = 3  # a leader's voters, certificates and their parents must outlive its commit
 
 
 class Ordering:
@@ -55,6 +56,7 @@ class Ordering:
         gc_depth: int,
         out: Effects,
     ) -> None:
+        assert gc_depth == 0 or gc_depth >= GC_DEPTH_MIN, f"gc_depth={gc_depth}"
         committee: Committee = dag.committee
         self.linearizer = Linearizer(committee, gc_depth=gc_depth)
         self.votes = CommitVotes(committee)

@@ -56,6 +56,17 @@ def test_every_published_case_passes(capsys: pytest.CaptureFixture[str]) -> None
     assert Counter(case["kind"] for case in published).keys() >= {"decide", "linearize", "validity"}
 
 
+def test_every_case_of_a_second_reading_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Written from the text and answered by a naive twin of the rule (own/README.md); none is skipped."""
+    status = main([str(Path(__file__).parent / "own/consensus/commit_rule.json")])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["id"] for line in lines if line["pass"] is not True] == []
+    assert status == 0
+    kinds = Counter(line["id"].rpartition("-")[0] for line in lines)
+    assert kinds["decide"] >= 130
+    assert kinds.keys() == {"decide", "linearize", "validity", "clock", "quorum_index"}
+
+
 def test_every_published_decision_fails_if_it_is_not_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -214,6 +225,16 @@ def test_a_file_that_cannot_be_read(
     path.write_text(text, encoding="utf-8")
     assert main([str(path)]) == 2
     assert capsys.readouterr().err
+
+
+def test_a_case_that_cannot_be_read_hides_no_other(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    broken = direct_commit()
+    del broken["steps"]
+    status, lines = run(tmp_path, capsys, broken | {"id": "broken"}, direct_commit())
+    assert (status, [line["pass"] for line in lines]) == (2, [False, True])
+    assert lines[0]["got"].startswith("cannot be read: case broken: KeyError: 'steps'")
 
 
 def test_a_missing_file_does_not_hide_the_others(

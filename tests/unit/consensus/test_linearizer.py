@@ -7,9 +7,11 @@ import pytest
 from consensus.codec import commit_digest
 from consensus.committee import Committee
 from consensus.dag import Dag
-from consensus.linearizer import GC_DEPTH_MIN, Linearizer
+from consensus.linearizer import Linearizer
+from consensus.ordering import GC_DEPTH_MIN
 from consensus.types import GC_DEPTH, ZERO_DIGEST, Commit, Ref, Round
-from tests.unit.consensus.blocks import GENESIS_MS, History, committee_of
+from tests.unit.consensus.blocks import GENESIS_MS, History, block, committee_of
+from tests.unit.consensus.member import Member
 
 FOUR = committee_of(4)
 
@@ -274,6 +276,20 @@ def test_leaders_come_in_ascending_rounds() -> None:
 
 
 def test_a_depth_that_would_forget_the_last_wave_is_refused() -> None:
-    Linearizer(FOUR, gc_depth=GC_DEPTH_MIN)
+    """Of a validator: its DAG is cut by the floor. The order alone is defined for any depth."""
+    Member(gc_depth=GC_DEPTH_MIN)
     with pytest.raises(AssertionError, match="gc_depth="):
-        Linearizer(FOUR, gc_depth=GC_DEPTH_MIN - 1)
+        Member(gc_depth=GC_DEPTH_MIN - 1)
+    Linearizer(FOUR, gc_depth=1)
+    with pytest.raises(AssertionError, match="gc_depth="):
+        Linearizer(FOUR, gc_depth=-1)
+
+
+def test_a_leader_without_parents_one_round_below_moves_no_clock() -> None:
+    """No valid block is such a leader; a published order may hold one, and still has one answer."""
+    history = full(2)
+    dag, linearizer = fed(history), Linearizer(FOUR, gc_depth=0)
+    first = linearizer.order(dag, leader_of(history, 2))
+    lonely = block(FOUR, 1, 5, [first.leader], time_ms=first.time_ms + 9_999)
+    dag.accept(lonely)
+    assert linearizer.order(dag, lonely.ref).time_ms == first.time_ms
