@@ -9,8 +9,9 @@
                 absent    none came at all
 
 Nobody is accused whose report is there, nor where the ledger itself stood still (RULINGS R34: d moves as the law's own deadlines
-do), nor a state of whose node no block was ordered from the time on when the report could be filed till d: it was down or shut
-out, and perhaps its author with it. Absence stands then all the same, and the statement says both.
+do), nor of what the treaty did not make it owe by d (`owed`): whoever asks may name any period and any deadline; nor a state of
+whose node no block was ordered from the time on when the report could be filed till d: it was down or shut out, and perhaps its
+author with it. Absence stands then all the same, and the statement says both.
 
 The bytes of a statement follow from the log up to its size alone: `check` makes it again from another copy and compares. Beside
 it stand what a copy may have more or less of: cosignatures, and checkpoints before and after; and the genesis with links to later
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from consensus.codec import MalformedBlock, decode_commit_record
+from node.audit.owed import Owed, owed
 from node.audit.source import CannotAudit, Lost
 from node.audit.travel import Journey, Place, journey
 from node.ledger.plan import MS_PER_S, AppendPlan
@@ -35,6 +37,7 @@ from node.ledger.reader import Malformed, read_entry
 from node.treaty import outage
 from node.treaty.book import Book
 from node.treaty.filing import PERIOD_AHEAD_S
+from node.treaty.parsing import KIND_NAMES
 
 FORMAT: Final = "foedus/absence/1"
 OF_ONE_COPY: Final = (
@@ -46,8 +49,10 @@ OF_ONE_COPY: Final = (
 SHOWN_OF_STAND: Final = ("chain_id", "commit", "time_s", "size", "root", "state_digest")
 FILED_MAX: Final = 10_000
 AUTHORS_MAX: Final = 1_000
-TOLD_EVERY: Final = 100_000  # commits looked at for a node's blocks, between two words on how far
 DUTY_CHECKS: Final = ("C02", "C14", "C28")  # findings that something is not there or overdue
+TOLD_EVERY: Final = 100_000  # commits looked at for a node's blocks, between two words on how far
+
+KINDS: Final = tuple(KIND_NAMES.values())
 
 Note = Callable[[str], None]
 
@@ -64,6 +69,8 @@ class Claim:
     by_s: int  # in time up to and including this second
 
     def __post_init__(self) -> None:
+        if self.kind and self.kind not in KINDS:
+            raise CannotAudit(f"kind {self.kind!r:.80}: want one of {', '.join(KINDS)}")
         if not 0 <= self.start_s < self.end_s:
             raise CannotAudit(f"period [{self.start_s}, {self.end_s}): it must end after it begins")
         if self.by_s < self.start_s:
@@ -209,8 +216,13 @@ def _statement(going: Journey, place: Place, claim: Claim, watched: _Watched) ->
     in_time = [filed for filed in watched.filed if filed.at_s <= due_s]
     uncovered = _uncovered(claim, in_time)
     verdict = _verdict(watched.filed, in_time, uncovered, ended=place.stand.time_s >= due_s)
-    node = _node(going, claim, due_s, _state_of(book, claim.who))
-    why_not = _why_not_accused(verdict, node)
+    state = _state_of(book, claim.who)
+    node = _node(going, claim, due_s, state)
+    overdue: list[Owed] = []
+    if verdict not in {"filed", "undecided"}:
+        found = place.sight.records("finding")
+        overdue = owed(book, found, claim, state, uncovered, due_s)
+    why_not = _why_not_accused(verdict, node, overdue)
     return {
         "format": FORMAT,
         "claim": asdict(claim),
@@ -219,6 +231,7 @@ def _statement(going: Journey, place: Place, claim: Claim, watched: _Watched) ->
         "accuses": not why_not,
         "why_not": why_not,
         "due_s": due_s,
+        "owed": [one.as_json() for one in overdue],
         "outages": [
             {"since": gap.since, "until": gap.until, "moved": gap.moved}
             for _, gap in sorted(book.state.gaps.items())
@@ -265,13 +278,15 @@ def _verdict(
     return "late" if filed else "absent"
 
 
-def _why_not_accused(verdict: str, node: Mapping[str, Any]) -> str:
+def _why_not_accused(verdict: str, node: Mapping[str, Any], overdue: list[Owed]) -> str:
     if verdict == "filed":
         return "the report is there, and in time"
     if verdict == "undecided":
         return "the certified log ends before the deadline"
     if node["validator"] and node["whole"] and node["first_s"] is None:
         return "no block of its node was ordered while it could file: the node was down or shut out, and perhaps the author"
+    if not overdue:
+        return "nothing that the treaty makes it owe was due by then: period and deadline are the asker's own"
     return ""
 
 

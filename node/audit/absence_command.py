@@ -8,7 +8,7 @@ import typer
 
 from node.audit.archive_command import genesis_bytes
 from node.audit.diff_command import GenesisOption
-from node.ledger.questions.moment import THE_END, parse_moment, parse_time
+from node.ledger.questions.moment import THE_END, parse_moment, parse_time, time_text
 from node.reporting import CouldNot, JsonOption, Report, reporting
 
 STATEMENT_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -87,10 +87,12 @@ def absence_command(
     """State what somebody did not file, or filed late: no entry in a whole, cosigned log that goes on past the deadline.
 
     The statement names the entries that came, if any, the time that none speaks for, where each author's own chain stands (proven
-    by the state digest), outages that moved the deadline, and what the law itself found missing. It accuses nobody whose report
-    is there, none before the deadline has passed in the log, and no state of whose node no block was ordered meanwhile. Its
-    bounds stand in it. Anybody with an archive that goes as far makes the same statement, or checks this one. What the file alone
-    shows, how far the log goes and where chains stand there, `foedus-verify evidence` confirms with none of this software.
+    by the state digest), outages that moved the deadline, what the treaty made that state owe by then, and what the law itself
+    found missing. Period and deadline are yours to choose; it accuses nobody of what the treaty did not make him owe by then,
+    nobody whose report is there, none before the deadline has passed in the log, and no state of whose node no block was ordered
+    meanwhile. Its bounds stand in it. Anybody with an archive that goes as far makes the same statement, or checks this one. What
+    the file alone shows, how far the log goes and where chains stand there, `foedus-verify evidence` confirms with none of this
+    software.
 
     Exit status: 0 nothing came, or it came late or for a part only (with --check: the statement holds); 1 it was filed in time
     (the statement does not hold); 2 undecided: the certified log ends before the deadline, or it cannot be read.
@@ -164,11 +166,19 @@ def _second(text: str, *, end_of_day: bool = False) -> int:
     return parse_time(text, end_of_day=end_of_day)
 
 
+def _owed(one: dict[str, Any]) -> str:
+    more = f" and {one['count'] - 1} slots more" if one["count"] > 1 else ""
+    by = f" by {time_text(one['due_s'])}"
+    found = f", found by the law: {one['finding']}" if one["finding"] else ""
+    return f"{one['what']} about {one['about']}{by}{more}{found}"
+
+
 def _text(made: dict[str, Any]) -> list[str]:
     from node.audit.absence import stand_lines
 
     lines = [made["what"], f"verdict: {made['verdict']}"]
     lines.append("accuses" if made["accuses"] else f"accuses nobody: {made['why_not']}")
+    lines += [f"  owed {_owed(one)}" for one in made["owed"]]
     for one in made["filed"]:
         time = "in time" if one["in_time"] else "late"
         lines.append(

@@ -88,13 +88,14 @@ def _settled(row: Facility) -> Facility:
     return row._replace(due_slot=due, reported=kept, missed=missed)
 
 
-def _slot_deadline(book: Book, row: Facility) -> int:
-    start = row.covered_at + row.due_slot * row.slot
+def slot_deadline(book: Book, row: Facility, number: int) -> int:
+    """The last second at which slot `number` of a covered site is reported in time."""
+    start = row.covered_at + number * row.slot
     return outage.later(book, start, start + 2 * row.slot)  # slot end + one slot
 
 
 def _schedule_slot(book: Book, name: str, row: Facility) -> None:
-    book.schedule(_slot_deadline(book, row) + 1, RANK_DUTY, "slot", name)
+    book.schedule(slot_deadline(book, row, row.due_slot) + 1, RANK_DUTY, "slot", name)
 
 
 def slot_due(book: Book, name: str) -> None:
@@ -102,7 +103,7 @@ def slot_due(book: Book, name: str) -> None:
     row = book.state.facilities[name]
     if not row.slot:
         return  # covered no more
-    if book.now <= _slot_deadline(book, row):
+    if book.now <= slot_deadline(book, row, row.due_slot):
         _schedule_slot(book, name, row)
         return
     missed = row.missed + 1  # were it reported, `_settled` would have passed over it

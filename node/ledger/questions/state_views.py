@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from node.ledger.questions.sight import Sight
-from node.treaty import duties, lives, runs, tiers
+from node.treaty import duties, lives, reports, runs, tiers
 from node.treaty.chips import CHIP_TYPES
 from node.treaty.policy import FOLLOWS, PARAMS, moves_next, params_of
 from node.treaty.rows import NEVER
@@ -34,7 +34,7 @@ def _owed(sight: Sight) -> Rows:
     book = sight.book
     for name, site in book.state.facilities.items():
         if site.slot:
-            due = site.covered_at + (site.due_slot + 2) * site.slot
+            due = reports.slot_deadline(book, site, site.due_slot)
             row = {"state": site.state, "what": "report", "about": name, "due": due}
             yield f"report:{name}", {**row, "missed": site.missed}
     for what, duty in book.state.duties.items():
@@ -42,7 +42,7 @@ def _owed(sight: Sight) -> Rows:
         yield f"duty:{what}", {"state": subject, "what": told[0], "about": told[1], "due": duty.due}
     for run, life in book.state.lives.items():
         if life.status == "RUNNING" and life.tier >= 2:
-            due = life.last_at + book.value("progress")
+            due = lives.progress_deadline(book, life)
             state = book.state.plans[run].state
             yield f"progress:{run}", {"state": state, "what": "progress", "about": run, "due": due}
     for name, case in book.state.cases.items():

@@ -27,8 +27,11 @@ from consensus.types import (
 from node.audit import absence
 from node.audit.absence import Claim, check_absence, state_absence
 from node.audit.export import export_home
+from node.audit.owed import owed
 from node.audit.source import CannotAudit
+from node.audit.travel import travel
 from node.cli.author import Author
+from node.ledger.questions.answer import QUESTIONS
 from node.ledger.questions.moment import THE_END, Moment
 from node.ledger.state_digest import verify_bucket
 from node.treaty.codec import decode
@@ -132,8 +135,60 @@ def test_nothing_at_all(year: Year) -> None:
     assert made["findings"][0]["finding"].startswith("C02:BR:")
     assert made["seen"]["without"]["size"] == made["stands_on"]["checkpoint_size"]
     assert made["stands_on"]["time_s"] >= made["due_s"]
-    other = year.state(0, about="op0/dc9")
-    assert (other["verdict"], other["filed"]) == ("absent", [])
+    (owed,) = made["owed"]
+    assert owed["about"] == SITE
+    assert owed["period"] == [made["claim"]["start_s"], made["claim"]["end_s"]]
+    assert owed["due_s"] == made["due_s"]
+
+
+@pytest.mark.parametrize(
+    ("slot", "verdict", "other"),
+    [
+        (0, "absent", {"about": "op0/dc9"}),  # no such site
+        (1, "absent", {"kind": "energy"}),  # nobody owes this by a date
+        (1, "absent", {"who": "CN"}),  # has no site
+        (1, "absent", {"by_s": 0}),  # see below: before the treaty's own deadline
+        (2, "late", {"by_s": 0}),
+        (1, "absent", {"kind": "inventory"}),  # owed by the census, not yet
+    ],
+)
+def test_what_nobody_owes_by_then_accuses_nobody(
+    year: Year, slot: int, verdict: str, other: dict[str, Any]
+) -> None:
+    """Whoever asks may name any kind, subject and deadline: only a duty of the treaty makes absence an accusation."""
+    if other.get("by_s") == 0:
+        other = {"by_s": year.claim(slot).by_s - 1}
+    made = year.state(slot, **other)
+    assert (made["verdict"], made["accuses"], made["owed"]) == (verdict, False, [])
+    assert "asker's own" in made["why_not"]
+
+
+def test_a_count_that_the_law_found_overdue_is_owed() -> None:
+    """C28 names a site whose chips were not counted: an inventory would have done, a report of use would not."""
+    record = {
+        "check": "C28",
+        "subject": "BR",
+        "about": SITE,
+        "at": 101,
+        "finding": "f",
+        "numbers": [],
+    }
+    book: Any = SimpleNamespace(state=SimpleNamespace(facilities={}, models={}))
+    book.state.facilities[SITE] = SimpleNamespace(slot=0)
+
+    def of(kind: str, about: str = "", who: str = "BR", due_s: int = 100, **other: Any) -> int:
+        asked = Claim(who=who, kind=kind, about=about, start_s=50, end_s=60, by_s=due_s)
+        fields = {**record, **{name.removeprefix("its_"): value for name, value in other.items()}}
+        return len(owed(book, [(0, fields)], asked, "BR", [(50, 60)], due_s))
+
+    assert of("inventory") == of("") == of("inventory", SITE) == of("inventory", who="op0") == 1
+    assert of("usage") == of("energy") == of("note") == of("inventory", "op0/dc2") == 0
+    assert of("inventory", due_s=99) == of("inventory", its_at=49) == 0
+    assert of("inventory", its_subject="CN") == of("inventory", who="op1") == 0
+    assert of("note", its_about="meeting") == of("custody", its_about=f"removal:{SITE}") == 1
+    progress: dict[str, Any] = {"its_check": "C14", "its_about": "op0/r1"}
+    assert of("run", **progress) == 0  # over its budget: nothing is missing
+    assert of("run", **progress, its_numbers=[["last_report_at", 3]]) == 1
 
 
 def test_late_is_not_absent(year: Year) -> None:
@@ -164,6 +219,17 @@ def test_an_outage_moves_the_deadline(year: Year) -> None:
     shut = state_absence(year.data, year.document, year.claim(4), before, silent)
     assert (shut["verdict"], shut["accuses"]) == ("undecided", False)
     assert any("R34" in bound for bound in made["bounds"])
+
+
+def test_what_is_owed_is_told_with_the_outage(year: Year) -> None:
+    """The question of obligations says the second that the law judges by."""
+    filed = year.state(4)["filed"][0]
+    with travel(year.data, year.document, Moment(index=filed["index"] - 1), silent) as place:
+        owed_now = dict(QUESTIONS["obligations"](place.sight, "BR"))
+        now_s = place.sight.now
+    report = owed_now[f"report:{SITE}"]
+    assert year.claim(4).by_s < now_s < report["due"] == year.state(4)["due_s"]
+    assert not report["overdue"]
 
 
 def test_before_the_deadline_nothing_is_decided(year: Year) -> None:
@@ -304,6 +370,9 @@ def test_the_command(year: Year, tmp_path: Path) -> None:
     assert run(*words(8)).exit_code == 2
     assert run("audit", "absence", "BR", "--from", year.data).exit_code == 2
     assert run("audit", "absence", "XX", *words(1)[3:]).exit_code == 2
+    said = run(*("usag" if word == "usage" else word for word in words(1)))
+    assert said.exit_code == 2  # a slip of the keys accuses nobody
+    assert "want one of" in said.stderr
 
 
 def test_a_state_whose_node_was_shut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +393,8 @@ def test_a_state_whose_node_was_shut_out(tmp_path: Path, monkeypatch: pytest.Mon
     assert "shut out" in shut["why_not"]
     assert shut["node"] == {"validator": True, "whole": True, "first_s": None, "last_s": None}
     assert heard["node"]["first_s"] is not None
-    assert heard["accuses"] is (heard["verdict"] == "absent")
+    assert heard["verdict"] == "absent"
+    assert "asker's own" in heard["why_not"]  # heard, and owing nothing
 
 
 class Endless:
