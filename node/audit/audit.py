@@ -105,6 +105,7 @@ def audit_sources(
             pool=pool,
             progress=progress or Silent(),
             depth=depth,
+            pinned=pinned is not None,
         )
         opened = _open_all(named, ground, stack)
         members = [m for copy in opened.copies for e in copy.trust.epochs for m in e.members]
@@ -179,6 +180,7 @@ def _audit(
         ),
         misdeeds=_distinct([m for copy in copies for m in copy.findings.misdeeds]),
         genesis=ground.document,
+        pinned=ground.pinned,
         links=max(
             (tuple(links_of_copy(copy.source, copy.trust, copy.judged)) for copy in copies),
             key=len,
@@ -361,6 +363,7 @@ def _nothing(name: str, kind: str, where: str) -> SourceReport:
         root="",
         final_size=0,
         final_root="",
+        final_at_s=None,
         cosigned_by=(),
         checked=dict.fromkeys(Depth, NOT_RUN),
         entries_replayed=0,

@@ -132,6 +132,11 @@ def audit_command(
 
     with reporting(json_output) as report:
         pinned = _genesis(genesis, home)
+        for path in filter(None, (html, evidence)):
+            if path.exists():  # said before the work, not after it
+                raise CouldNot(
+                    f"{path}: is there already, and is never overwritten: name another file"
+                )
         with showing_progress(report) as progress:
             found = audit_sources(
                 sources,
@@ -206,10 +211,22 @@ def _promise(path: Path) -> bytes:
 def _text(found: AuditReport) -> Sequence[Any]:
     drill = "DRILL " if found.drill else ""
     parts: list[Any] = [f"{drill}{found.origin or '(no genesis)'}, ledger {found.chain_id}"]
+    if not found.pinned:
+        parts.append(
+            "judged by the genesis that lies in these copies (name yours by --genesis): compare the ledger's number"
+        )
     for source in found.sources:
-        rows = [(depth.value, source.checked[depth]) for depth in Depth]
+        wrong = found.wrong(source.name)
+        rows = [
+            (
+                depth.value,
+                source.checked[depth],
+                f"{wrong[depth]} WRONG" if wrong.get(depth) else "",
+            )
+            for depth in Depth
+        ]
         title = f"{source.name} ({source.kind}, {source.where})"
-        parts.append(table(title, ("depth", "checked"), rows))
+        parts.append(table(title, ("depth", "checked", "found"), rows))
     members = len(found.members)
     if found.cosigned_by:
         missing = [state for state in found.members if state not in found.cosigned_by]

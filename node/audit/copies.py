@@ -114,6 +114,7 @@ class Copy:
             root=root.hex(),
             final_size=0 if final is None else final.size,
             final_root="" if final is None else final.root.hex(),
+            final_at_s=None if final is None else final.median_s,
             cosigned_by=() if final is None else final.signers,
             checked=dict(self.checked),
             entries_replayed=self.law.entries,
@@ -133,6 +134,7 @@ class Ground:
     workers: Workers
     promises: tuple[Promise, ...] = ()
     depth: Depth = Depth.COMPARE  # the last one to look at
+    pinned: bool = False  # the document was named by who asks, not found in a copy
 
     def goes_to(self, depth: Depth) -> bool:
         """True if this depth is asked for."""

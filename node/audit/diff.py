@@ -13,7 +13,7 @@ from typing import Any, Final
 from node.audit.source import CannotAudit
 from node.audit.travel import Journey, Place, Stand, journey
 from node.ledger.questions.answer import QUESTIONS
-from node.ledger.questions.moment import Moment
+from node.ledger.questions.moment import Moment, told_time
 from node.ledger.questions.sight import Sight
 
 Note = Callable[[str], None]
@@ -173,15 +173,20 @@ def lines_of(found: Difference) -> Iterator[str]:
             yield f"  - {key}: {_row(row)}"
         for key, fields in changes.changed.items():
             told = ", ".join(
-                f"{field} {_cell(a)} -> {_cell(b)}" for field, (a, b) in fields.items()
+                f"{field} {_named(field, a)} -> {_named(field, b)}"
+                for field, (a, b) in fields.items()
             )
             yield f"  * {key}: {told}"
 
 
 def _row(row: Fields) -> str:
     return ", ".join(
-        f"{name} {_cell(value)}" for name, value in row.items() if value not in ("", None)
+        f"{name} {_named(name, value)}" for name, value in row.items() if value not in ("", None)
     )
+
+
+def _named(name: str, value: Any) -> str:
+    return _cell(told_time(name, value))
 
 
 def _cell(value: Any) -> str:

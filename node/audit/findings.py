@@ -14,6 +14,7 @@ Nobody is accused but by their own signature: `accused` names those who signed t
 one. Altered bytes accuse nobody: the finding names the copy they are in, and `proven_by` whose signatures say what stood there.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -160,6 +161,7 @@ class SourceReport:
     root: str  # hex, over all of them, by the entries; empty if they do not lead to one
     final_size: int
     final_root: str  # hex, as cosigned
+    final_at_s: int | None  # when, by the middle one of the cosigners' own clocks
     cosigned_by: tuple[str, ...]  # states whose cosignature over the final root is good
     checked: Mapping[Depth, Checked]
     entries_replayed: int
@@ -175,6 +177,7 @@ class SourceReport:
             "root": self.root,
             "final_size": self.final_size,
             "final_root": self.final_root,
+            "final_at_s": self.final_at_s,
             "cosigned_by": list(self.cosigned_by),
             "checked": {
                 depth.value: {"done": state.done, "how_far": state.how_far}
@@ -204,6 +207,11 @@ class AuditReport:
     # From there to later epochs, as far as a copy proves it; and the block keys of each epoch's committee
     links: tuple[Link, ...] = field(default=(), repr=False)
     block_keys: tuple[tuple[bytes, ...], ...] = field(default=(), repr=False)
+    pinned: bool = False  # judged by a genesis that was named, not by the copies' own
+
+    def wrong(self, source: str) -> Mapping[Depth, int]:
+        """Findings of one source, by depth: what was looked at there and is not right."""
+        return Counter(finding.depth for finding in self.findings if finding.source == source)
 
     @property
     def verdict(self) -> Verdict:
@@ -247,14 +255,21 @@ class AuditReport:
             "roots_equal": self.roots_equal,
             "chain_id": self.chain_id,
             "origin": self.origin,
+            "genesis_named": self.pinned,
             "drill": self.drill,
             "members": list(self.members),
             "quorum": self.quorum,
             "cosigned_by": list(self.cosigned_by),
-            "sources": [report.as_json() for report in self.sources],
+            "sources": [self._source_json(report) for report in self.sources],
             "findings": [finding.as_json() for finding in self.findings],
             "misdeeds": [finding.as_json() for finding in self.misdeeds],
         }
+
+    def _source_json(self, report: SourceReport) -> dict[str, Any]:
+        view, wrong = report.as_json(), self.wrong(report.name)
+        for depth in Depth:
+            view["checked"][depth.value]["wrong"] = wrong.get(depth, 0)
+        return view
 
 
 class Findings:

@@ -195,15 +195,20 @@ class Journey:
             )
         past = self._past
         if not self.reaches(moment):
-            raise CannotAudit(
-                f"{self.source.where}: that lies before entry {past.size}, {time_text(past.time_ms // MS_PER_S)}, where this"
-                " history begins, or where we stand already"
-            )
+            raise CannotAudit(f"{self.source.where}: {self._behind()}")
         self._run(past, moment)
         return Place(
             sight=past.sight(self._leaves),
             stand=self._stand(past),
         )
+
+    def _behind(self) -> str:
+        """Why a moment cannot be reached."""
+        past = self._past
+        here = f"entry {past.size - 1}, {time_text(past.time_ms // MS_PER_S)}"
+        if not past.commits:
+            return f"entries 0 to {past.size - 1} are the founding, one commit: before {here}, there is nothing to be asked about"
+        return f"that lies before {here}, which was gone past already"
 
     @property
     def document(self) -> bytes:

@@ -24,6 +24,7 @@ from node.cli.asking import (
 from node.cli.client import LedgerClient
 from node.cli.errors import BadAnswer
 from node.cli.nodes import Nodes
+from node.ledger.questions.moment import told_time
 from node.reporting import JsonOption, reporting, table
 
 PAGE: Final = 500
@@ -289,7 +290,7 @@ def _motion_text(motion: pb.Motion) -> list[str | Table]:
             f"DECIDED {decided.outcome}: {counts}{'; ' * bool(decided.reason)}{decided.reason}"
         )
     else:
-        head.append(f"open until ledger second {motion.closes_at}")
+        head.append(f"open until {told_time('closes_at', motion.closes_at)}")
     votes = [(vote.state, vote.choice) for vote in motion.votes]
     return ["\n".join(head), table("Votes", ("state", "choice"), votes)]
 
@@ -298,7 +299,7 @@ def _case_text(case: pb.Case) -> list[str | Table]:
     head = [
         f"case {case.case}: {case.status}{' ' * bool(case.result)}{case.result}",
         f"about {case.subject}, severity {case.severity}, check {case.check or 'none'}",
-        f"reply due by ledger second {case.reply_due}; motion {case.motion or 'none'}",
+        f"reply due by {told_time('reply_due', case.reply_due)}; motion {case.motion or 'none'}",
     ]
-    steps = [(step.status, step.time_s, step.index) for step in case.steps]
-    return ["\n".join(head), table("Steps", ("status", "ledger second", "leaf"), steps)]
+    steps = [(step.status, told_time("at", step.time_s), step.index) for step in case.steps]
+    return ["\n".join(head), table("Steps", ("status", "ledger time", "leaf"), steps)]

@@ -25,7 +25,7 @@ from node.cli.asking import (
 )
 from node.cli.law.records import OpenCopy, Question, of_home, of_node, pages
 from node.ledger.questions.answer import QUESTIONS
-from node.ledger.questions.moment import THE_END, parse_moment
+from node.ledger.questions.moment import THE_END, parse_moment, time_text, told_time
 from node.reporting import JsonOption, Report, reporting, table
 
 LISTED_MAX: Final = 100_000
@@ -128,9 +128,12 @@ def _home_of(home: Path, genesis: Path | None) -> Path:
 def _show(report: Report, page: dict[str, Any], told: Sequence[str] = ()) -> None:
     rows = page["rows"]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [[_cell(row.get(name)) for name in columns] for row in rows]
+    lines = [[_cell(told_time(name, row.get(name))) for name in columns] for row in rows]
     more = "" if page["next_after"] is None else f"; more follow {page['next_after']}"
-    head = f"{page['question']} at entry {page['size']}, ledger second {page['time_s']}: {len(rows)} rows{more}"
+    rows_of = f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}{more}"
+    head = (
+        f"{page['question']} after {page['size']} entries, {time_text(page['time_s'])}: {rows_of}"
+    )
     report.show(page, [head, *([table("", columns, lines)] if rows else []), *told])
 
 

@@ -13,6 +13,11 @@ from node.ledger.errors import LedgerError
 
 MOMENT_CHARS_MAX: Final = 40
 INDEX_MAX: Final = 1 << 53
+# Fields of answers that hold a ledger second; so do those that end in "_at". Some say "due" of a count as well: those are small.
+TIME_FIELDS: Final = frozenset(
+    {"at", "due", "since", "until", "reply_due", "access_due", "in_force_since", "moves_next_s"}
+)
+FIRST_SECOND: Final = 1_000_000_000  # 2001: no ledger is older
 _SECOND: Final = timedelta(seconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,6 +66,14 @@ def parse_time(text: str, *, end_of_day: bool) -> int:
     if read.tzinfo is None:
         raise NoMoment(f"{text!r}: without an offset it is another second everywhere: {want}")
     return (read - _EPOCH) // _SECOND
+
+
+def told_time(name: str, value: object) -> object:
+    """For people: a field that holds a ledger second as its date and time; any other value as it is."""
+    is_time = name.endswith("_at") or name in TIME_FIELDS
+    if is_time and isinstance(value, int) and value >= FIRST_SECOND:
+        return time_text(value)
+    return value
 
 
 def time_text(time_s: int) -> str:

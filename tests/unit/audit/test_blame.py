@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from typer.testing import CliRunner, Result
 import foedus_verify as fv
 from node.audit.audit import audit_sources
 from node.audit.blame import evidence_documents
-from node.audit.findings import AuditReport, Verdict
+from node.audit.findings import AuditReport, Depth, Finding, Verdict
 from node.audit.html_report import html_report
 from node.audit.source import CannotAudit
 from node.audit.withheld import Running
 from node.cli.main import build_app
+from node.ledger.questions.moment import time_text
 from node.ledger.records import decode_record
 from node.log import merkle
 from node.signing.acknowledgement import Acknowledgement, sign_acknowledgement
@@ -257,14 +259,32 @@ def test_the_page_is_the_same_for_the_same_copies(
     page = pages[0].decode()
     for said in ("Something is wrong", "cosigned root", "BR, CN, GB, KE", "<svg", "not checked"):
         assert said in page or said == "not checked"
-    again = run("audit", world.homes["US"], "--html", tmp_path / "a")
-    assert again.exit_code == 2, "a page is never overwritten"
+    assert "<strong>no</strong>, " in page  # said at the question itself, not only in the list
+    assert "in the copies themselves" in page
+    for option in ("--html", "--evidence"):  # before the work, not after it
+        again = run("audit", world.homes["US"], "--against", "no-such-copy", option, tmp_path / "a")
+        assert again.exit_code == 2, "a page is never overwritten"
+        assert "never overwritten" in again.stderr
 
 
 def test_the_page_of_a_good_history_and_names_of_strangers(world: World) -> None:
-    report = audit_sources([str(world.homes["US"])])
+    home = world.homes["US"]
+    report = audit_sources([str(home)], pinned=world.weave.founding.document)
     page = html_report(report).decode()
     assert "Nothing is wrong" in page
+    assert "<strong>no</strong>" not in page
+    assert "that the auditor named" in page
+    (source,) = report.sources
+    size, when = source.final_size, source.final_at_s
+    assert when is not None
+    assert f"final up to entry {size - 1}, signed about {time_text(when)}" in page
+    assert f"<code>{source.final_root}</code>" in page
+    assert report.as_json()["genesis_named"] is True
+    assert not any(one["wrong"] for one in report.as_json()["sources"][0]["checked"].values())
+    bad = Finding(depth=Depth.LAW, source="US", what="<b>", accused=("CN",))
+    misdeed = html_report(replace(report, misdeeds=(bad,))).decode()
+    assert "The history stands, but" in misdeed
+    assert "<b>" not in misdeed
     assert "Nobody was seen" in page
     assert f"{world.exported['US'].size} entries" in page
     assert "<script" not in page

@@ -10,7 +10,7 @@ from node.audit.law import Replay
 from node.audit.source import CannotAudit
 from node.audit.travel import journey, travel
 from node.ledger.questions.answer import QUESTIONS, as_bytes, ask
-from node.ledger.questions.moment import Moment
+from node.ledger.questions.moment import Moment, time_text, told_time
 from node.ledger.records import is_record
 from node.log import merkle
 from node.log.checkpoint import parse_checkpoint
@@ -111,6 +111,25 @@ def test_the_way_goes_forward_only(world: World) -> None:
         assert going.to(Moment(index=second - 1)).stand.size == second
         with pytest.raises(CannotAudit, match="lies before"):
             going.to(Moment(index=first - 1))
+    founding, _ = stops(world.exports["US"])[0]
+    with travel(world.exports["US"], None, Moment(index=founding - 1), silent) as there:
+        assert there.stand.size == founding
+    said = run("law", "members", "--archive", world.exports["US"], "--at", str(founding - 2))
+    assert said.exit_code == 2
+    assert f"entries 0 to {founding - 1} are the founding" in said.stderr
+
+
+def test_people_read_dates_and_programs_read_seconds(world: World) -> None:
+    archive = world.exports["US"]
+    began = world.weave.founding.genesis.time_ms // 1000
+    shown = run("law", "members", "--archive", archive)
+    assert time_text(began) in shown.stdout
+    assert str(began) not in shown.stdout
+    asked = run("law", "members", "--archive", archive, "--json")
+    assert document_of(asked)["rows"][0]["since"] == began
+    assert told_time("due", 3) == 3  # a count
+    assert told_time("slot_s", 2_000_000_000) == 2_000_000_000
+    assert told_time("closes_at", None) is None
 
 
 @pytest.mark.parametrize("depth", range(3))

@@ -48,7 +48,7 @@ def test_offline_at_any_index(
 def test_people_read_a_table(run: Run, lived: tuple[Path, dict[int, dict[str, bytes]]]) -> None:
     home, said = lived
     text = run("law", "runs", "2", "--home", home, "--offline").stdout
-    assert text.startswith(f"runs at entry {max(said)}, ledger second ")
+    assert text.startswith(f"runs after {max(said)} entries, 20")
     assert "op0/r3" in text
     assert "frontier_flop -3000000" in text
     assert "0 rows" in run("law", "lineage", "--home", home, "--offline").stdout
