@@ -10,7 +10,7 @@ it has not yet (decision 0220).
 
 import marshal
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -54,17 +54,15 @@ class SpilledFacts:
 
     def write(self, plan: AppendPlan) -> None:
         """Take over what a plan appends. Raises OSError if there is no room for it."""
-        self._take(appended.facts for appended in plan.leaves if appended.facts is not None)
+        self._take([one.facts for one in plan.leaves if one.facts is not None])
 
     def add(self, facts: EntryFacts) -> None:
         """One entry. Raises as `write`."""
         self._take((facts,))
 
-    def _take(self, many: Iterable[EntryFacts]) -> None:
-        held, add = self._held.append, self._memory.add
-        for facts in many:
-            held(facts)
-            add(facts)
+    def _take(self, many: Sequence[EntryFacts]) -> None:
+        self._held += many
+        self._memory.add_all(many)
         if len(self._held) > self._memory_max:
             self._spill()
 

@@ -1,6 +1,7 @@
 """The seam between any engine and the ledger (DESIGN D2, RULINGS R22)."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +28,11 @@ class CommittedBatch:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """What a commit did with one transaction, whoever proposed it."""
+class Judged(NamedTuple):
+    """What a commit did with one transaction, whoever proposed it. A tuple, for there are thousands a second."""
 
     entry_hash: bytes
     author: str  # empty if the entry has no known author
     seq: int
     code: str  # reason code, empty if accepted
-    index: int | None  # its leaf, or None if it was not appended (R26)
+    leaf: int | None  # its index in the log, or None if it was not appended (R26)

@@ -391,13 +391,13 @@ class Mempool:
         authors: dict[str, None] = {}
         self._count(results)
         for result in results:
-            if result.index is not None and result.author in self._chains:
+            if result.leaf is not None and result.author in self._chains:
                 authors[result.author] = None
             pending = self._entries.get(result.entry_hash)
             if pending is None or pending.place is Place.INTEGRATED:
                 continue
-            if result.index is not None:
-                self._integrate(pending, result.index)
+            if result.leaf is not None:
+                self._integrate(pending, result.leaf)
             elif result.code == "SEQ_GAP":
                 again.append(pending)
             elif (facts := self._facts.get(result.entry_hash)) is not None:

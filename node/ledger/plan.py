@@ -119,6 +119,9 @@ class MemoryFacts:
     def add(self, facts: EntryFacts) -> None:
         self._new.append(facts)
 
+    def add_all(self, facts: Iterable[EntryFacts]) -> None:
+        self._new.extend(facts)
+
     def get(self, entry_hash: bytes) -> EntryFacts | None:
         self._take_in()
         return self._by_hash.get(entry_hash)
@@ -337,35 +340,37 @@ class CommitMachine:
         if isinstance(entry, Malformed):
             commit.drop(entry.entry_hash, "", 0, SCHEMA_CODE)
             return
-        parsed = entry.parsed
+        entry_hash, parsed = entry.entry_hash, entry.parsed
         resolved = resolve(entry, self.law.resolve_key)
         if resolved is None:
-            commit.drop(entry.entry_hash, parsed.author, parsed.seq, UNKNOWN_AUTHOR_CODE)
+            commit.drop(entry_hash, parsed.author, parsed.seq, UNKNOWN_AUTHOR_CODE)
             return
         endorsers = verified_endorsers(resolved, known)
         if endorsers is None:
-            commit.drop(entry.entry_hash, parsed.author, parsed.seq, SIGNATURE_CODE)
+            commit.drop(entry_hash, parsed.author, parsed.seq, SIGNATURE_CODE)
             return
-        leaf_index = commit.size
+        leaf = commit.size
         outcome = self.law.apply(
-            Entry(
-                entry_hash=entry.entry_hash,
-                name=entry.entry_hash.hex(),
-                index=leaf_index,
-                kid=entry.statement.header.kid,
-                parsed=parsed,
-                endorsers=endorsers,
+            Entry(  # in the order of its fields: names cost a third of it
+                entry_hash,
+                entry_hash.hex(),
+                leaf,
+                entry.statement.header.kid,
+                parsed,
+                endorsers,
             )
         )
+        facts = outcome.facts
         code = "" if outcome.code is None else outcome.code.value
-        if outcome.facts is None:
+        if facts is None:
             assert outcome.code is not None, "the law appends what it accepts"
-            commit.drop(entry.entry_hash, parsed.author, parsed.seq, code)
+            commit.drop(entry_hash, parsed.author, parsed.seq, code)
             return
-        self._index.open.add(outcome.facts)
-        commit.leaves.append(Appended(leaf=raw, facts=outcome.facts, read=entry))
-        commit.judge(entry.entry_hash, parsed.author, parsed.seq, code, leaf_index)
-        commit.derive(outcome.derived)
+        self._index.open.add(facts)
+        commit.leaves.append(Appended(raw, facts, entry))
+        commit.judge(entry_hash, parsed.author, parsed.seq, code, leaf)
+        if outcome.derived:
+            commit.derive(outcome.derived)
 
     def _close(
         self, commit: "_OpenCommit", index: int, time_ms: int, order_digest: bytes
@@ -438,10 +443,8 @@ class _OpenCommit:
         self.dropped[code] = self.dropped.get(code, 0) + 1
         self.judge(entry_hash, author, seq, code, None)
 
-    def judge(self, entry_hash: bytes, author: str, seq: int, code: str, index: int | None) -> None:
-        self.judged.append(
-            Judged(entry_hash=entry_hash, author=author, seq=seq, code=code, index=index)
-        )
+    def judge(self, entry_hash: bytes, author: str, seq: int, code: str, leaf: int | None) -> None:
+        self.judged.append(Judged(entry_hash, author, seq, code, leaf))
 
 
 def facts_row(facts: EntryFacts) -> bytes:

@@ -121,7 +121,9 @@ def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
         statement = parse_statement(raw)
         assert statement.payload is not None, "parse_statement gives no detached one"
         parsed = parse_entry(statement.payload)
-        endorsements = tuple(parse_detached(data) for data in parsed.endorsements)
+        endorsements = (
+            tuple(map(parse_detached, parsed.endorsements)) if parsed.endorsements else ()
+        )
     except MalformedStatement as err:
         return Malformed(entry_hash=entry_hash, field="cose", why=str(err))
     except MalformedContent as err:
@@ -143,13 +145,7 @@ def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
         wrong = _weak_key(parsed.body) or bad_seat(parsed)
     if wrong is not None:
         return Malformed(entry_hash=entry_hash, field=wrong[0], why=wrong[1])
-    return ReadEntry(
-        raw=raw,
-        entry_hash=entry_hash,
-        statement=statement,
-        parsed=parsed,
-        endorsements=endorsements,
-    )
+    return ReadEntry(raw, entry_hash, statement, parsed, endorsements)
 
 
 def _weak_key(body: content_pb2.Identity) -> tuple[str, str] | None:
@@ -185,7 +181,7 @@ def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
     if registered is None or registered.purpose != purpose_of(parsed.kind):
         return None
     if not entry.endorsements:
-        return Resolved(entry=entry, public_key=registered.public_key, endorsers=())
+        return Resolved(entry, registered.public_key, ())
     endorsers = []
     for raw, endorsement in zip(parsed.endorsements, entry.endorsements, strict=True):
         endorser, kid = endorsement.header.issuer, endorsement.header.kid
@@ -199,7 +195,7 @@ def resolve(entry: ReadEntry, resolve_key: ResolveKey) -> Resolved | None:
             endorsement_name(raw, parsed.content_hash),
         )
         endorsers.append((endorser, check_of))
-    return Resolved(entry=entry, public_key=registered.public_key, endorsers=tuple(endorsers))
+    return Resolved(entry, registered.public_key, tuple(endorsers))
 
 
 def open_checks(resolved: Resolved, known: Known) -> list[SignatureCheck]:

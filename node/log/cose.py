@@ -184,10 +184,7 @@ def parse_statement(data: bytes) -> Statement:
             f"payload ends at byte {payload_end} of {len(data)}: want 58 40 and 64 bytes"
         )
     return Statement(
-        header=parse_header(protected),
-        protected=protected,
-        payload=data[payload_start:payload_end],
-        signature=data[end + 2 :],
+        parse_header(protected), protected, data[payload_start:payload_end], data[end + 2 :]
     )
 
 
@@ -239,12 +236,12 @@ def _parse_front(data: bytes) -> tuple[bytes, int]:
     """The protected header's bytes, and where the payload begins."""
     if len(data) > ENTRY_BYTES_MAX:
         raise MalformedStatement(f"statement of {len(data)} bytes: at most {ENTRY_BYTES_MAX}")
-    if data[:2] != _PREFIX:
+    if not data.startswith(_PREFIX):
         raise MalformedStatement(
             f"statement begins {shown(data[:2])}: want d284 (tag 18, four parts)"
         )
     start, end = _bstr_span(data, 2, "protected header")
-    if data[end : end + 1] != bytes([_EMPTY_MAP]):
+    if end >= len(data) or data[end] != _EMPTY_MAP:
         raise MalformedStatement(
             f"unprotected header {shown(data[end : end + 1])}...: want a0, empty"
         )

@@ -43,7 +43,7 @@ def check_content(law: Law, content: bytes, endorsers: Sequence[str]) -> Verdict
     entry = Entry(
         entry_hash=bytes(32),  # of no entry: nothing refers to it
         name=bytes(32).hex(),
-        index=0,
+        leaf=0,
         kid=kid,
         parsed=parsed,
         endorsers=tuple(sorted(set(endorsers))),

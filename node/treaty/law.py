@@ -313,7 +313,7 @@ class Law:
         book.emit(
             Uncountersigned(
                 entry=entry.entry_hash,
-                index=entry.index,
+                index=entry.leaf,
                 state=book.state_of(parsed.author),
                 at=book.now,
                 offered_at=None if book.is_first_law else offered_at,
@@ -376,7 +376,7 @@ class Law:
         book = self._book
         self._settle()
         rejected = Rejected(
-            entry=entry.entry_hash, index=entry.index, code=code.value, why=why, at=book.now
+            entry=entry.entry_hash, index=entry.leaf, code=code.value, why=why, at=book.now
         )
         return Outcome(
             code=code,
@@ -472,7 +472,7 @@ def _facts(book: Book, entry: Entry, topic: str, code: str) -> EntryFacts:
     parsed = entry.parsed
     return EntryFacts(  # in the order of its fields: names cost a third of it
         entry.entry_hash,
-        entry.index,
+        entry.leaf,
         parsed.author,
         parsed.seq,
         parsed.kind,

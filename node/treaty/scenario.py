@@ -149,7 +149,7 @@ class Scenario:
         entry = Entry(
             entry_hash=label_hash(name),
             name=name,
-            index=self.leaf,
+            leaf=self.leaf,
             kid=kid_of(key_of(author, "vote" if parsed.kind == "vote" else "author")),
             parsed=parsed,
             endorsers=tuple(endorsers),

@@ -141,7 +141,7 @@ class Court:
             outcome = self.law.apply(entry)
             if outcome.code is not None:
                 why = f"{outcome.code}: {outcome.why}"
-                raise CouldNot(f"the law refused statement {entry.index} of the bench: {why}")
+                raise CouldNot(f"the law refused statement {entry.leaf} of the bench: {why}")
 
     def close(self) -> None:
         """Changed rows into map and digest, as at the end of a commit."""

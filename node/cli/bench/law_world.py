@@ -173,7 +173,7 @@ def entry_of(said: Said, index: int) -> Entry:
     return Entry(
         entry_hash=digest,
         name=digest.hex(),
-        index=index,
+        leaf=index,
         kid=kid_of(key_of(parsed.author, "author")),
         parsed=parsed,
         endorsers=said.endorsers,

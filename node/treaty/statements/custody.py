@@ -133,7 +133,7 @@ def _out(
     sent_out(book, key, body.serial_root)
     lot = Lot(
         entry=entry.entry_hash,
-        leaf=entry.index,
+        leaf=entry.leaf,
         origin=origin,
         destination=destination,
         serial_root=body.serial_root,

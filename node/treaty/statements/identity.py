@@ -83,7 +83,7 @@ def take_identity(book: Book, entry: Entry, body: pb.Identity) -> Accepted:
     for key in body.keys:
         rotate(book, body.party, key.ed25519, PURPOSES[key.purpose])
     if body.HasField("validator"):
-        epochs.take_seat(book, body.party, body.validator, entry.index)
+        epochs.take_seat(book, body.party, body.validator, entry.leaf)
     if body.sealing_key:
         book.state.sealing.put(body.party, Sealing(body.sealing_key, book.now))
     if body.trades:

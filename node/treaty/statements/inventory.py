@@ -77,7 +77,7 @@ def _balance(
         state,
         name,
         severity=severity_of(chip.mh * abs(balance)),
-        size=entry.index,  # each count closes a balance of its own: a later one is another event
+        size=entry.leaf,  # each count closes a balance of its own: a later one is another event
         numbers=(
             ("balance", balance),
             ("begin", begin.chips),

@@ -135,7 +135,7 @@ class MempoolMachine(RuleBasedStateMachine):
                         tip=tip, engine_record=b"", index_rows=[row], entries=[raw_of(author, seq)]
                     )
                 )
-            judged.append(Judged(entry_hash=digest, author=author, seq=seq, code=code, index=index))
+            judged.append(Judged(entry_hash=digest, author=author, seq=seq, code=code, leaf=index))
         self.pool.judged(judged)
 
     @invariant()

@@ -387,8 +387,9 @@ class Watch:
 
     def _filed_now(self, motion: str) -> Entry:
         for step in reversed(self.world.tape):
-            if step.entry is not None and step.entry.name == motion:
-                return step.entry
+            entry: Entry | None = step.entry
+            if entry is not None and entry.name == motion:
+                return entry
         raise AssertionError(motion)
 
     # --- I15, I18 -----------------------------------------------------------------------------------
@@ -507,7 +508,7 @@ def swap_secrets(world: World) -> list[Finding] | None:
         body = pb.Note()
         body.CopyFrom(entry.parsed.body)
         body.hash = hashlib.sha256(entry.parsed.body.hash).digest()
-        swapped[entry.entry_hash] = replace(entry, parsed=entry.parsed._replace(body=body))
+        swapped[entry.entry_hash] = entry._replace(parsed=entry.parsed._replace(body=body))
     tape = [
         step
         if step.entry is None

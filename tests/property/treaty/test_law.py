@@ -539,7 +539,7 @@ def test_mutated_payloads_give_a_value_or_the_one_error(
     entry = Entry(
         entry_hash=bytes(32),
         name="00" * 32,
-        index=0,
+        leaf=0,
         kid=court.entry(parsed.author, pb.Note(type=pb.NOTE_TYPE_EVIDENCE)).kid
         if parsed.author in court.law.book.state.parties
         else bytes(8),

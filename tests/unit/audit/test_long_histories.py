@@ -7,10 +7,13 @@ import pytest
 from node.audit import copies, swift
 from node.audit.audit import audit_sources
 from node.audit.bench import synthetic
+from node.audit.bench.limit import of_all_cores, of_one_core
 from node.audit.bench.transfer import DISK_SHARE, transfer
 from node.audit.facts import SpilledFacts
 from node.audit.findings import Depth, Verdict
+from node.audit.source import CannotAudit
 from node.ledger.plan import MemoryFacts
+from node.signing.keys import Role, SigningKey
 from node.treaty.entries import EntryFacts
 from tests.unit.audit.conftest import World
 from tests.unit.audit.history import clone, flip
@@ -104,3 +107,16 @@ def test_a_history_goes_into_a_store_and_out_of_it(
         fast = shown[way]["mib_per_second"] >= DISK_SHARE * shown["disk_mib_per_second"]
         assert shown[way]["limited_by"] == ("the disk" if fast else "one core")
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_the_signature_limit_is_measured_with_good_signatures_only() -> None:
+    """On one core, and on two at once: the bar that a full replay is held to."""
+    key = SigningKey.from_seed(Role.AUTHOR, bytes(32))
+    good = (key.public, b"a message", key.sign(b"a message"))
+    bad = (key.public, b"another", good[2])
+    assert of_one_core([good] * 50, turns=1) > 0
+    assert of_all_cores([good] * 50, 2, turns=1, seconds=0.05) > 0
+    with pytest.raises(CannotAudit, match="1 of 51"):
+        of_one_core([*[good] * 50, bad], turns=1)
+    with pytest.raises(CannotAudit, match=r"\[1\]"):
+        of_all_cores([bad], 1, turns=1, seconds=0.05)

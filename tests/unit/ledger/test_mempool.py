@@ -66,7 +66,7 @@ class Pool:
     def judge(self, author: str, seq: int, code: str, index: int | None, variant: str = "") -> None:
         raw = entry(author, seq, variant)
         self.pool.judged(
-            [Judged(entry_hash=digest(raw), author=author, seq=seq, code=code, index=index)]
+            [Judged(entry_hash=digest(raw), author=author, seq=seq, code=code, leaf=index)]
         )
 
     def place(self, author: str, seq: int, variant: str = "") -> Place | None:
@@ -191,7 +191,7 @@ def test_one_commit_may_hold_an_entry_too_early_and_again_in_its_place(pool: Poo
 
     def judged(seq: int, code: str, index: int | None) -> Judged:
         raw = entry("US", seq)
-        return Judged(entry_hash=digest(raw), author="US", seq=seq, code=code, index=index)
+        return Judged(entry_hash=digest(raw), author="US", seq=seq, code=code, leaf=index)
 
     pool.tips.known["US"] = (3, digest(entry("US", 2)))
     early = [judged(2, "SEQ_GAP", None), judged(3, "SEQ_GAP", None), judged(3, "SEQ_GAP", None)]
@@ -335,7 +335,7 @@ def test_a_flood_waits_behind_itself_and_no_author_or_state_fills_the_pool(store
                 author="KE-10",
                 seq=1,
                 code="SCHEMA",
-                index=None,
+                leaf=None,
             )
         ]
     )
@@ -382,7 +382,7 @@ class Flooded:
         """A commit of other nodes' entries."""
         self.pool.judged(
             [
-                Judged(entry_hash=bytes(32), author=author, seq=1, code="SCHEMA", index=None)
+                Judged(entry_hash=bytes(32), author=author, seq=1, code="SCHEMA", leaf=None)
                 for _ in range(count)
             ]
         )

@@ -127,7 +127,7 @@ class Court:
         return Entry(
             entry_hash=digest,
             name=digest.hex(),
-            index=len(self.entries),
+            leaf=len(self.entries),
             kid=kid if kid is not None else kid_of(key_of(author, purpose)),
             parsed=parse_entry(payload),
             endorsers=tuple(sorted(by)),

@@ -175,7 +175,7 @@ def code_of(court: Court, author: str, body: Any, **parts: Any) -> Code | None:
         assert (first.entry, first.code, first.index) == (
             entry.entry_hash,
             outcome.code,
-            entry.index,
+            entry.leaf,
         )
         if outcome.code is not Code.EQUIVOCATION:
             assert court.law.author_tip(author) == (before[0] + 1, entry.entry_hash)
