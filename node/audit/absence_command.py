@@ -126,6 +126,8 @@ def absence_command(
             end_s=_second(until, end_of_day=True) + ("T" not in until and not until.isdigit()),
             by_s=_second(by, end_of_day=True),
         )
+        if out is not None and out.exists():  # said before the work, not after it
+            raise CouldNot(f"{out}: is there already, and is never overwritten: name another file")
         moment = THE_END if at is None else parse_moment(at)
         made = state_absence(source, pinned, claim, moment, report.note)
         if out is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from node.audit.progress_bars import showing_progress
 from node.audit.repair_command import repair_command
 from node.ledger.questions.moment import Moment
 from node.log.tiles import ENTRY_BYTES_MAX
-from node.reporting import CouldNot, JsonOption, Report, reporting, table
+from node.reporting import CouldNot, JsonOption, Report, reporting, sentence, table
 from node.settings import FILE_NAME, load_settings
 
 if TYPE_CHECKING:  # the replay comes with it: loaded by who needs it
@@ -147,22 +148,44 @@ def audit_command(
                 acknowledgements=[(str(path), _promise(path)) for path in acknowledgement or ()],
                 resume=resume,
             )
-        written = write_evidence(found, evidence) if found.findings or found.misdeeds else None
-        blamed: list[Path] = []
-        if written is not None:
-            blamed = write_documents(evidence_documents(found, found.genesis), written)
+        made = _write(found, evidence, html)
+        document = {
+            **found.as_json(),
+            "evidence": None if made.evidence is None else str(made.evidence),
+            "blame": [str(path) for path in made.blame],
+            "unwritten": made.trouble,
+        }
+        for path in made.blame:
+            report.note(f"blame: {path}")
+        report.show(document, _text(found))
+        _end(report, found, made)
+
+
+@dataclass(slots=True)
+class _Written:
+    """What an audit left behind. `trouble`: what could not be written, and why; the answer does not wait for it."""
+
+    evidence: Path | None = None
+    blame: list[Path] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+
+def _write(found: AuditReport, evidence: Path | None, html: Path | None) -> _Written:
+    """Evidence, files of blame and the page. A full or read-only disk must not swallow what was found."""
+    made = _Written()
+    try:
+        if found.findings or found.misdeeds:
+            made.evidence = write_evidence(found, evidence)
+            made.blame = write_documents(evidence_documents(found, found.genesis), made.evidence)
+    except OSError as err:
+        made.trouble.append(f"the evidence could not be written: {sentence(err)}")
+    try:
         if html is not None:
             with html.open("xb") as page:
                 page.write(html_report(found))
-        document = {
-            **found.as_json(),
-            "evidence": None if written is None else str(written),
-            "blame": [str(path) for path in blamed],
-        }
-        for path in blamed:
-            report.note(f"blame: {path}")
-        report.show(document, _text(found))
-        _end(report, found, written)
+    except OSError as err:
+        made.trouble.append(f"the page could not be written: {sentence(err)}")
+    return made
 
 
 def register(app: typer.Typer) -> None:
@@ -246,16 +269,18 @@ def _text(found: AuditReport) -> Sequence[Any]:
     return parts
 
 
-def _end(report: Report, found: AuditReport, written: Path | None) -> None:
-    evidence = "" if written is None else f"; evidence: {written}"
+def _end(report: Report, found: AuditReport, made: _Written) -> None:
+    evidence = "" if made.evidence is None else f"; evidence: {made.evidence}"
+    trouble = "".join(f"; {what}" for what in made.trouble)
     match found.verdict:
         case Verdict.INCONSISTENT:
-            report.answer_is_no(f"inconsistent: {len(found.findings)} findings{evidence}")
+            report.answer_is_no(f"inconsistent: {len(found.findings)} findings{evidence}{trouble}")
         case Verdict.UNCHECKED:
             report.failed(
-                "nothing could be shown: no source has both a whole tree and a final checkpoint"
+                f"nothing could be shown: no source has both a whole tree and a final checkpoint{trouble}"
             )
-        case Verdict.CONSISTENT if written is not None:
-            report.note(f"consistent, but members signed against the rules{evidence}")
         case Verdict.CONSISTENT:
-            pass
+            if found.misdeeds:
+                report.note(f"consistent, but members signed against the rules{evidence}")
+            if made.trouble:
+                report.failed("; ".join(made.trouble))

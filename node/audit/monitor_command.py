@@ -19,7 +19,7 @@ from node.audit.source import CannotAudit
 from node.audit.two_roots import TwoRoots
 from node.ledger.genesis import chain_id, parse_genesis
 from node.log.note import NOTE_BYTES_MAX
-from node.reporting import JsonOption, Report, reporting, table
+from node.reporting import JsonOption, Report, reporting, sentence, table
 from node.storage.files import OsFiles
 
 EVERY_S: Final = 60
@@ -92,13 +92,16 @@ def monitor_command(
         with _until_interrupted() as ended:
             while True:
                 look = monitor.look()
-                if memory is not None and monitor.newest is not None:
-                    _remember(memory, monitor.newest)
                 written = [
-                    _write(found, evidence, chain_id(document).hex()) for found in look.split
+                    _write(report, found, evidence, chain_id(document).hex())
+                    for found in look.split
                 ]
                 _tell(report, look, written)
-                if look.split or once or ended.wait(every):
+                if look.split:  # an alarm waits for no disk; what was remembered before holds on
+                    break
+                if memory is not None and monitor.newest is not None:
+                    _remember(memory, monitor.newest)
+                if once or ended.wait(every):
                     break
         if look.split:
             report.answer_is_no(f"TWO LOGS: {'; '.join(map(str, look.split))}")
@@ -106,7 +109,7 @@ def monitor_command(
             raise CannotAudit("no node showed a checkpoint that the genesis lets you believe")
 
 
-def _tell(report: Report, look: Look, written: list[str]) -> None:
+def _tell(report: Report, look: Look, written: list[str | None]) -> None:
     document = {**look.as_json(), "evidence": written}
     if report.as_json:
         report.line(document, "")
@@ -114,7 +117,8 @@ def _tell(report: Report, look: Look, written: list[str]) -> None:
     report.line(
         document,
         f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(look.at_s))}  {look.believed} of {len(look.seen)} nodes,"
-        f" {look.size} entries final" + "".join(f"\nEVIDENCE  {path}" for path in written),
+        f" {look.size} entries final"
+        + "".join(f"\nEVIDENCE  {path or 'not written'}" for path in written),
     )
     troubled = [one for one in look.seen if one.trouble]
     if troubled:
@@ -136,10 +140,14 @@ def _remember(memory: Path, note: bytes) -> None:
     files.rename(fresh, memory)
 
 
-def _write(found: TwoRoots, folder: Path, ledger: str) -> str:
-    """Raises OSError."""
+def _write(report: Report, found: TwoRoots, folder: Path, ledger: str) -> str | None:
+    """The file. None if the disk refuses: the alarm is raised all the same, and the proof is what standard error shows."""
     data = json.dumps(found.evidence, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    return str(write_numbered(folder, f"two-roots-{ledger[:8]}", data))
+    try:
+        return str(write_numbered(folder, f"two-roots-{ledger[:8]}", data))
+    except OSError as err:
+        report.note(f"the evidence could not be written: {sentence(err)}. This is it:\n{data}")
+        return None
 
 
 @contextmanager

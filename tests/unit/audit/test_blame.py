@@ -267,6 +267,25 @@ def test_the_page_is_the_same_for_the_same_copies(
         assert "never overwritten" in again.stderr
 
 
+def test_a_disk_that_refuses_swallows_no_finding(
+    world: World, forged: Path, tmp_path: Path
+) -> None:
+    """An auditor may stand in a folder that cannot be written: the air-gapped disk itself."""
+    blocked = tmp_path / "a file"
+    blocked.write_bytes(b"")
+    where = ("--evidence", blocked / "evidence.json", "--html", blocked / "page.html")
+    said = run("audit", forged, world.exports["US"], *where)
+    assert said.exit_code == 1
+    assert "verdict: inconsistent" in said.stdout
+    assert said.stderr.count("could not be written") == 2
+    shown = json.loads(run("audit", forged, world.exports["US"], *where, "--json").stdout)
+    assert len(shown["unwritten"]) == 2
+    assert shown["findings"]
+    good = run("audit", world.exports["US"], *where)
+    assert good.exit_code == 2, "the page that was asked for is not there"
+    assert "verdict: consistent" in good.stdout
+
+
 def test_the_page_of_a_good_history_and_names_of_strangers(world: World) -> None:
     home = world.homes["US"]
     report = audit_sources([str(home)], pinned=world.weave.founding.document)

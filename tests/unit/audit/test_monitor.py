@@ -266,26 +266,36 @@ async def test_the_command_writes_evidence_and_keeps_its_memory(
     arguments = ["monitor", *(view.url for view in views), "--genesis", str(genesis), "--once"]
     arguments += ["--memory", str(memory), "--evidence", str(tmp_path), "--stale", "999999999"]
 
-    async def run() -> tuple[int, list[dict[str, Any]]]:
+    async def run(*instead: str) -> tuple[int, list[dict[str, Any]], str]:
         program = "from node.cli.main import main; main()"
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, *arguments, "--json", cwd=ROOT, stdout=PIPE, stderr=PIPE
+            sys.executable,
+            *("-c", program, *arguments, "--json", *instead),
+            cwd=ROOT,
+            stdout=PIPE,
+            stderr=PIPE,
         )
-        shown, _ = await process.communicate()
+        shown, told = await process.communicate()
         assert process.returncode is not None
-        return process.returncode, [json.loads(line) for line in shown.splitlines()]
+        lines = [json.loads(line) for line in shown.splitlines()]
+        return process.returncode, lines, told.decode()
 
-    code, (first,) = await run()
+    code, (first,), _ = await run()
     assert (code, first["believed"], first["size"], first["evidence"]) == (0, 4, 600, [])
     assert memory.read_bytes() == views[0].note()
     views[2].show(FORKED[:600], signers=(0, 1, 2))
-    code, (second,) = await run()
+    code, (second,), _ = await run()
     assert code == 1
+    # A disk that refuses swallows no alarm: neither the evidence's nor the memory's.
+    code, (third,), told = await run("--evidence", str(genesis), "--memory", str(genesis / "no"))
+    assert (code, third["evidence"], third["split"]) == (1, [None], second["split"])
+    assert "could not be written" in told
+    assert '"kind": "two-roots"' in told
     (evidence,) = second["evidence"]
     assert kind_of(Path(evidence)) == "two-roots"
     for view in views:
         view.show(LEAVES[:600], signers=(0,))
-    code, _ = await run()
+    code, _, _ = await run()
     assert code == 2
 
 
