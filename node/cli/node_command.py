@@ -3,9 +3,10 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -28,6 +29,7 @@ from node.reporting import JsonOption, Report, reporting
 from node.settings import FILE_NAME
 
 NODE_MODULE = "node.main"
+WAIT_S_MAX: Final = 3_600
 
 
 def node_arguments(home: Path, passphrase_file: Path | None = None) -> list[str]:
@@ -83,6 +85,17 @@ def status_command(
     home: HomeOption = DEFAULT_HOME,
     genesis: GenesisOption = None,
     node: NodeOption = None,
+    wait_s: Annotated[
+        int,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            min=0,
+            max=WAIT_S_MAX,
+            help="Ask again each second until every node asked has answered, at most so long.",
+            show_default=False,
+        ),
+    ] = 0,
     json_output: JsonOption = False,
 ) -> None:
     """Ask nodes how they stand: all members' by default.
@@ -98,12 +111,27 @@ def status_command(
 
       foedus status --home us
 
+      foedus status --home us --node US --wait 60
+
       foedus status --genesis genesis.cbor --node KE --node BR@127.0.0.1:7451 --json
     """
     with reporting(json_output) as report:
         founded = ledger_of(home, genesis)
-        answers = asyncio.run(_statuses(open_nodes(founded, home, node)))
+        answers = asyncio.run(_within(wait_s, lambda: open_nodes(founded, home, node)))
         _show_statuses(report, answers)
+
+
+async def _within(
+    seconds: int, nodes: Callable[[], Nodes]
+) -> list[pb.GetStatusResponse | ClientError]:
+    """The first answers without a failure, or those when the time is up. Connections are made anew: an old one backs off."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answers = await _statuses(nodes())
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not any(isinstance(answer, ClientError) for answer in answers):
+            return answers
+        await asyncio.sleep(min(1, left_s))
 
 
 async def _statuses(nodes: Nodes) -> list[pb.GetStatusResponse | ClientError]:

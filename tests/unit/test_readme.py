@@ -3,12 +3,8 @@
 python -m tests.unit.test_readme        write today's help texts into README.md
 """
 
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,43 +156,6 @@ def test_conformance_commands_named_exist() -> None:
         place = ROOT / module.replace(".", "/")
         found = (place.with_suffix(".py"), place / "__main__.py")
         assert any(each.exists() for each in found), module
-
-
-# --- the tour works -----------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_the_offline_part_of_the_tour_founds_a_ledger(tmp_path: Path) -> None:
-    """The founding and the countersigned content, pasted into a shell as they stand."""
-    shell = shutil.which("bash")
-    command = Path(sys.executable).parent / "foedus"
-    if shell is None or not command.exists():
-        pytest.skip("needs bash and an installed foedus: make venv")
-    filing = "\n".join(tour("filing").replace("\\\n", " ").splitlines()[:3])
-    script = "\n".join(("set -eu", tour("founding"), tour("genesis"), filing))
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("FOEDUS_")
-    }
-    environment["PATH"] = os.pathsep.join((str(command.parent), os.environ["PATH"]))
-    ran = subprocess.run(
-        [shell, "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    shown = README.read_text(encoding="utf-8")
-    (said,) = re.findall(r"it ends in\n`([^`]+)`", shown)
-    assert said in ran.stdout
-    assert (tmp_path / "br" / "genesis.cbor").read_bytes() == (
-        tmp_path / "genesis.cbor"
-    ).read_bytes()
-    assert (tmp_path / "dc1.endorsement").stat().st_size > 64
-    assert (tmp_path / "us" / "keys" / "agency.key").stat().st_mode & 0o777 == 0o600
 
 
 if __name__ == "__main__":

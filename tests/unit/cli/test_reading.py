@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,22 @@ def test_status_is_no_when_not_all_is_well(run: Run, network: FakeNetwork) -> No
     none = run("status", "--home", network.home("US"), status=2)
     assert "node US" in none.stderr
     assert "node BR" in none.stderr
+
+
+def test_status_waits_for_a_node_that_is_starting(run: Run, network: FakeNetwork) -> None:
+    """What a script does between `foedus node run` and the first entry."""
+    starting = network.nodes["KE"]
+    port = starting.port
+    starting.stop()
+    soon = threading.Timer(1.2, lambda: starting.start(port))
+    soon.start()
+    try:
+        shown = document_of(run("status", *at(network, "KE"), "--wait", "60", "--json"))
+    finally:
+        soon.join()
+    assert [node["state"] for node in shown["nodes"]] == ["KE"]
+    late = ("status", "--home", network.home("US"), "--node", "GB", "--wait", "1")
+    assert "node GB" in run(*late, status=2).stderr
 
 
 def test_a_node_of_another_certificate_is_not_believed(run: Run, network: FakeNetwork) -> None:
