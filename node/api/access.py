@@ -2,9 +2,12 @@
 
 Public: checkpoints, hash tiles, proofs, and entries of class P. The rest goes to everybody if the genesis says `publication:
 open`; else to members, the secretariat and the inspectors and evaluators of the genesis, who sign a `ReaderProof` with their
-author key. A proof names the node it is for and when it expires, so that a node cannot use it at another.
+author key. A proof names the node it is for and when it expires, so that a node cannot use it at another. It comes in the
+metadata of gRPC calls, and to entry bundles over HTTP in the header `foedus-reader`, base64 there.
 """
 
+import base64
+import binascii
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,6 +22,7 @@ from node.signing.keys import Role, SigningKey
 from node.signing.verify import verify_ed25519
 
 READER_KEY: Final = "foedus-reader-bin"
+READER_HEADER: Final = "foedus-reader"
 VALID_S_MAX: Final = 3600
 PROOF_BYTES_MAX: Final = 1024
 _READING_ROLES: Final = frozenset({"secretariat", "inspector", "evaluator"})
@@ -64,6 +68,16 @@ class Access:
                 self._check(value if isinstance(value, bytes) else value.encode())
                 return True
         return False
+
+    def may_read_bundles(self, header: str | None) -> bool:
+        """The same for the HTTP header. Raises Unanswerable."""
+        if self.is_open or header is None:
+            return self.is_open
+        try:
+            proof = base64.b64decode(header, validate=True)
+        except (binascii.Error, ValueError):
+            raise _no_reader("proof", "not base64 of a ReaderProof") from None
+        return self.may_read([(READER_KEY, proof)])
 
     def _check(self, data: bytes) -> None:
         proof = pb.ReaderProof()

@@ -5,12 +5,13 @@
     /checkpoint.ml-dsa              the same for the newest final size that has some (RULINGS R36): at most every ten seconds
     /policies.json                  from the genesis' trust policy to those of later epochs (`ledger.policy_chain`)
     /tile/<L>/<N>[.p/<W>]           hashes, cut on request, never stored; only what the final checkpoint covers
-    /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`
+    /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`; else to registered readers, who show
+                                    a proof in the header foedus-reader (`access`), and for no cache to keep
     /witness/...                    the witness API, see `witness`
     /entries, /.well-known/...      the SCITT surface, see `scrapi`
     /healthz                        200 while the node serves; 503 once it has raised the alarm
 
-Tiles never change, so whoever stands between may keep them for ever.
+Tiles never change, so whoever stands between may keep the public ones for ever.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from node.api.access import Access
+from node.api.access import READER_HEADER, Access
 from node.api.node import ServedNode
+from node.api.refusals import Unanswerable
 from node.api.scrapi import ScrapiFace
 from node.api.witness import WitnessBook, WitnessFace
 from node.ledger.policy_chain import encode_links, links_of
@@ -37,6 +39,10 @@ CHECKPOINT_MAX_AGE_S: Final = 1
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 NOTE_TYPE: Final = "text/plain; charset=utf-8"
 TILE_TYPE: Final = "application/octet-stream"
+_FOR_READERS: Final = (
+    "entries of this ledger go to members, its secretariat and accredited readers: show a reader's proof in the header"
+    f" {READER_HEADER} (`foedus log reader-proof`), or use the hash tiles, which are public"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ class LogFiles:
         self._witness = WitnessFace(node, book)
         self._scrapi = ScrapiFace(node, on_fatal)
         self._clock_s = clock_s
-        self._is_open = Access(node).is_open
+        self._access = Access(node)
         self._shown: dict[str, _Served] = {}  # by path
         self._links = (0, encode_links(()))  # how many, and their file
 
@@ -117,12 +123,13 @@ class LogFiles:
             tile = parse_path(raw.decode("ascii", "replace").lstrip("/"))
         except MalformedTile as err:
             return _text(HTTPStatus.BAD_REQUEST, str(err))
-        if tile.level is None and not self._is_open:
-            why = (
-                "entries of this ledger go to members, its secretariat and accredited readers: ask the client service with a"
-                " reader's proof, or use the hash tiles, which are public"
-            )
-            return _text(HTTPStatus.FORBIDDEN, why)
+        if tile.level is None:
+            try:
+                admitted = self._access.may_read_bundles(request.headers.get(READER_HEADER))
+            except Unanswerable as err:
+                return _text(HTTPStatus.FORBIDDEN, f"{err.field}: {err.why}")
+            if not admitted:
+                return _text(HTTPStatus.FORBIDDEN, _FOR_READERS)
         size = self._node.finality.final_size
         if not tile.exists(size):
             return _text(HTTPStatus.NOT_FOUND, f"{tile}: not below the final size {size}")
@@ -131,7 +138,9 @@ class LogFiles:
         except StoreDamaged as err:
             why = f"this node's store is damaged: {err}. Ask another node"
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, why)
-        return Response(body, media_type=TILE_TYPE, headers={"cache-control": IMMUTABLE})
+        public = tile.level is not None or self._access.is_open
+        headers = {"cache-control": IMMUTABLE if public else "no-store"}
+        return Response(body, media_type=TILE_TYPE, headers=headers)
 
     async def health(self, request: Request) -> Response:
         del request

@@ -174,7 +174,11 @@ class WitnessFace:
         return Response(answer.body, answer.status, headers)
 
     async def _answer(self, body: bytes) -> Answer:
-        if _origin_of(body) == self._own_origin:
+        try:
+            origin = parse_request(body).checkpoint.origin
+        except MalformedInput as err:
+            return Answer(status=400, body=f"{err}\n".encode("utf-8", "backslashreplace"))
+        if origin == self._own_origin:
             return decide_own(
                 body,
                 log_keys=self._own_log_keys(),
@@ -226,13 +230,6 @@ class WitnessFace:
             if line.member == own:
                 (shown,) = note_lines(self._own_origin, epoch.members, [line])
                 return line.root, str(shown).encode()
-        return None
-
-
-def _origin_of(body: bytes) -> str | None:
-    try:
-        return parse_request(body).checkpoint.origin
-    except MalformedInput:
         return None
 
 

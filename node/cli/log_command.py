@@ -1,7 +1,9 @@
-"""`foedus log list|show|watch`: reading the log through a node. What a node shows is its word; a receipt is proof."""
+"""`foedus log list|show|watch|reader-proof`: the log through a node. What a node shows is its word; a receipt is proof."""
 
 import asyncio
+import base64
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,6 +18,7 @@ from node.cli.asking import (
     NodeOption,
     PassphraseOption,
     ReaderOption,
+    addresses,
     ledger_of,
     open_nodes,
     reader_of,
@@ -26,6 +29,8 @@ from node.cli.nodes import Nodes
 from node.reporting import JsonOption, Report, reporting, table
 
 PAGE: Final = 500
+READER_HEADER: Final = "foedus-reader"  # of HTTP requests for entry bundles
+READER_VALID_S_MAX: Final = 3600  # nodes take no longer ones
 LISTED_MAX: Final = 100_000
 _COLUMNS: Final = ("index", "kind", "author", "state", "about", "rejected")
 
@@ -210,6 +215,51 @@ async def _watch(nodes: Nodes, request: pb.WatchRequest, count: int | None, repo
                     return
 
 
+def reader_proof_command(
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    genesis: GenesisOption = None,
+    node: Annotated[
+        str, typer.Option(help="The member whose node is to be read; no other can use the proof.")
+    ],
+    reader_keys: ReaderOption = None,
+    passphrase_file: PassphraseOption = None,
+    valid: Annotated[
+        int, typer.Option(help="Seconds from now on.", min=1, max=READER_VALID_S_MAX)
+    ] = READER_VALID_S_MAX,
+    json_output: JsonOption = False,
+) -> None:
+    """Sign the HTTP header with which a registered reader takes entry bundles where publication is `members`.
+
+    Asks nobody: the proof says who reads what node until when, signed by the reader's author key. Whoever has it can read there
+    for so long: show it to that node alone, whose certificate the genesis holds.
+
+    Exit status: 0 signed, 2 not: no keys, or no such member.
+
+    For example:
+
+      foedus log reader-proof --node KE --genesis genesis.cbor --reader-keys inspector.key > header
+
+      curl --cacert ke.pem --resolve ke.foedus:7452:10.0.0.7 -H @header https://ke.foedus:7452/tile/entries/000
+    """
+    with reporting(json_output) as report:
+        reader = reader_of(reader_keys, passphrase_file)
+        if reader is None:
+            raise CouldNot(
+                "want --reader-keys: the author's key file of a member, inspector or evaluator"
+            )
+        (address,) = addresses(ledger_of(home, genesis), home, [node])
+        expires_s = int(time.time()) + valid
+        proof = base64.b64encode(reader.proof(address, expires_s)).decode()
+        shown = {
+            "header": READER_HEADER,
+            "proof": proof,
+            "node": address.state,
+            "party": reader.party,
+        }
+        report.show({**shown, "expires_s": expires_s}, f"{READER_HEADER}: {proof}")
+
+
 def entry_view(entry: pb.LogEntry) -> dict[str, Any]:
     """A leaf as JSON: the node's facts about it, and its content under `content` unless withheld."""
     return {
@@ -266,4 +316,5 @@ def log_app() -> typer.Typer:
     app.command("list")(list_command)
     app.command("show")(show_command)
     app.command("watch")(watch_command)
+    app.command("reader-proof")(reader_proof_command)
     return app

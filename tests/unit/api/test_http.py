@@ -1,6 +1,7 @@
 """Checkpoints and tiles over HTTP: right bytes, right headers, nothing beyond what is final."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import ssl
@@ -18,6 +19,7 @@ from node.log import merkle, tiles
 from node.signing.transport import server_name
 from node.storage import keys
 from tests.unit.api.serving import Serving, free_port, serve
+from tests.unit.api.test_service import proof_of
 from tests.unit.ledger.founding import Founding, found, sign_by_all
 
 
@@ -134,6 +136,19 @@ async def test_bundles_of_a_closed_ledger_are_for_members(tmp_path: Path, clock:
             assert answer.status_code == 403
             assert "members" in answer.text
             assert (await http.get("/tile/0/000.p/1")).status_code == 200
+
+            async def asked(proof: str) -> httpx.Response:
+                return await http.get("/tile/entries/000.p/1", headers={"foedus-reader": proof})
+
+            ((_, proof),) = proof_of(serving, party="CN", key=1)
+            shown = await asked(base64.b64encode(proof).decode())
+            assert tiles.decode_bundle(shown.content) == serving.running.ledger.entries(0, 1)
+            assert shown.headers["cache-control"] == "no-store"  # for no cache between
+            ((_, other),) = proof_of(serving, party="CN", key=2)  # signed by another's key
+            for bad in (base64.b64encode(other).decode(), "%%%", "", "AAAA"):
+                refused = await asked(bad)
+                assert refused.status_code == 403, bad
+                assert not refused.content.startswith(shown.content[:2])
     finally:
         await serving.close()
 

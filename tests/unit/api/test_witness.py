@@ -233,3 +233,14 @@ def test_the_witness_key_is_its_own() -> None:
     assert KEYS.witness is not None
     publics = {KEYS.block.public, KEYS.log.public, KEYS.cosigner.public, KEYS.witness.public}
     assert len(publics) == 4
+
+
+async def test_what_is_no_request_is_malformed_and_no_unknown_log(serving: Serving) -> None:
+    """A node that witnesses its own ledger alone tells 400 from 404 as any other witness."""
+    app = LogFiles(serving.node, lambda: 0.0, on_fatal=serving.fatal.append).app()
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://br.foedus") as http:
+        unsigned = Elsewhere.request(0, 5).partition("\n—".encode())[0] + b"\n"
+        for body in (b"", b"old 0\n", b"old x\n\n", unsigned):
+            assert (await add(http, body)).status_code == 400, body
+        assert (await add(http, Elsewhere.request(0, 5))).status_code == 404

@@ -1,9 +1,11 @@
 """`foedus log`, `receipt`, `status`, `motions`, `cases`, `runs`, `facilities`, `node run`. The nodes are fakes."""
 
+import base64
 import json
 import os
 import sys
 import threading
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from foedus.v1 import client_pb2 as pb
+from node.api.access import reader_message
 from node.cli.author import Author
 from node.cli.client import LedgerClient, Reader, node_at
 from node.cli.errors import BadAnswer, CouldNot, Refused, TooLate, Unreachable
@@ -114,6 +117,24 @@ def test_a_readers_proof_is_the_one_of_the_protocol(network: FakeNetwork) -> Non
     message = sha256(bytes([len(label)]) + label + body).digest()
     assert verify_ed25519(OPERATOR.author.public, message, proof.signature)
     assert (proof.kid, proof.expires_s) == (OPERATOR.author.kid, 77)
+
+
+def test_a_header_for_bundles_is_the_same_proof(run: Run, network: FakeNetwork) -> None:
+    home = network.homes["US"].folder
+    keys = ("--reader-keys", home / "keys" / "agency.key", *network.passphrase_options())
+    words = ("log", "reader-proof", "--home", home, "--node", "KE")
+    before = int(time.time())
+    header = run(*words, *keys, "--valid", "60").stdout.strip()
+    name, _, value = header.partition(": ")
+    proof = pb.ReaderProof.FromString(base64.b64decode(value))
+    assert (name, proof.node, proof.party) == ("foedus-reader", "KE", "US")
+    assert before + 60 <= proof.expires_s <= time.time() + 60
+    message = reader_message(network.founded.chain_id, "KE", "US", proof.expires_s)
+    shown = document_of(run("keys", "show", keys[1], "--json"))["keys"]
+    (author,) = (key for key in shown if key["role"] == "author")
+    assert verify_ed25519(bytes.fromhex(author["public"]), message, proof.signature)
+    assert "--reader-keys" in run(*words, status=2).stderr
+    assert run(*words[:-1], "XX", *keys, status=2).stderr
 
 
 def test_watch_shows_leaves_as_they_come(run: Run, network: FakeNetwork) -> None:
