@@ -351,6 +351,12 @@ class ArchiveSource:
                 records.append(record)
         except (Lost, MalformedBlock) as err:
             raise Lost(str(err), records_file) from err
+        if self.last_commit is not None:
+            many = min(COMMITS_PER_FILE, self.last_commit - first + 1)
+            if len(records) != many:
+                raise Lost(
+                    f"{len(records)} commit records from {first} on: want {many}", records_file
+                )
         deciders = self._deciders(name, len(records))
         records = [
             replace(record, deciders=refs) for record, refs in zip(records, deciders, strict=True)

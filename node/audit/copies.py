@@ -13,6 +13,7 @@ from node.audit.archive_files import check_files
 from node.audit.beside import Undecided, check_notes
 from node.audit.certificates import Judged, believed, judge, judge_source
 from node.audit.collector import collected_seldom
+from node.audit.edges import check_first, check_last
 from node.audit.epochs import Trust
 from node.audit.facts import SpilledFacts
 from node.audit.findings import (
@@ -170,7 +171,11 @@ def read(copy: Copy, ground: Ground, sizes: Sequence[int]) -> None:
     tick = ground.progress.start(f"{source.name}: tree", source.size)
     copy.structure = examine(source, sizes, tick, ground.workers)
     copy.judged = judge_source(source, copy.trust, copy.structure.root_at, findings)
+    check_first(
+        *(source, copy.structure, ground.chain_id, ground.genesis.origin, findings),
+    )
     if isinstance(source, ArchiveSource):
+        check_last(source, copy.structure, findings)
         check_notes(source, copy.trust, copy.judged, findings)
     if isinstance(source, StoreSource):
         for waiting in source.unfinal:

@@ -118,8 +118,10 @@ class OrderReplay:
         certified: int | None = None,
     ) -> None:
         """`certified`: so many epochs were each handed over to by a quorum of the one before. By keys of later ones, which
-        whoever wrote this copy may have made up, nobody is accused. None: all of them, as the law said.
+        whoever wrote this copy may have made up, nobody is accused; nor of a block that is invalid only among their members.
+        None: all of them, as the law said.
         """
+        self._certified = len(epochs) if certified is None else certified
         self._known = None if certified is None else _keys_of(epochs[:certified])
         self._source = source
         self._others = [other for other in others if other.last_commit is not None]
@@ -342,7 +344,7 @@ class OrderReplay:
                 self._findings.add(
                     Depth.ORDER,
                     f"{self._place(index, block.ref)} is invalid: {err}",
-                    accused=self._accusing(block.ref.author),
+                    accused=self._judging(block.ref.author),
                     proof={"signature": block.signature.hex()},
                 )
                 raise BrokenOrder from err
@@ -381,7 +383,7 @@ class OrderReplay:
                 Depth.ORDER,
                 f"commit {index}: block {block.ref.round}/{name} {block.ref.digest.hex()} carries a proof against"
                 f" {self._members[proof.author].state} that its keys did not sign",
-                accused=self._accusing(block.ref.author),
+                accused=self._judging(block.ref.author),
                 proof={"signature": block.signature.hex(), "proof": encode_proof(proof).hex()},
             )
             raise BrokenOrder
@@ -406,6 +408,10 @@ class OrderReplay:
         member = self._members[author]
         known = self._known is None or (member.state, member.block_key) in self._known
         return (member.state,) if known else ()
+
+    def _judging(self, author: ValidatorIndex) -> tuple[str, ...]:
+        """Of what is wrong by the committee that it is for: whoever made that one up, made the block look wrong."""
+        return self._accusing(author) if self._epoch.number < self._certified else ()
 
     def signature_check(self, block: Block) -> SignatureCheck:
         """The author's signature, for the verify pool; a name for nobody is checked against no key, and fails."""

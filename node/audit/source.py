@@ -21,6 +21,7 @@ from node.signing.checkpoints import cosigner_vkey, log_vkey, mldsa_cosigner_vke
 
 ED25519_SIGNATURE: Final = SIGNATURE_BYTES[KeyType.COSIGNATURE]
 SECOND_SIGNATURE: Final = SIGNATURE_BYTES[KeyType.MLDSA_COSIGNATURE]
+_TABLE: Final = re.compile(r"table file ([0-9]+)")  # how RocksDB names one whose inside it doubts
 _DATABASE_FILE: Final = re.compile(r"[0-9]{6,}\.(?:sst|log|blob)|MANIFEST-[0-9]+|CURRENT")
 
 
@@ -108,6 +109,7 @@ def lost_entries(source: Source, first: int, count: int) -> dict[int, Lost]:
 def database_file(message: str) -> str | None:
     """The file that RocksDB names as unreadable; the manifest, which it suspects each time, only if it names no other."""
     found = _DATABASE_FILE.findall(message.split("  The file ")[0])
+    found += [f"{int(number):06d}.sst" for number in _TABLE.findall(message)]
     names: list[str] = found or _DATABASE_FILE.findall(message)
     return names[-1] if names else None
 

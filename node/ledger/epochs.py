@@ -21,6 +21,7 @@ from node.ledger.genesis import Genesis, GenesisMember, chain_id
 from node.ledger.records import EpochRecord, decode_record, parse_epoch_record
 from node.ledger.seats import member_in
 from node.ledger.trust import policy_of
+from node.log.errors import MalformedPolicy
 
 U64_MAX: Final = (1 << 64) - 1
 
@@ -156,7 +157,12 @@ def _seated(
 
 def _check_record(epoch: Epoch, record: EpochRecord, origin: str) -> None:
     """Raises MalformedRecord unless the record hashes what this epoch's members lead to."""
-    hashed = (epoch.committee.committee_hash, sha256(epoch.trust_policy(origin)).digest())
+    try:
+        policy = epoch.trust_policy(origin)
+    except MalformedPolicy as err:
+        what = f"the members of epoch {epoch.number} give no trust policy: {err}"
+        raise MalformedRecord(what) from err
+    hashed = (epoch.committee.committee_hash, sha256(policy).digest())
     if hashed != (record.committee_hash, record.trust_policy):
         raise MalformedRecord(f"the record of epoch {epoch.number} hashes another committee")
 

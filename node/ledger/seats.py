@@ -20,7 +20,7 @@ from node.log.errors import MalformedStatement
 from node.signing.errors import BadCertificate, WeakKey
 from node.signing.keys import NodeKeys, check_public_key
 from node.signing.transport import check_certificate
-from node.signing.verify import verify_ed25519, verify_mldsa44
+from node.signing.verify import mldsa_check, verify_ed25519, verify_mldsa44
 from node.treaty.entries import ParsedEntry
 from node.treaty.errors import MalformedContent
 from node.treaty.law import Law
@@ -69,8 +69,11 @@ def signed_bytes(ledger: bytes, state: str, node: pb.Validator) -> bytes:
     return sha256(bytes((len(label),)) + label + message).digest()
 
 
-def bad_seat(parsed: ParsedEntry) -> tuple[str, str] | None:
-    """What is wrong with the seat in this well-formed `identity`, (field, why); None: nothing, or it has none."""
+def bad_seat(parsed: ParsedEntry, *, second: bool = True) -> tuple[str, str] | None:
+    """What is wrong with the seat in this well-formed `identity`, (field, why); None: nothing, or it has none.
+
+    `second`: its ML-DSA key's word is asked for too.
+    """
     body: pb.Identity = parsed.body
     if not body.HasField("validator"):
         return None
@@ -88,9 +91,8 @@ def bad_seat(parsed: ParsedEntry) -> tuple[str, str] | None:
     for name, signature in zip(_KEYS, node.possession, strict=False):  # the ML-DSA key's comes last
         if not verify_ed25519(getattr(node, name), message, signature):
             return "identity.validator.possession", f"not signed by its {name} over this seat"
-    if node.cosigner_pq_key and not verify_mldsa44(
-        node.cosigner_pq_key, message, node.possession[-1]
-    ):
+    asked = second and node.cosigner_pq_key
+    if asked and not verify_mldsa44(node.cosigner_pq_key, message, node.possession[-1]):
         return "identity.validator.possession", "not signed by its cosigner_pq_key over this seat"
     return None
 
@@ -136,6 +138,11 @@ def member_in(genesis: Genesis, state: str, leaf: bytes, index: int) -> GenesisM
     body = parsed.body
     if parsed.kind != "identity" or body.party != state or not body.HasField("validator"):
         raise MalformedRecord(f"entry {index}: declares no seat of {state}")
+    wrong = bad_seat(parsed, second=mldsa_check() is not None)  # an auditor may have no ML-DSA
+    if wrong is not None:
+        raise MalformedRecord(
+            f"entry {index}: no node takes that seat of {state}: {': '.join(wrong)}"
+        )
     return _member(genesis, state, body.validator)
 
 

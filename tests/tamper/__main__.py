@@ -5,10 +5,11 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.tamper.campaign import Campaign, Outcome
-from tests.tamper.world import make_world
+from tests.tamper.world import make_world, with_others
 
 MEMORY = Path("/dev/shm")  # a folder that no disk is waited for, where there is one
 
@@ -25,8 +26,10 @@ def main() -> int:
         prefix="foedus-tamper-", dir=MEMORY if MEMORY.is_dir() else None
     ) as scratch:
         folder = Path(scratch)
-        world = make_world(folder / "world")
-        campaign = Campaign(world, folder / "played", given.seed)
+        short = with_others(make_world(folder / "world"), folder / "others")
+        long = make_world(folder / "long", long=True)
+        long = replace(long, others=short.others, strange=short.strange, namesakes=short.namesakes)
+        campaign = Campaign([short, long], folder / "played", given.seed)
         outcome = campaign.run(given.tampers, started + given.seconds)
     show(outcome, given.seed, time.monotonic() - started, as_json=given.json)
     return 0 if outcome.good else 1
@@ -39,6 +42,7 @@ def show(outcome: Outcome, seed: int, seconds: float, *, as_json: bool) -> None:
         "tampers": outcome.tampers,
         "void": outcome.void,
         "found_at": dict(outcome.found_at),
+        "expected_at": dict(outcome.expected_at),
         "kinds": dict(outcome.kinds),
         "milliseconds_each": {
             kind: round(1000 * outcome.seconds[kind] / many) for kind, many in outcome.kinds.items()
@@ -47,6 +51,8 @@ def show(outcome: Outcome, seed: int, seconds: float, *, as_json: bool) -> None:
         "liars_named": outcome.liars_named,
         "unnamed": outcome.unnamed,
         "missed": outcome.missed,
+        "late": outcome.late,
+        "alarms": outcome.alarms,
         "honest_blamed": outcome.blamed,
         "placeless": outcome.placeless,
     }

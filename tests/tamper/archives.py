@@ -1,11 +1,12 @@
 """Tampers with the files of an archive, by nobody in particular: none of them needs a key.
 
-Each returns what it did, or None if it found nothing to do. The campaign brings the manifests into line, or not.
+Each returns what it did, or None if it found nothing to do. The campaign brings the manifests into line, or not. What one does
+with whole tiles stands in `tiles`, what with parts of other archives and ledgers in `foreign`.
 """
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,16 +27,44 @@ from node.ledger.records import is_record
 from node.log import merkle
 from node.log.note import Note, SignatureLine, parse_note
 from node.log.proof import parse_proof
-from node.log.tiles import TilePath, encode_bundle
+from node.log.tiles import TILE_WIDTH, TilePath, encode_bundle, paths
+from tests.tamper.depths import above
 from tests.tamper.folder import Folder
 from tests.tamper.world import World
 from tests.unit.audit.history import flip
 
-COMMITS: Final = f"commits/{range_name(1)}.commits"
-BLOCKS: Final = f"blocks/{range_name(1)}.blocks"
-BLOCK_SIGNATURES: Final = f"{SIGNATURES}/{range_name(1)}.blocks"
-DECIDERS: Final = f"{SIGNATURES}/{range_name(1)}.deciders"
+Tamper = Callable[[], str | None]
 FRAME_MAX: Final = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The files of one range of commits, by its first one."""
+
+    first: int
+
+    @property
+    def commits(self) -> str:
+        return f"commits/{range_name(self.first)}.commits"
+
+    @property
+    def blocks(self) -> str:
+        return f"blocks/{range_name(self.first)}.blocks"
+
+    @property
+    def signatures(self) -> str:
+        return f"{SIGNATURES}/{range_name(self.first)}.blocks"
+
+    @property
+    def deciders(self) -> str:
+        return f"{SIGNATURES}/{range_name(self.first)}.deciders"
+
+
+FIRST: Final = Range(1)
+COMMITS: Final = FIRST.commits
+BLOCKS: Final = FIRST.blocks
+BLOCK_SIGNATURES: Final = FIRST.signatures
+DECIDERS: Final = FIRST.deciders
 
 
 class ArchiveTampers:
@@ -48,11 +77,18 @@ class ArchiveTampers:
         self._folder = folder
         self._older = older
         self._draw = draw
-        self.all: tuple[Callable[[], str | None], ...] = (
+        self.ranges = [
+            Range(int(Path(name).stem)) for name in folder.names if name.endswith(".commits")
+        ]
+        self.all: tuple[Tamper, ...] = (
             *(self.flip, self.flip, self.truncate, self.insert, self.delete, self.swap, self.move),
             *(self.replay, self.entries, self.lines, self.policies, self.commits, self.blocks),
             self.deciders,
         )
+
+    def some_range(self) -> Range:
+        """One of them."""
+        return self._draw.choice(self.ranges)
 
     # Bytes
 
@@ -153,14 +189,22 @@ class ArchiveTampers:
                 return f"{kind} {at}", entries
 
     def put_entries(self, entries: Sequence[bytes], *, tiles: bool) -> None:
-        """In the bundle; and in the tile of their hashes too."""
+        """In their bundles; and their hashes, and those above, in the tiles too."""
         size = len(entries)
-        self._folder.write(
-            str(TilePath(level=None, index=0, width=size)), encode_bundle(list(entries))
-        )
-        if tiles:
-            tile = str(TilePath(level=0, index=0, width=size))
-            self._folder.write(tile, b"".join(merkle.leaf_hashes(list(entries))))
+        hashes = merkle.leaf_hashes(list(entries))
+        level = 0
+        for tile in [path for path in paths(size) if path.level is None]:
+            first = TILE_WIDTH * tile.index
+            self._put(tile, encode_bundle(list(entries[first : first + tile.width])))
+        while tiles and hashes:
+            for tile in [path for path in paths(size) if path.level == level]:
+                first = TILE_WIDTH * tile.index
+                self._put(tile, b"".join(hashes[first : first + tile.width]))
+            hashes, level = above(hashes), level + 1
+
+    def _put(self, tile: TilePath, data: bytes) -> None:
+        if self._folder.whole.get(str(tile)) != data:
+            self._folder.write(str(tile), data)
 
     def entries(self) -> str:
         what, entries = self.altered_entries()
@@ -260,10 +304,11 @@ class ArchiveTampers:
 
     def commits(self) -> str:
         """Records left out, reordered, doubled, or saying something else: also of an epoch's last commit."""
-        parts = self.frames(COMMITS)
+        files = self.some_range()
+        parts = self.frames(files.commits)
         records = [decode_commit_record(part) for part in parts]
         closing = [i for i, record in enumerate(records) if record.closed_by]
-        at = self._draw.choice(closing) if self._draw.random() < 0.4 else 0
+        at = self._draw.choice(closing) if closing and self._draw.random() < 0.4 else 0
         at = at or self._draw.randrange(len(parts))
         kind = self._draw.randrange(6)
         match kind:
@@ -281,8 +326,8 @@ class ArchiveTampers:
                 parts[at] = encode_commit_record(replace(records[at], closed_by=other))
             case _:
                 parts[at] = parts[self._draw.randrange(len(parts))] + b"\0"
-        self.put_frames(COMMITS, parts)
-        return f"way {kind} on record {at + 1}"
+        self.put_frames(files.commits, parts)
+        return f"way {kind} on record {at + files.first}"
 
     def _other(self, record: CommitRecord) -> CommitRecord:
         commit = record.commit
@@ -297,8 +342,9 @@ class ArchiveTampers:
 
     def blocks(self) -> str:
         """Bodies or signatures exchanged, also with those of another epoch; blocks left out or doubled."""
-        parts = self.frames(BLOCKS)
-        data = self._folder.whole[BLOCK_SIGNATURES]
+        files = self.some_range()
+        parts = self.frames(files.blocks)
+        data = self._folder.whole[files.signatures]
         signed = [data[a : a + SIGNATURE_BYTES] for a in range(0, len(data), SIGNATURE_BYTES)]
         one, two = self._draw.sample(range(len(parts)), 2)
         kind = self._draw.randrange(5)
@@ -316,13 +362,14 @@ class ArchiveTampers:
                 waiting = self.frames(UNDECIDED)
                 waiting.insert(0, parts[one] + signed[one])
                 self.put_frames(UNDECIDED, waiting)
-        self.put_frames(BLOCKS, parts)
-        self._folder.write(BLOCK_SIGNATURES, b"".join(signed))
-        return f"way {kind} on blocks {one} and {two}"
+        self.put_frames(files.blocks, parts)
+        self._folder.write(files.signatures, b"".join(signed))
+        return f"way {kind} on blocks {one} and {two} of the range from {files.first}"
 
     def deciders(self) -> str:
         """Deciders exchanged for others; undecided blocks left out."""
-        data = bytearray(self._folder.whole[DECIDERS])
+        name = self.some_range().deciders
+        data = bytearray(self._folder.whole[name])
         waiting = self.frames(UNDECIDED)
         if waiting and self._draw.random() < 0.3:
             at = self._draw.randrange(len(waiting))
@@ -339,8 +386,8 @@ class ArchiveTampers:
             other, _ = self._draw.choice([(other, many) for other, many in starts if many])
             data[at + 2 : at + 2 + REF_BYTES] = data[other + 2 : other + 2 + REF_BYTES]
             what = "another one"
-        self._folder.write(DECIDERS, bytes(data))
-        return f"{what} at {at}"
+        self._folder.write(name, bytes(data))
+        return f"{what} at {at} of {name}"
 
 
 def starts_of(data: bytes) -> list[tuple[int, int]]:

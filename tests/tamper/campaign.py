@@ -2,47 +2,55 @@
 
     python -m tests.tamper --tampers 10000 --seed 1 [--seconds 3600] [--json]
 
-Targets are archives and homes of one history across three ends of epochs (`world`), some with commits that were taken over.
-Tampers are by nobody in particular (`archives`, `stores`), or by up to f members of an epoch with all keys they ever had
-(`colluders`). Half of those on archives are brought into line with the manifests, as a careful forger would.
+Targets are archives and homes of histories across three ends of epochs (`world`), some with commits that were taken over; one
+history fits into a tile and a range of commits, one tamper in LONG_SHARE is on one that does not. Tampers are by nobody in
+particular (`archives`, `tiles`, `foreign`, `stores`, `receipts`), or by up to f members of an epoch with all keys they ever
+had (`colluders`). Half of those on archives are brought into line with the manifests, as a careful forger would.
 
-Each is looked for at the cheapest depth first, then deeper: `found_at` counts which one saw it. `void`: no reader is given
-another byte (RULINGS R55), or all that differs is what honest nodes may hold otherwise: a line of a certificate less while a
-quorum stays, no ML-DSA line, other deciders that decide the same, or none of a commit that can be taken over, no newest
-link of policies (R56, R43). Whoever has signed two things by keys in force is named once an honest copy stands
-beside; `unnamed` is who is not.
+At which depth each must be found is fixed before it is looked for (`depths`), and that is where the audit is run: `late` is what
+only a deeper look finds; `found_at` counts the cheapest depth that saw anything. `void`: no reader is given another byte
+(RULINGS R55), or all that differs is what honest nodes may hold otherwise: a line of a certificate less while a quorum
+stays, no ML-DSA line, other deciders that decide the same, or none of a commit that can be taken over, no newest link of
+policies, another good signature of a block (R56, R43): `alarms` is where that last one was held to be wrong. Whoever
+has signed two things by keys in force is named once an honest copy stands beside; `unnamed` is who is not.
 """
 
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from consensus.committee import quorum_of
-from node.audit.archive import CHECKPOINT, MANIFEST, POLICIES, SIGNATURES_MANIFEST, UNDECIDED
+from node.audit.archive import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_FIELDS,
+    SIGNATURES_MANIFEST,
+    parse_manifest,
+)
 from node.audit.audit import audit_sources
 from node.audit.findings import AuditReport, Depth, Finding, Verdict
-from node.audit.source import CannotAudit
-from node.ledger.policy_chain import BrokenChain, parse_links
-from node.log.errors import MalformedInput
-from node.log.note import parse_note
-from node.log.proof import parse_proof
-from tests.tamper.archives import DECIDERS, ArchiveTampers, starts_of
+from node.audit.source import CannotAudit, Lost
+from tests.tamper.archives import ArchiveTampers, Tamper
 from tests.tamper.colluders import Colluders
+from tests.tamper.depths import Files, of_archive
 from tests.tamper.folder import Folder
+from tests.tamper.foreign import ForeignTampers
+from tests.tamper.honesty import Honesty
 from tests.tamper.places import has_place
+from tests.tamper.receipts import ReceiptTampers
 from tests.tamper.stores import StoreTampers
-from tests.tamper.world import World
+from tests.tamper.tiles import TileTampers
+from tests.tamper.world import OLDER, World
 from tests.unit.audit.history import clone
 from tests.unit.audit.test_altered_archives import reseal
 
-DEPTHS: Final = (Depth.PARSE, Depth.CERTIFICATES, Depth.ORDER, Depth.LAW)
-STORE_SHARE: Final = 8  # one tamper of so many is on a store: opening a database takes long
+STORE_SHARE: Final = 10  # one tamper of so many is on a store: opening a database takes long
 COLLUDE_SHARE: Final = 5
-MANIFESTS: Final = (MANIFEST, SIGNATURES_MANIFEST)
+RECEIPT_SHARE: Final = 19
+LONG_SHARE: Final = 20  # of archives and of stores: to read that history takes ten times as long
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,9 +60,12 @@ class Outcome:
     tampers: int = 0
     void: int = 0
     found_at: Counter[str] = field(default_factory=Counter)
+    expected_at: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)  # spent on each kind
     missed: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)  # found deeper than it must be
+    alarms: list[str] = field(default_factory=list)  # honest, and held to be wrong
     blamed: list[str] = field(default_factory=list)  # where somebody honest was
     placeless: list[str] = field(default_factory=list)  # found, and nothing said where
     unnamed: list[str] = field(default_factory=list)  # liars whose signatures show it
@@ -63,41 +74,83 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        return not (self.missed or self.blamed or self.placeless or self.unnamed)
+        wrong = (self.missed, self.late, self.alarms, self.blamed, self.placeless, self.unnamed)
+        return not any(wrong)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Target:
     """An archive and what is done to it."""
 
+    world: World
     folder: Folder
-    tampers: ArchiveTampers
+    tampers: tuple[Tamper, ...]
     colluders: Colluders
+    receipts: ReceiptTampers
+    references: tuple[Files, ...]  # what it may be taken for
+
+
+@dataclass(slots=True, kw_only=True)
+class _Home:
+    """A store and what is done to it."""
+
+    world: World
+    folder: Folder
+    tampers: StoreTampers
 
 
 class Campaign:
-    """One world, tampered with again and again; after each tamper everything is put back."""
+    """Worlds, tampered with again and again; after each tamper everything is put back."""
 
-    def __init__(self, world: World, folder: Path, seed: int) -> None:
-        self._world = world
+    def __init__(self, worlds: Sequence[World], folder: Path, seed: int) -> None:
+        """`worlds`: the short one first, then, if one is wanted, the long one."""
         self._draw = random.Random(seed)
-        self._pinned = world.weave.founding.document
-        self._targets = [self._target(folder, name) for name in ("CN", "taken")]
+        self._targets: list[list[_Target]] = []
+        self._homes: list[list[_Home]] = []
+        for world in worlds:
+            within = folder / str(len(self._targets))
+            self._targets.append([self._target(world, within, name) for name in ("CN", "taken")])
+            self._homes.append(self._homes_of(world, within))
+        self.only: Depth | None = None  # what is looked at, whatever must be found where
+        self.outcome = Outcome()
+        for targets, homes in zip(self._targets, self._homes, strict=True):
+            for target in targets:
+                self._must_stand(target.world, target.folder)
+            for home in homes:
+                self._must_stand(home.world, home.folder)
+
+    def _must_stand(self, world: World, folder: Folder) -> None:
+        """Else whatever is tampered with there would be found, by what was wrong before."""
+        report = self._audit(world, [folder.path], Depth.STORE)
+        found = [str(finding) for finding in report.findings]
+        assert report.verdict is Verdict.CONSISTENT, f"before any tamper: {found}"
+        folder.restore()
+
+    def _target(self, world: World, folder: Path, name: str) -> _Target:
+        draw = self._draw
+        held = Folder(clone(world.archives[name], folder / f"archive-{name}"))
+        older = [world.archives[age] for age in OLDER if age in world.archives]
+        archive = ArchiveTampers(world, held, older, draw)
+        tiles = TileTampers(held, world.size, older, draw)
+        foreign = ForeignTampers(world, held, archive, world.others, older, draw)
+        return _Target(
+            world=world,
+            folder=held,
+            tampers=(*archive.all, *tiles.all, *foreign.all),
+            colluders=Colluders(world, held, archive, draw),
+            receipts=ReceiptTampers(world, held, draw),
+            references=(held.whole, *(Folder(path).whole for path in older)),
+        )
+
+    def _homes_of(self, world: World, folder: Path) -> list[_Home]:
         older = Folder(clone(world.older, folder / "older"))
-        self._homes = []
+        made = []
         for name in ("CN", "taken"):
             home = Folder(clone(world.homes[name], folder / f"home-{name}"))
-            self._homes.append((home, StoreTampers(world, home, older, self._draw)))
+            tampers = StoreTampers(world, home, older, self._draw)
+            made.append(_Home(world=world, folder=home, tampers=tampers))
             home.restore()
-        self.depths: tuple[Depth, ...] = DEPTHS
-        self.outcome = Outcome()
-
-    def _target(self, folder: Path, name: str) -> _Target:
-        held = Folder(clone(self._world.archives[name], folder / f"archive-{name}"))
-        older = [self._world.archives[age] for age in ("first", "third")]
-        tampers = ArchiveTampers(self._world, held, older, self._draw)
-        colluders = Colluders(self._world, held, tampers, self._draw)
-        return _Target(folder=held, tampers=tampers, colluders=colluders)
+        return made
 
     def run(self, tampers: int, until: float) -> Outcome:
         """So many, or as many as there is time for (`until`: by the monotonic clock)."""
@@ -109,57 +162,94 @@ class Campaign:
                 kind = self._tamper_store()
             elif number % COLLUDE_SHARE == COLLUDE_SHARE - 1:
                 kind = self._collude()
+            elif number % RECEIPT_SHARE == RECEIPT_SHARE - 1:
+                kind = self._tamper_receipt()
             else:
                 kind = self._tamper_archive()
             self.outcome.kinds[kind] += 1
             self.outcome.seconds[kind] += time.monotonic() - started  # type: ignore[assignment]
         return self.outcome
 
+    def _world(self) -> int:
+        """Which one: mostly the short one."""
+        return min(len(self._targets) - 1, int(self._draw.randrange(LONG_SHARE) == 0))
+
     # Archives
 
     def _tamper_archive(self) -> str:
-        target = self._draw.choice(self._targets)
-        tamper = self._draw.choice(target.tampers.all)
+        target = self._draw.choice(self._targets[self._world()])
+        tamper = self._draw.choice(target.tampers)
         kind = tamper.__name__
         what = tamper()
         if what is None:
+            target.folder.restore()
             return kind
         sealed = self._draw.random() < 0.5 and self._manifests_stand(target.folder)
         if sealed:
             reseal(target.folder.path)
-        name = f"{kind}{' sealed' if sealed else ''}: {what} ({target.folder.path.name})"
-        if target.folder.held() == target.folder.whole:
+        name = f"{kind}{' sealed' if sealed else ''}: {what} ({target.folder.path})"
+        held = target.folder.held()
+        if held == target.folder.whole:
             self.outcome.void += 1
+        elif sealed and kind == "spelt_otherwise":
+            self._look_honest(name, target.world, target.folder.path)
         else:
-            self._look(name, target.folder.path, lambda: self._is_honest(target.folder))
+            depth = of_archive(held, target.references, sealed=sealed)
+            is_honest = Honesty(target.world, target.folder.whole).of
+            self._look(
+                name, target.world, target.folder.path, depth, lambda: sealed and is_honest(held)
+            )
         target.folder.restore()
         return kind
 
     def _manifests_stand(self, folder: Folder) -> bool:
-        """What was tampered with is not a manifest: else bringing it into line would undo it, or cannot be done."""
+        """They list what they did: else bringing them into line would undo what was tampered with, or cannot be done."""
         held = folder.held()
-        return all(held.get(name) == folder.whole[name] for name in MANIFESTS)
+        if held.get(SIGNATURES_MANIFEST) != folder.whole[SIGNATURES_MANIFEST]:
+            return False
+        try:
+            listed = parse_manifest(held[MANIFEST], FORMAT, MANIFEST_FIELDS).files
+        except (KeyError, Lost):
+            return False
+        return listed == parse_manifest(folder.whole[MANIFEST], FORMAT, MANIFEST_FIELDS).files
 
     def _collude(self) -> str:
-        target = self._draw.choice(self._targets)
+        target = self._draw.choice(self._targets[self._world()])
         collude = self._draw.choice(target.colluders.all)
         done = collude()
         reseal(target.folder.path)
-        name = f"{collude.__name__}: {done.what} ({target.folder.path.name})"
-        self._look(name, target.folder.path, lambda: False, done.liars)
-        self._named(name, target.folder.path, done.liars, done.provable)
+        name = f"{collude.__name__}: {done.what} ({target.folder.path})"
+        depth = done.depth or of_archive(target.folder.held(), target.references, sealed=True)
+        self._look(name, target.world, target.folder.path, depth, lambda: False, done.liars)
+        self._named(name, target.world, target.folder.path, done.liars, done.provable)
         target.folder.restore()
         return collude.__name__
+
+    def _tamper_receipt(self) -> str:
+        target = self._draw.choice(self._targets[self._world()])
+        judged = target.receipts.receipt()
+        if judged.true:
+            self.outcome.void += 1
+        else:
+            self.outcome.tampers += 1
+            self.outcome.found_at["by the receipt's reader"] += 1 - bool(judged.believed_by)
+            self.outcome.missed += [
+                f"receipt: {judged.what}, by {who}" for who in judged.believed_by
+            ]
+        return "receipt"
 
     # Stores
 
     def _tamper_store(self) -> str:
-        home, tampers = self._draw.choice(self._homes)
-        tamper = self._draw.choice(tampers.all)
+        home = self._draw.choice(self._homes[self._world()])
+        tamper = self._draw.choice(home.tampers.all)
         done = tamper()
-        name = f"store {tamper.__name__}: {done.what} ({home.path.name})"
-        self._look(name, home.path, tampers.is_honest, done.liars, deepest=Depth.STORE)
-        home.restore()
+        name = f"store {tamper.__name__}: {done.what} ({home.folder.path})"
+        self._look(
+            *(name, home.world, home.folder.path, done.depth, home.tampers.is_honest, done.liars),
+            deepest=Depth.STORE,
+        )
+        home.folder.restore()
         return f"store {tamper.__name__}"
 
     # Looking for it
@@ -167,29 +257,29 @@ class Campaign:
     def _look(
         self,
         name: str,
+        world: World,
         source: Path,
+        expected: Depth,
         is_honest: Callable[[], bool],
         liars: frozenset[str] = frozenset(),
         deepest: Depth = Depth.LAW,
     ) -> None:
-        """At one depth after another, until it is found."""
+        """At the depth where it must be found; if it is not, as deep as one can."""
         self.outcome.tampers += 1
-        # Of a store the deepest look comes third: it opens the database each time, and tells at what depth each thing was seen.
-        depths = self.depths if deepest is Depth.LAW else (*self.depths[:2], deepest)
+        depths = dict.fromkeys((self.only,) if self.only else (expected, deepest))
         for depth in depths:
             try:
-                report = self._audit([source], depth)
+                report = self._audit(world, [source], depth)
             except CannotAudit:
                 self.outcome.found_at["cannot be read at all"] += 1
+                self.outcome.expected_at[expected.value] += 1
                 return
             except Exception as err:  # noqa: BLE001 - an audit that ends by an error has said nothing
                 self.outcome.missed.append(f"{name}: {type(err).__name__} {err}")
                 return
             self._judge_blame(name, report, liars)
             if report.verdict is Verdict.INCONSISTENT:
-                self.outcome.found_at[_cheapest(report, depth).value] += 1
-                if not all(finding.source and has_place(finding) for finding in report.findings):
-                    self.outcome.placeless.append(name)
+                self._found(name, report, depth, expected)
                 return
         if is_honest():
             self.outcome.tampers -= 1
@@ -197,23 +287,46 @@ class Campaign:
             return
         self.outcome.missed.append(name)
 
-    def _audit(self, sources: list[Path], depth: Depth) -> AuditReport:
+    def _found(self, name: str, report: AuditReport, depth: Depth, expected: Depth) -> None:
+        self.outcome.expected_at[expected.value] += 1
+        self.outcome.found_at[_cheapest(report, depth).value] += 1
+        nowhere = [f for f in report.findings if not (f.source and has_place(f))]
+        if nowhere:
+            self.outcome.placeless.append(f"{name}: {nowhere[0]}")
+        if depth is not expected and self.only is None:
+            told = report.findings[0]
+            self.outcome.late.append(f"{name}: not at {expected.value}, but {told.depth}: {told}")
+
+    def _look_honest(self, name: str, world: World, source: Path) -> None:
+        """What an honest node may hold is not held against it, and accuses nobody."""
+        self.outcome.void += 1
+        report = self._audit(world, [source], Depth.ORDER)
+        self._judge_blame(name, report, frozenset())
+        if report.verdict is not Verdict.CONSISTENT:
+            self.outcome.alarms.append(name)
+
+    def _audit(self, world: World, sources: list[Path], depth: Depth) -> AuditReport:
         return audit_sources(
             [str(source) for source in sources],
-            pinned=self._pinned,
+            pinned=world.weave.founding.document,
             depth=depth,
             threads=0,
             processes=1,
         )
 
     def _named(
-        self, name: str, source: Path, liars: frozenset[str], provable: frozenset[str]
+        self,
+        name: str,
+        world: World,
+        source: Path,
+        liars: frozenset[str],
+        provable: frozenset[str],
     ) -> None:
         """Beside an honest copy everybody is named whose signatures show it, and nobody who did nothing."""
         if not provable:
             return
         depth = Depth.ORDER if "block" in name else Depth.CERTIFICATES
-        report = self._audit([source, self._world.archives["US"]], depth)
+        report = self._audit(world, [source, world.archives["US"]], depth)
         self._judge_blame(f"{name}, beside an honest copy", report, liars)
         self.outcome.provable += 1
         if provable <= _accused(report):
@@ -225,56 +338,6 @@ class Campaign:
         honest = _accused(report) - liars
         if honest:
             self.outcome.blamed.append(f"{name}: {', '.join(sorted(honest))}")
-
-    def _is_honest(self, folder: Folder) -> bool:
-        """All that is missing is what honest nodes' archives may lack, beside what the manifest covers."""
-        held, whole = folder.held(), folder.whole
-        if set(held) != set(whole):
-            return False
-        changed = {name for name in held if held[name] != whole[name]} - {SIGNATURES_MANIFEST}
-        judges: dict[str, Callable[[bytes, bytes], bool]] = {
-            CHECKPOINT: self._lacks_lines,
-            POLICIES: self._lacks_links,
-            DECIDERS: _other_deciders,
-            UNDECIDED: lambda _, __: DECIDERS in changed,
-        }
-        return all(name in judges and judges[name](held[name], whole[name]) for name in changed)
-
-    def _lacks_lines(self, held: bytes, whole: bytes) -> bool:
-        try:
-            now, before = parse_note(held), parse_note(whole)
-        except MalformedInput:
-            return False
-        kept = [line for line in before.lines if line in now.lines]
-        size = int(before.text.split(b"\n")[1])
-        epoch = self._world.epoch_at(size)
-        cosigners = [f"{self._world.genesis.origin}/cosigner/{m.state}" for m in epoch.members]
-        many = sum(line.name in cosigners for line in now.lines)
-        return (
-            now.text == before.text
-            and list(now.lines) == kept
-            and many >= quorum_of(len(epoch.members))
-        )
-
-    def _lacks_links(self, held: bytes, whole: bytes) -> bool:
-        """The newest ones; or lines under one of them."""
-        try:
-            now, before = parse_links(held), parse_links(whole)
-            for one, other in zip(now, before, strict=False):
-                mine, theirs = parse_proof(one.proof), parse_proof(other.proof)
-                if (mine.index, mine.hashes, mine.extra, one.policy) != (
-                    *(theirs.index, theirs.hashes, theirs.extra),
-                    other.policy,
-                ) or not self._lacks_lines(mine.note, theirs.note):
-                    return False
-        except (BrokenChain, MalformedInput):
-            return False
-        return len(now) <= len(before)
-
-
-def _other_deciders(held: bytes, whole: bytes) -> bool:
-    """As many commits; the audit has shown that what is named decides them, or that later ones do."""
-    return len(starts_of(held)) == len(starts_of(whole))
 
 
 def _cheapest(report: AuditReport, looked: Depth) -> Depth:

@@ -5,6 +5,7 @@ key that is no longer in force proves nothing against anybody: whoever was told 
 is nobody's line, and is found as that.
 """
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from typing import Final
 from consensus.codec import decode_block, encode_block
 from consensus.committee import committee_hash
 from consensus.types import Block, Millis
-from node.audit.archive import CHECKPOINT, MANIFEST, POLICIES, UNDECIDED
+from node.audit.archive import CHECKPOINT, MANIFEST, POLICIES, UNDECIDED, encode_manifest
+from node.audit.findings import Depth
 from node.ledger.cosigned import Cosigned, note_lines
 from node.ledger.epochs import Epoch
 from node.ledger.policy_chain import encode_links, parse_links
@@ -24,9 +26,10 @@ from node.log import merkle
 from node.log.checkpoint import Checkpoint, parse_checkpoint
 from node.log.note import Note, SignatureLine, parse_note
 from node.log.proof import parse_proof
+from node.log.tiles import paths
 from node.signing.checkpoints import sign_cosignature
 from node.signing.keys import generate_agency_keys
-from tests.tamper.archives import BLOCK_SIGNATURES, BLOCKS, ArchiveTampers
+from tests.tamper.archives import ArchiveTampers
 from tests.tamper.folder import Folder
 from tests.tamper.world import World
 from tests.unit.audit.epoch_history import SIGNED_S, signed
@@ -38,11 +41,13 @@ SIGNATURE: Final = 64  # bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collusion:
-    """What they did. `liars`: all of them; `provable`: those whose signatures show it."""
+    """What they did. `liars`: all of them; `provable`: those whose signatures show it; `depth`: where it must be found, if
+    that is not to be read off the files (`depths`)."""
 
     what: str
     liars: frozenset[str]
     provable: frozenset[str]
+    depth: Depth | None = None
 
 
 class Colluders:
@@ -57,8 +62,10 @@ class Colluders:
         self._draw = draw
         self.all: tuple[Callable[[], Collusion], ...] = (
             self.second_history,
+            self.longer,
             self.other_members,
             self.stolen_seat,
+            self.weak_seat,
             self.handed_over_otherwise,
             self.old_keys,
             self.two_blocks,
@@ -82,6 +89,31 @@ class Colluders:
         """f of today's members sign other entries, made to fit throughout; the others' lines over the true ones stand beside."""
         what, entries = self._tampers.altered_entries()
         return self._sign_end(what, entries)
+
+    def longer(self) -> Collusion:
+        """f of today's members sign a log that goes on after the true one. Nothing contradicts that; nobody else signed it."""
+        more = [b"\xd2" + self._draw.randbytes(40) for _ in range(self._draw.randint(1, 300))]
+        entries = [*self._world.leaves, *more]
+        wanted = set(map(str, paths(len(entries))))
+        for name in self._folder.names:
+            if name.startswith("tile/") and name not in wanted:
+                self._folder.delete(name)
+        done = self._sign_end(f"{len(more)} entries more", entries)
+        return replace(done, provable=frozenset(), depth=Depth.CERTIFICATES)
+
+    def weak_seat(self) -> Collusion:
+        """The entry by which US declares its later node names keys of small order, under which anybody signs anything."""
+        entries = list(self._world.leaves)
+        at = self._world.epochs[2].record_leaf
+        assert at is not None
+        place = dict(parse_epoch_record(entries[at]).members)["US"]
+        whole, weak = entries[place], bytes((1, *bytes(31)))
+        for key in ("block", "log", "cosigner"):
+            if self._draw.random() < 0.7 or entries[place] == whole:
+                public = getattr(self._world.weave.keys_of(self._world.epochs[2], "US"), key).public
+                entries[place] = entries[place].replace(public, weak)
+        assert entries[place] != whole, "its keys stand in its entry as they are"
+        return self._sign_end("a seat of US by weak keys", entries, but="US")
 
     def other_members(self) -> Collusion:
         """An epoch record by which nothing has changed: who left stays, old keys stay in force. It fits, but for the law."""
@@ -166,14 +198,14 @@ class Colluders:
             lines += [line for line in old if line not in lines][len(liars) :]
         note = Note(text=self.checkpoint(size, root), lines=tuple(lines))
         self._folder.write(CHECKPOINT, bytes(note))
-        self._set_root(root)
+        self._say(size, root)
         found = frozenset(liars)
         return Collusion(what=f"{what} by {', '.join(liars)}", liars=found, provable=found)
 
-    def _set_root(self, root: bytes) -> None:
-        held = parse_checkpoint(parse_note(self._folder.whole[CHECKPOINT]).text).root
-        manifest = self._folder.whole[MANIFEST]
-        self._folder.write(MANIFEST, manifest.replace(held.hex().encode(), root.hex().encode()))
+    def _say(self, size: int, root: bytes) -> None:
+        """In the manifest."""
+        fields = json.loads(self._folder.whole[MANIFEST])
+        self._folder.write(MANIFEST, encode_manifest({**fields, "size": size, "root": root.hex()}))
 
     def handed_over_otherwise(self) -> Collusion:
         """f of an epoch that is over, some of whom have left or changed keys since, sign another end of it."""
@@ -221,7 +253,7 @@ class Colluders:
             self._tampers.put_entries(entries, tiles=True)
             root = merkle.root_of_leaf_hashes(merkle.leaf_hashes(entries))
             text, kept = self.checkpoint(size, root), []
-            self._set_root(root)
+            self._say(size, root)
         else:
             what = "the same root"
         lines = [*self.signed(old, size, root, past), *kept]
@@ -234,8 +266,9 @@ class Colluders:
 
     def two_blocks(self) -> Collusion:
         """One signs a second block for a round: it stands in the place of the first, or beside it."""
-        parts = self._tampers.frames(BLOCKS)
-        data = self._folder.whole[BLOCK_SIGNATURES]
+        files = self._tampers.some_range()
+        parts = self._tampers.frames(files.blocks)
+        data = self._folder.whole[files.signatures]
         at = self._draw.randrange(len(parts))
         block = decode_block(parts[at] + data[SIGNATURE * at : SIGNATURE * (at + 1)])
         twin = self.twin_of(block)
@@ -243,9 +276,9 @@ class Colluders:
         whole = encode_block(twin)
         if self._draw.random() < 0.5:
             parts[at] = whole[:-SIGNATURE]
-            self._tampers.put_frames(BLOCKS, parts)
+            self._tampers.put_frames(files.blocks, parts)
             signatures = data[: SIGNATURE * at] + whole[-SIGNATURE:] + data[SIGNATURE * (at + 1) :]
-            self._folder.write(BLOCK_SIGNATURES, signatures)
+            self._folder.write(files.signatures, signatures)
             what, provable = "for", frozenset[str]()
         else:
             self._tampers.put_frames(UNDECIDED, [whole, *self._tampers.frames(UNDECIDED)])

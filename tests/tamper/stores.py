@@ -7,17 +7,29 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 import rocksdict
 
-from consensus.codec import MalformedBlock, decode_commit_record, encode_commit_record
+from consensus.codec import (
+    MalformedBlock,
+    block_signing_bytes,
+    decode_block,
+    decode_commit_record,
+    encode_commit_record,
+)
 from consensus.committee import quorum_of
+from consensus.types import SIGNATURE_BYTES
+from node.audit.findings import Depth
 from node.ledger.cosigned import encode_cosigned
 from node.ledger.genesis import GenesisMember
+from node.signing.verify import verify_ed25519
 from node.storage import keys
 from node.storage.store import Store
+from tests.tamper.depths import of_row
 from tests.tamper.folder import Folder
+from tests.tamper.foreign import ORDER_L, signed_again
 from tests.tamper.world import World
 from tests.unit.audit.epoch_history import without_deciders
 from tests.unit.audit.history import database, flip
@@ -32,9 +44,10 @@ FAMILIES: Final = tuple(family for family in keys.COLUMN_FAMILIES if family != "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """What was done; `liars`: who signed something that only a liar signs."""
+    """What was done, and at which depth that must be found (`depths`); `liars`: who signed something that only a liar signs."""
 
     what: str
+    depth: Depth
     liars: frozenset[str] = frozenset()
 
 
@@ -48,6 +61,9 @@ class StoreTampers:
         self._draw = draw
         self._rows = self.rows()
         self._older_rows = rows_of(older)
+        self._committed = {
+            ref.digest for record in world.weave.records for ref in record.commit.blocks
+        }
         self._files = [
             name
             for name, data in home.whole.items()
@@ -58,6 +74,7 @@ class StoreTampers:
         self.all: tuple[Callable[[], Damage], ...] = (
             *(self.row, self.row, self.row, self.row, self.older_row),
             *(self.line, self.database_file, self.database_file, self.beside, self.put_back),
+            *(self.index_lies, self.block_signature),
         )
 
     def rows(self) -> Rows:
@@ -96,7 +113,17 @@ class StoreTampers:
         else:
             kind = "delete"
             self._change(family, key, None)
-        return Damage(what=f"{kind} {family} {key.hex()}")
+        return Damage(
+            what=f"{kind} {family} {key.hex()}", depth=self._depth(family, key, kind == "add")
+        )
+
+    def _depth(self, family: str, key: bytes, added: bool = False) -> Depth:
+        """Commit 0 founds the log and has no blocks: nothing reads its record but the count of rows."""
+        if family == "commits" and not any(key):
+            return Depth.STORE
+        is_block = family in ("blocks", "later_blocks")
+        committed = is_block and keys.split_block(key)[3] in self._committed
+        return of_row(family, added=added, committed=committed)
 
     def older_row(self) -> Damage:
         """A row as it was before, or that was not there yet."""
@@ -108,7 +135,7 @@ class StoreTampers:
         assert changed, "the older home is an older one"
         family, key, value = self._draw.choice(changed)
         self._change(family, key, value)
-        return Damage(what=f"older {family} {key.hex()}")
+        return Damage(what=f"older {family} {key.hex()}", depth=self._depth(family, key))
 
     def line(self) -> Damage:
         """A cosignature by one member over another root, of its own epoch; or by keys of another epoch."""
@@ -123,7 +150,61 @@ class StoreTampers:
         key = keys.u64(size) + line.member.to_bytes(2, "big")
         self._change("cosignatures", key, encode_cosigned(line))
         what = f"a line of {state} of epoch {epoch.number} over another root at {size}"
-        return Damage(what=what, liars=frozenset((state,)))
+        return Damage(what=what, depth=Depth.CERTIFICATES, liars=frozenset((state,)))
+
+    def index_lies(self) -> Damage:
+        """The log is right, and what finds entries in it is not: consistently so, as far as one writes it."""
+        entries = [(key, value) for key, value in self._rows["index"]]
+        key, value = self._draw.choice(entries)
+        other, others = self._draw.choice(entries)
+        changes: list[tuple[str, bytes, bytes | None]]
+        named = {f: [k for k, v in self._rows[f] if v == key] for f in ("sequence", "contents")}
+        match self._draw.randrange(4):
+            case 0:
+                what = "forgotten"
+                changes = [(f, k, None) for f, found in named.items() for k in found]
+                changes += [("index", key, None)]
+                index = self._index_of(key)
+                facets = [k for k, _ in self._rows["facets"] if k.endswith(keys.u64(index))]
+                changes += [("facets", k, None) for k in facets]
+            case 1 if other != key and value != others:
+                what = f"changed with {other.hex()}"
+                changes = [("index", key, others), ("index", other, value)]
+            case 2 if named["sequence"] and other != key:
+                what = f"{other.hex()} in its place in the author's chain"
+                changes = [("sequence", named["sequence"][0], other)]
+            case _:
+                facet, _ = self._draw.choice(self._rows["facets"])
+                moved = facet[:-8] + keys.u64(self._draw.randrange(self._world.size))
+                what = f"facet {facet.hex()} as {moved.hex()}"
+                changes = [("facets", facet, None), ("facets", moved, b"")]
+                if moved == facet:
+                    changes = changes[:1]
+        for family, place, new in changes:
+            self._change(family, place, new)
+        return Damage(what=f"entry {key.hex()} {what}", depth=Depth.STORE)
+
+    def _index_of(self, digest: bytes) -> int:
+        hashes = [sha256(leaf).digest() for leaf in self._world.leaves]
+        return hashes.index(digest) if digest in hashes else len(hashes)
+
+    def block_signature(self) -> Damage:
+        """The same block, its digest alike, by another spelling of its signature, or by another good signature."""
+        family = self._draw.choice(("blocks", "later_blocks"))
+        key, data = self._draw.choice(self._rows[family])
+        block = decode_block(data)
+        if self._draw.random() < 0.7:
+            scalar = int.from_bytes(block.signature[32:], "little") + ORDER_L
+            other, what = block.signature[:32] + scalar.to_bytes(32, "little"), "another spelling"
+        else:
+            header = block.header
+            message = block_signing_bytes(header.chain_id, header.epoch, block.ref)
+            seed = self._world.block_seed(block)
+            other, what = signed_again(seed, message, self._draw.randbytes(64)), "a good one"
+        self._change(family, key, data[:-SIGNATURE_BYTES] + other)
+        return Damage(
+            what=f"signature of {family} {key.hex()}: {what}", depth=self._depth(family, key)
+        )
 
     def database_file(self) -> Damage:
         name = self._draw.choice(self._files)
@@ -132,39 +213,41 @@ class StoreTampers:
         match self._draw.randrange(6):
             case 0:
                 self._home.write(name, data[: self._draw.randrange(len(data))])
-                return Damage(what=f"cut {short}")
+                return Damage(what=f"cut {short}", depth=Depth.STORE)
             case 1:
                 self._home.delete(name)
-                return Damage(what=f"deleted {short}")
+                return Damage(what=f"deleted {short}", depth=Depth.STORE)
             case 2:
                 other = self._draw.choice([each for each in self._files if each != name])
                 self._home.write(name, self._home.whole[other])
                 self._home.write(other, data)
-                return Damage(what=f"swapped {short} with {other.removeprefix(DATABASE)}")
+                what = f"swapped {short} with {other.removeprefix(DATABASE)}"
+                return Damage(what=what, depth=Depth.STORE)
             case _:
                 at = self._draw.randrange(len(data))
                 self._home.write(name, flip(data, at, self._draw.randrange(8)))
-                return Damage(what=f"byte {at} of {short}")
+                return Damage(what=f"byte {at} of {short}", depth=Depth.STORE)
 
     def beside(self) -> Damage:
         """The genesis document and the sign states."""
         name = self._draw.choice([name for name in BESIDE if name in self._home.whole])
         data = self._home.whole[name]
         older = self._older.whole.get(name)
+        depth = Depth.PARSE if name == "genesis.cbor" else Depth.STORE
         match self._draw.randrange(4):
             case 0:
                 self._home.write(name, data[: self._draw.randrange(len(data))])
-                return Damage(what=f"cut {name}")
+                return Damage(what=f"cut {name}", depth=depth)
             case 1 if name != "genesis.cbor":
                 self._home.delete(name)
-                return Damage(what=f"deleted {name}")
+                return Damage(what=f"deleted {name}", depth=depth)
             case 2 if older is not None and older != data:
                 self._home.write(name, older)
-                return Damage(what=f"put back {name}")
+                return Damage(what=f"put back {name}", depth=depth)
             case _:
                 at = self._draw.randrange(len(data))
                 self._home.write(name, flip(data, at, self._draw.randrange(8)))
-                return Damage(what=f"byte {at} of {name}")
+                return Damage(what=f"byte {at} of {name}", depth=depth)
 
     def put_back(self) -> Damage:
         """The whole database as it was; or one of its files, as the older one has it."""
@@ -175,20 +258,22 @@ class StoreTampers:
             for name, data in self._older.whole.items():
                 if name.startswith(DATABASE):
                     self._home.write(name, data)
-            return Damage(what="the database put back")
+            return Damage(what="the database put back", depth=Depth.STORE)
         both = [name for name in self._files if self._older.whole.get(name, b"")]
         both = [name for name in both if self._older.whole[name] != self._home.whole[name]]
         if not both:
             return self.database_file()
         name = self._draw.choice(both)
         self._home.write(name, self._older.whole[name])
-        return Damage(what=f"older {name.removeprefix(DATABASE)}")
+        return Damage(what=f"older {name.removeprefix(DATABASE)}", depth=Depth.STORE)
 
     def is_honest(self) -> bool:
         """The same rows; or a line of a certificate less, and a quorum of them still there; or other deciders (RULINGS R56)."""
         held, whole = self.rows(), dict(self._rows)
         for rows in (held, whole):
             rows["commits"] = [(key, _bare(row)) for key, row in rows["commits"]]
+            for family in ("blocks", "later_blocks"):
+                rows[family] = [(key, self._unsigned(row)) for key, row in rows[family]]
         lines_held, lines_whole = held.pop("cosignatures"), whole.pop("cosignatures")
         # ML-DSA signs with fresh random bytes: the older home's own second line of a size is as good a one.
         other = {row for row in self._older_rows["cosignatures"] if _is_second(row[0])}
@@ -205,6 +290,18 @@ class StoreTampers:
             many[size] >= min(had, quorum_of(len(self._members_at(size))))
             for size, had in before.items()
         )
+
+    def _unsigned(self, row: bytes) -> bytes:
+        """A block without its signature, if that is a good one: one digest may have two (RULINGS R56)."""
+        try:
+            block = decode_block(row)
+        except MalformedBlock:
+            return row
+        header = block.header
+        message = block_signing_bytes(header.chain_id, header.epoch, block.ref)
+        key = self._world.epochs[header.epoch].members[block.ref.author].block_key
+        good = verify_ed25519(key, message, block.signature)
+        return row[:-SIGNATURE_BYTES] if good else row
 
     def _but_a_hint(self, rows: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Without `second`: above the largest size of a second line, where alone the audit lets it be, it says nothing."""

@@ -8,7 +8,7 @@ import pytest
 
 from node.audit.export import Exported, export_home
 from tests.tamper.world import World as EpochWorld
-from tests.tamper.world import make_world
+from tests.tamper.world import make_world, with_others
 from tests.unit.audit.history import Weave, live, weave
 
 
@@ -35,4 +35,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture(scope="session")
 def epochs(tmp_path_factory: pytest.TempPathFactory) -> EpochWorld:
     """Homes and archives of a history across three ends of epochs. Never written to by a test: `clone` first."""
-    return make_world(tmp_path_factory.mktemp("epochs"))
+    folder = tmp_path_factory.mktemp("epochs")
+    return with_others(make_world(folder / "one"), folder / "other")

@@ -57,6 +57,8 @@ ROUND_MS = 10_000  # so that each commit is due for second lines (RULINGS R46)
 POLICY = {"epoch_min_s": 1, "withdrawal_s": 2}
 AFTERMATH = 2  # rounds of blocks that come after an epoch's last commit, and count for nothing
 LAST_ROUNDS = 8  # of the last epoch
+LONG_COMMITS = 270  # of a long history: more than one file of an archive holds
+LONG_ENTRIES = (30, 17)  # so many times so many: more than two tiles hold
 EPOCHS = 4
 SIGNED_S = 1_700_000_000
 
@@ -221,8 +223,8 @@ def signed(
     return assemble_block(header, payload, key.block.sign(message))
 
 
-def weave_epochs() -> EpochWeave:
-    """See the module's text."""
+def weave_epochs(*, long: bool = False) -> EpochWeave:
+    """See the module's text. `long`: the last epoch goes on, through full tiles and more than one range of commits."""
     founding = found(FOUNDERS, 2, law_version=2, policy=POLICY, second=2)
     with VerifyPool(threads=0) as pool:
         weaver = _Weaver(founding, pool)
@@ -249,6 +251,19 @@ def weave_epochs() -> EpochWeave:
         weaver.epoch()
         weaver.waiting = [tuple(operator.energy(9, meter="m4") for _ in range(4))]
         weaver.epoch(LAST_ROUNDS)
+        if long:
+            times, many = LONG_ENTRIES
+            law = weaver.run.machine.law
+            following, operator.prev = law.author_tip(operator.keys.author_id)
+            operator.seq = following - 1  # its chain here has gaps, and entries that never came in
+            weaver.waiting = [
+                tuple(operator.energy(number, meter="m5") for _ in range(many))
+                for number in range(times)
+            ]
+            while len(made.records) < LONG_COMMITS:
+                weaver.epoch(LAST_ROUNDS)
+            weaver.waiting = [tuple(operator.energy(1, meter="m6") for _ in range(4))]
+            weaver.epoch(LAST_ROUNDS)
     assert len(made.epochs) == EPOCHS
     return made
 

@@ -241,7 +241,7 @@ def _strange_file(world: World, export: Path) -> None:
         (_block_left_out, True, Depth.ORDER, "is missing"),
         (_signature, True, Depth.SIGNATURES, "is not signed by"),
         (_undecided, True, Depth.ORDER, "is missing"),
-        (_fewer_commits, False, Depth.LAW, "its 9 commits give"),
+        (_fewer_commits, False, Depth.STRUCTURE, "9 commits are listed"),
         (_another_policy, True, Depth.PARSE, "not the trust policy"),
         (_strange_file, False, Depth.PARSE, "no manifest lists this file"),
     ],

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from node.audit.findings import Depth
 from tests.tamper.campaign import Campaign
 from tests.tamper.world import World
 
@@ -12,9 +13,9 @@ SEED = 2_026
 
 
 def test_a_sample_of_the_campaign(epochs: World, tmp_path: Path) -> None:
-    campaign = Campaign(epochs, tmp_path, SEED)
+    campaign = Campaign([epochs], tmp_path, SEED)
     outcome = campaign.run(TAMPERS, time.monotonic() + SECONDS)
-    assert outcome.good, (outcome.missed, outcome.blamed, outcome.placeless, outcome.unnamed)
+    assert outcome.good, outcome
     assert outcome.tampers > TAMPERS // 2
     assert outcome.found_at["parse"] > 0
     assert outcome.found_at["certificates"] > 0
@@ -23,7 +24,7 @@ def test_a_sample_of_the_campaign(epochs: World, tmp_path: Path) -> None:
 
 def test_the_campaign_sees_a_blind_audit(epochs: World, tmp_path: Path) -> None:
     """An audit that looks at nothing but the manifests would miss what a careful forger does: the campaign says so."""
-    campaign = Campaign(epochs, tmp_path, SEED)
-    campaign.depths = campaign.depths[:1]
+    campaign = Campaign([epochs], tmp_path, SEED)
+    campaign.only = Depth.PARSE
     outcome = campaign.run(30, time.monotonic() + SECONDS)
     assert outcome.missed

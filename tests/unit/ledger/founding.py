@@ -130,6 +130,7 @@ def found(
     drill: bool = True,
     policy: dict[str, int] | None = None,
     second: int = 0,
+    origin: str = "ledger.test/main",
 ) -> Founding:
     """A ledger of `members` states, signed by all, with some operators of the first ones. Any of STATES may join.
 
@@ -146,7 +147,7 @@ def found(
         for number in range(operators)
     )
     genesis = Genesis(
-        origin="ledger.test/main",
+        origin=origin,
         time_ms=GENESIS_MS,
         drill=drill,
         publication="open",
