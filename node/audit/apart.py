@@ -28,7 +28,8 @@ from node.audit.epochs import Trust
 from node.audit.findings import Checked, Depth, Findings
 from node.audit.law import LawResult
 from node.audit.opening import open_source
-from node.audit.resuming import AuditState
+from node.audit.points import Keeping, Note
+from node.audit.resuming import AuditState, Resume
 from node.audit.source import Source
 from node.audit.structure import Structure
 from node.audit.swift import Workers
@@ -73,6 +74,7 @@ class _Task:
     structure: Structure
     stands: bool
     checked: dict[Depth, Checked]
+    resume: Resume | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class _Result:
     law_from_blocks: bool
     fates: dict[bytes, Fate]
     checked: dict[Depth, Checked]
+    notes: list[str]
 
 
 def replay_all(
@@ -97,8 +100,10 @@ def replay_all(
     entries = sum(copy.source.size for copy in primary)
     if len(primary) < 2 or ground.workers.count < 2 or entries < WORTH_PROCESSES:
         for copy in primary:
-            replay(copy, ground, [other.source for other in copies if other is not copy])
-            state.keep(copy, ground)
+            others = [other.source for other in copies if other is not copy]
+            resume = state.resume(copy, ground)
+            replay(copy, ground, others, _keeping(resume, ground))
+            _done(copy, ground, state, resume)
         return
     context = get_context("spawn")
     told: SimpleQueue[_Told] = context.SimpleQueue()
@@ -106,16 +111,29 @@ def replay_all(
     with ProcessPoolExecutor(
         many, mp_context=context, initializer=_begin, initargs=(told,)
     ) as processes:
-        running = [
-            (copy, processes.submit(_replayed, _task(copy, ground, copies))) for copy in primary
-        ]
-        owners = {future: copy for copy, future in running}
-        for future in _ended(ground, told, list(owners)):
-            _take(owners[future], future.result())
-            state.keep(owners[future], ground)
+        resumes = [state.resume(copy, ground) for copy in primary]
+        running = {
+            processes.submit(_replayed, _task(copy, ground, copies, resume)): (copy, resume)
+            for copy, resume in zip(primary, resumes, strict=True)
+        }
+        for future in _ended(ground, told, list(running)):
+            copy, resume = running[future]
+            _take(copy, future.result(), ground.note)
+            _done(copy, ground, state, resume)
 
 
-def _task(copy: Copy, ground: Ground, copies: Sequence[Copy]) -> _Task:
+def _keeping(resume: Resume | None, ground: Ground) -> Keeping | None:
+    return None if resume is None else resume.keeping(ground.note)
+
+
+def _done(copy: Copy, ground: Ground, state: AuditState, resume: Resume | None) -> None:
+    """What its replay came to is kept, if it was clean, before its points go."""
+    state.keep(copy, ground)
+    if resume is not None:
+        resume.forget()
+
+
+def _task(copy: Copy, ground: Ground, copies: Sequence[Copy], resume: Resume | None) -> _Task:
     others = [other.source.where for other in copies if other is not copy]
     return _Task(
         where=copy.source.where,
@@ -130,10 +148,13 @@ def _task(copy: Copy, ground: Ground, copies: Sequence[Copy]) -> _Task:
         structure=copy.structure,
         stands=copy.stands,
         checked=copy.checked,
+        resume=resume,
     )
 
 
-def _take(copy: Copy, result: _Result) -> None:
+def _take(copy: Copy, result: _Result, note: Note) -> None:
+    for said in result.notes:
+        note(said)
     copy.findings = result.findings
     copy.law = result.law
     copy.law_from_blocks = result.law_from_blocks
@@ -160,6 +181,7 @@ def _replayed(task: _Task) -> _Result:
             stands=task.stands,
             checked=task.checked,
         )
+        notes: list[str] = []
         ground = Ground(
             genesis=task.genesis,
             document=task.document,
@@ -168,14 +190,16 @@ def _replayed(task: _Task) -> _Result:
             workers=stack.enter_context(Workers(1)),
             promises=task.promises,
             depth=task.depth,
+            note=notes.append,
         )
-        replay(copy, ground, opened[1:])
+        replay(copy, ground, opened[1:], _keeping(task.resume, ground))
     return _Result(
         findings=copy.findings,
         law=copy.law,
         law_from_blocks=copy.law_from_blocks,
         fates=copy.fates,
         checked=copy.checked,
+        notes=notes,
     )
 
 

@@ -40,6 +40,7 @@ from node.audit.findings import (
     SourceReport,
 )
 from node.audit.opening import open_source
+from node.audit.points import Note, unheard
 from node.audit.resuming import AuditState
 from node.audit.source import CannotAudit, Source
 from node.audit.store_source import Folders, StoreSource, Unopenable, find_folders
@@ -73,13 +74,15 @@ def audit_sources(
     depth: Depth = Depth.COMPARE,
     acknowledgements: Sequence[tuple[str, bytes]] = (),
     resume: Path | None = None,
+    note: Note = unheard,
 ) -> AuditReport:
     """Audit homes, data folders, archives (by path) and running nodes (by https URL); compare all of them with each other.
 
     `against`: copies that are only read for comparison: their tree and cosignatures are checked, their history is not run again.
     `pinned`: the genesis document to judge by. `depth`: the last one to look at, in the order of `Depth`.
     `acknowledgements`: (name, bytes) of nodes' signed promises to include an entry (R58).
-    `processes`: for hashing and signatures, or for copies; None: one for each core. `resume`: the file of `resuming`.
+    `processes`: for hashing and signatures, or for copies; None: one for each core. `resume`: the file of `resuming`;
+    `note`: told what of it was not taken up.
 
     Raises:
         CannotAudit: nothing is known: no such folder, no answer, no genesis, another ledger.
@@ -106,13 +109,15 @@ def audit_sources(
             progress=progress or Silent(),
             depth=depth,
             pinned=pinned is not None,
+            note=note,
         )
         opened = _open_all(named, ground, stack)
         members = [m for copy in opened.copies for e in copy.trust.epochs for m in e.members]
         promises = open_promises(acknowledgements, members or genesis.members, chain_id(document))
         ground = replace(ground, promises=promises)
         primary = [copy for copy in opened.copies if copy.source.where not in _wheres(against)]
-        return _audit(ground, opened, primary, AuditState.read(resume))
+        state = stack.enter_context(AuditState.open(resume, note))
+        return _audit(ground, opened, primary, state)
 
 
 def _wheres(against: Sequence[str]) -> set[str]:

@@ -84,6 +84,14 @@ class Undecided:
         self._spare = set(self._names)
         order.on_blocks = self._accepted
 
+    def needed(self) -> tuple[Ref, ...] | None:
+        """Those that were accepted so far, ascending; None if one of them was committed: that is a finding at the end."""
+        return None if self._committed else tuple(sorted(self._names - self._spare))
+
+    def take_up(self, needed: Iterable[Ref]) -> None:
+        """What an earlier run found to be needed."""
+        self._spare.difference_update(needed)
+
     def _accepted(self, blocks: Sequence[Block]) -> None:
         self._spare.difference_update([block.ref for block in blocks])
 

@@ -98,8 +98,8 @@ def audit_command(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Keep here which copies were found clean: the same audit, interrupted and run again, does not replay those"
-            " twice. Their files, trees and certificates are looked at again all the same.",
+            help="Keep here which copies were found clean, and in FILE.points how far the others are: the same audit, interrupted"
+            " and run again, goes on from there. Files, trees and certificates are looked at again all the same.",
             show_default=False,
             metavar="FILE",
         ),
@@ -147,6 +147,7 @@ def audit_command(
                 depth=depth,
                 acknowledgements=[(str(path), _promise(path)) for path in acknowledgement or ()],
                 resume=resume,
+                note=report.note,
             )
         made = _write(found, evidence, html)
         document = {

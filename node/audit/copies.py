@@ -5,7 +5,7 @@ the store's other rows. Last, each entry that is not what it should be has its o
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from node.audit.archive import ArchiveSource
@@ -24,12 +24,14 @@ from node.audit.findings import (
     SourceReport,
 )
 from node.audit.law import LawResult, Replay, replay_batches, replay_log
-from node.audit.order import Ordered, OrderReplay, batch_of
+from node.audit.order import NotTakenUp, Ordered, OrderReplay, batch_of
+from node.audit.points import Keeping, Note, Point, unheard
 from node.audit.source import Certificate, Lost, Source, TrustAt
 from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_sign_state
 from node.audit.store_source import StoreSource
 from node.audit.structure import Structure, examine, report
 from node.audit.swift import Workers
+from node.audit.taking_up import TakenUp, prove, replay_from
 from node.audit.withheld import Promise, Running, judge_promises
 from node.ledger.batch import CommittedBatch
 from node.ledger.batch import Judged as Fate
@@ -72,6 +74,7 @@ DEPTHS: Final = tuple(Depth)
 WORTH_PROCESSES: Final = (
     20_000  # entries: below, starting processes takes longer than what they save
 )
+NO_STORE: Final = Checked(done=False, how_far="no node's store")
 REFERENCE: Final = Checked(done=False, how_far="read for comparison only")
 
 
@@ -96,6 +99,18 @@ class Copy:
         """The largest checkpoint with a quorum that is within what is here."""
         within = [j for j in self.judged if j.is_final and j.size <= self.source.size]
         return max(within, key=lambda judged: judged.size, default=None)
+
+    @property
+    def certified(self) -> int:
+        """So many of its entries lead to a root that a quorum cosigned."""
+        final = self.final
+        return 0 if final is None or not self.stands else final.size
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing is wrong with it, and the law was run to its end."""
+        wrong = len(self.findings) or self.law.expected
+        return not wrong and self.checked[Depth.LAW].done
 
     @property
     def hashes_stand(self) -> bool:
@@ -136,6 +151,7 @@ class Ground:
     promises: tuple[Promise, ...] = ()
     depth: Depth = Depth.COMPARE  # the last one to look at
     pinned: bool = False  # the document was named by who asks, not found in a copy
+    note: Note = unheard  # what people should know beside the report
 
     def goes_to(self, depth: Depth) -> bool:
         """True if this depth is asked for."""
@@ -229,8 +245,45 @@ def certificate_sizes(certificates: Sequence[Certificate]) -> list[int]:
 # --- a copy audited whole ------------------------------------------------------------------------
 
 
-def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
-    """Order and law, and what only a store has. `others` stand in for blocks that this copy has lost."""
+def replay(
+    copy: Copy, ground: Ground, others: Sequence[Source], keeping: Keeping | None = None
+) -> None:
+    """Order and law, and what only a store has. `others` stand in for blocks that this copy has lost.
+
+    `keeping`: where an earlier run's point is taken up, and points of this one are kept. What goes on from a point either finds
+    nothing wrong, or is thrown away and the copy is run from its start: findings rest on nothing that was kept.
+    """
+    if keeping is None:
+        _run(copy, ground, others, None, None)
+        return
+    with keeping:
+        _resumed(copy, ground, others, keeping)
+
+
+def _resumed(copy: Copy, ground: Ground, others: Sequence[Source], keeping: Keeping) -> None:
+    point = keeping.take()
+    if point is not None:
+        found, checked = copy.findings.copied(), dict(copy.checked)
+        try:
+            _run(copy, ground, others, keeping, point)
+            if copy.is_clean:
+                return
+            keeping.refuse("something is wrong further on")
+        except NotTakenUp as err:
+            keeping.refuse(str(err))
+        copy.findings, copy.checked, copy.law = found, checked, LawResult()
+        copy.law_from_blocks = False
+    _run(copy, ground, others, keeping, None)
+
+
+def _run(
+    copy: Copy,
+    ground: Ground,
+    others: Sequence[Source],
+    keeping: Keeping | None,
+    point: Point | None,
+) -> None:
+    """From `point`, or from the start. Raises NotTakenUp if the point does not fit."""
     source = copy.source
     if source.size == 0:
         return
@@ -249,23 +302,39 @@ def replay(copy: Copy, ground: Ground, others: Sequence[Source]) -> None:
     if not ground.goes_to(Depth.LAW):
         _order_alone(copy, ground, order)
         return
-    with collected_seldom(), SpilledFacts() as facts, SpilledFacts() as again:
-        _law(copy, ground, order, (facts, again))
+    taken, earlier = None, None
+    if keeping is not None and point is not None:
+        taken = prove(source, copy.trust.epochs, copy.certified, point)
+        earlier = keeping.earlier(point)
+    with (
+        collected_seldom(),
+        SpilledFacts(earlier=earlier) as facts,
+        SpilledFacts() as again,
+    ):
+        _law(copy, ground, order, (facts, again), keeping, taken)
 
 
 def _law(
-    copy: Copy, ground: Ground, order: OrderReplay, facts: tuple[SpilledFacts, SpilledFacts]
+    copy: Copy,
+    ground: Ground,
+    order: OrderReplay,
+    facts: tuple[SpilledFacts, SpilledFacts],
+    keeping: Keeping | None,
+    taken: TakenUp | None,
 ) -> None:
     """`facts`: for the run by the blocks, and for that by the log, if there must be one."""
     source = copy.source
-    run = _replay(ground, source, facts[0])
+    run = _replay(ground, source, facts[0], taken)
     rows = StoreRows(source, copy.findings) if isinstance(source, StoreSource) else None
     complete = False
     if source.last_commit is not None:
-        complete = _by_blocks(copy, ground, order, run, rows, source.last_commit)
+        on_plan = _told(copy, ground, run, rows, keeping)
+        complete = _by_blocks(copy, ground, order, run, on_plan, keeping, taken)
     else:
         copy.checked[Depth.ORDER] = Checked(done=False, how_far="this source shows no blocks")
     if not complete:
+        if taken is not None:
+            raise NotTakenUp("the order cannot be followed to its end")
         # Once more from the start, by the log alone; a store's rows want the commits that left no trace in it as well.
         run = _replay(ground, source, facts[1])
         rows = None
@@ -274,6 +343,11 @@ def _law(
         done=True,
         how_far=f"{run.signatures} of entries and endorsements, {order.blocks} of blocks",
     )
+    if taken is not None:
+        for depth in (Depth.SIGNATURES, Depth.ORDER, Depth.LAW):
+            checked = copy.checked[depth]
+            how_far = f"{checked.how_far}; up to entry {taken.point.entries} in an earlier run"
+            copy.checked[depth] = replace(checked, how_far=how_far)
     final = copy.final
     if copy.running and copy.checked[Depth.LAW].done and copy.law_from_blocks and final:
         note = final.note(copy.trust.at(final.size))
@@ -286,12 +360,16 @@ def _law(
     elif isinstance(source, StoreSource):
         _store(copy, source, ground, order, run, rows)
     else:
-        copy.checked[Depth.STORE] = Checked(done=False, how_far="no node's store")
+        copy.checked[Depth.STORE] = NO_STORE
 
 
-def _replay(ground: Ground, source: Source, facts: SpilledFacts) -> Replay:
+def _replay(
+    ground: Ground, source: Source, facts: SpilledFacts, taken: TakenUp | None = None
+) -> Replay:
     executor = ground.workers.processes() if source.size > WORTH_PROCESSES else None
-    return Replay(ground.genesis, ground.document, ground.pool, executor, facts)
+    if taken is None:
+        return Replay(ground.genesis, ground.document, ground.pool, executor, facts)
+    return replay_from(taken, ground.genesis, ground.document, ground.pool, executor, facts)
 
 
 def _order_alone(copy: Copy, ground: Ground, order: OrderReplay) -> None:
@@ -302,13 +380,10 @@ def _order_alone(copy: Copy, ground: Ground, order: OrderReplay) -> None:
             copy.checked[depth] = Checked(done=False, how_far="this source shows no blocks")
         return
     tick = ground.progress.start(f"{copy.source.name}: order", last)
-    undecided = _undecided(copy, ground, order)
     done = 0
-    for ordered in order.commits(last):
+    for _ in _followed(copy, order, last, _beside(copy.source, ground, order)):
         done += 1
-        undecided(ordered)
         tick(1)
-    undecided(None)
     _stopped(copy, done, last)
     how_far = f"{done} commits" if done == last else f"stopped at commit {done + 1} of {last}"
     if order.taken:
@@ -327,22 +402,35 @@ def _by_blocks(
     ground: Ground,
     order: OrderReplay,
     run: Replay,
-    rows: StoreRows | None,
-    last: int,
+    on_plan: Callable[[AppendPlan], None],
+    keeping: Keeping | None,
+    taken: TakenUp | None,
 ) -> bool:
-    """Whether all commits could be followed."""
+    """Whether all commits could be followed. Raises NotTakenUp."""
     source = copy.source
+    last = source.last_commit
+    assert last is not None, "asked of a source that shows blocks"
     tick = ground.progress.start(f"{source.name}: order and law", last)
-    undecided = _undecided(copy, ground, order)
+    beside = _beside(source, ground, order)
+    copy.law = LawResult()
+    if taken is not None:
+        point = taken.point
+        order.take_up(point.order, taken.order_digest)
+        if beside is not None:
+            beside.take_up(point.needed)
+        copy.law = LawResult(entries=point.entries, commits=point.order.index)
+        tick(point.order.index)
+    if keeping is not None:
+        keeping.begin()
 
     def batches() -> Iterator[CommittedBatch]:
-        for ordered in order.commits(last):
-            undecided(ordered)
+        for ordered in _followed(copy, order, last, beside):
+            if keeping is not None and beside is not None and ordered.entries and keeping.is_due:
+                keeping.seen(order.stand(), beside.needed())
             yield batch_of(ordered)
             tick(1)
-        undecided(None)
 
-    copy.law = replay_batches(source, run, batches(), _told(copy, ground, rows), FINDINGS_MAX)
+    replay_batches(source, run, batches(), on_plan, FINDINGS_MAX, copy.law)
     done = copy.law.commits
     complete = done == last
     copy.checked[Depth.ORDER] = Checked(
@@ -364,23 +452,23 @@ def _by_blocks(
     return True
 
 
-def _undecided(copy: Copy, ground: Ground, order: OrderReplay) -> Callable[[Ordered | None], None]:
-    """Told of each commit, and of None after the last one: of an archive, whether it holds blocks that nothing needs."""
-    source = copy.source
+def _beside(source: Source, ground: Ground, order: OrderReplay) -> Undecided | None:
+    """Of an archive: who looks whether it holds blocks that nothing needs."""
     if not isinstance(source, ArchiveSource):
-        return lambda _: None
-    held = Undecided(source, order, ground.pool)
-    last = 0
+        return None
+    return Undecided(source, order, ground.pool)
 
-    def told(ordered: Ordered | None) -> None:
-        nonlocal last
-        if ordered is not None:
-            held.committed(ordered.commit.blocks)
-            last = ordered.commit.index
-        elif last == source.last_commit:
-            held.finish(last, copy.findings)
 
-    return told
+def _followed(
+    copy: Copy, order: OrderReplay, last: int, beside: Undecided | None
+) -> Iterator[Ordered]:
+    """The commits up to `last`, and then, if all could be followed, what stands beside their blocks."""
+    for ordered in order.commits(last):
+        if beside is not None:
+            beside.committed(ordered.commit.blocks)
+        yield ordered
+    if beside is not None and order.last == last:
+        beside.finish(last, copy.findings)
 
 
 def _stopped(copy: Copy, done: int, last: int) -> None:
@@ -407,10 +495,13 @@ def _taken(copy: Copy, taken: int) -> None:
         )
 
 
-def _told(copy: Copy, ground: Ground, rows: StoreRows | None) -> Callable[[AppendPlan], None]:
+def _told(
+    copy: Copy, ground: Ground, run: Replay, rows: StoreRows | None, keeping: Keeping | None
+) -> Callable[[AppendPlan], None]:
     """Who looks at each plan of the replay."""
     asked = {promise.said.entry_hash for promise in ground.promises}
     final_size = 0 if copy.final is None else copy.final.size
+    certified = copy.certified
     running = copy.running = Running(ground.genesis.inclusion_s) if asked else None
 
     def look(plan: AppendPlan) -> None:
@@ -421,6 +512,9 @@ def _told(copy: Copy, ground: Ground, rows: StoreRows | None) -> Callable[[Appen
             copy.fates.update(fates)
             if plan.leaves and plan.tree.size <= final_size:
                 running.commit_record(plan.time_ms)
+        if keeping is not None:
+            is_sound = not (copy.findings or copy.law.expected) and plan.tree.size <= certified
+            keeping.on_plan(plan, is_sound=is_sound, signatures=run.signatures, state=run.state)
 
     return look
 

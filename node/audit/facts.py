@@ -10,7 +10,7 @@ it has not yet (decision 0220).
 
 import marshal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -22,12 +22,17 @@ from node.treaty.entries import EntryFacts
 
 MEMORY_MAX: Final = 16_384  # entries kept in memory before any goes to the disk; about 1 KB each
 
+Earlier = Callable[[], Iterator[Sequence[EntryFacts]]]
+"""What was appended before, some thousands at a time, in order."""
+
 
 class SpilledFacts:
     """In memory up to MEMORY_MAX entries, then in scratch files that end with this object."""
 
-    def __init__(self, memory_max: int = MEMORY_MAX) -> None:
+    def __init__(self, memory_max: int = MEMORY_MAX, *, earlier: Earlier | None = None) -> None:
+        """`earlier`: what was appended before the first entry that is added here, read when somebody first asks."""
         self._memory_max = memory_max
+        self._earlier = earlier
         self._memory = MemoryFacts()
         self._held: list[EntryFacts] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -67,33 +72,40 @@ class SpilledFacts:
             self._spill()
 
     def _spill(self) -> None:
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="foedus-audit-")
-            self._journal = (Path(self._folder.name) / "journal").open("w+b")
-        assert self._journal is not None, "opened with its folder"
+        _, journal = self._scratch()
         # Plain tuples, for this process alone: of all spellings the one that costs least.
         data = marshal.dumps([tuple(facts) for facts in self._held])
-        self._parts.append((self._journal.seek(0, 2), len(data)))
-        self._journal.write(data)
+        self._parts.append((journal.seek(0, 2), len(data)))
+        journal.write(data)
         self._memory.clear()
         self._held = []
 
     def _indexed(self) -> StoreFacts | None:
-        """All that was spilled, to be asked; None if nothing was. Raises WriteFailed, OSError."""
-        if not self._parts:
+        """All that was spilled, to be asked; None if nothing was. Raises WriteFailed, OSError, and what `earlier` raises."""
+        if not self._parts and self._earlier is None:
             return self._disk
-        assert self._folder is not None, "made when something was spilled"
-        assert self._journal is not None, "made with its folder"
+        folder, journal = self._scratch()
         if self._store is None:
-            self._store = Store.open(Path(self._folder.name) / "facts")
+            self._store = Store.open(folder / "facts")
             self._disk = StoreFacts(self._store)
+        if self._earlier is not None:
+            for many in self._earlier():
+                self._store.put_index(facts_rows(many))
+            self._earlier = None
         for offset, length in self._parts:
-            self._journal.seek(offset)
-            part = marshal.loads(self._journal.read(length))  # noqa: S302 - written above, by this process
+            journal.seek(offset)
+            part = marshal.loads(journal.read(length))  # noqa: S302 - written above, by this process
             self._store.put_index(facts_rows(EntryFacts(*facts) for facts in part))
         self._parts = []
-        self._journal.truncate(0)
+        journal.truncate(0)
         return self._disk
+
+    def _scratch(self) -> tuple[Path, BinaryIO]:
+        """The folder and the journal in it, made when something first goes to the disk."""
+        if self._folder is None or self._journal is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="foedus-audit-")
+            self._journal = (Path(self._folder.name) / "journal").open("w+b")
+        return Path(self._folder.name), self._journal
 
     def close(self) -> None:
         if self._store is not None:

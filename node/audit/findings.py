@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from consensus.types import EquivocationProof
+from consensus.types import Digest, EquivocationProof, Round, ValidatorIndex
 from node.ledger.policy_chain import Link
 
 EXCERPT_BYTES: Final = 32
@@ -284,6 +284,13 @@ class Findings:
     def __len__(self) -> int:
         return len(self._found) + self._beyond
 
+    def copied(self) -> "Findings":
+        """The same ones so far, to go back to."""
+        made = Findings(self.source)
+        made._found, made._misdeeds = list(self._found), list(self._misdeeds)
+        made._beyond = self._beyond
+        return made
+
     def add(self, depth: Depth, what: str, **details: Any) -> None:
         """`details` are the other fields of Finding."""
         if len(self._found) >= FINDINGS_MAX:
@@ -331,6 +338,22 @@ class Findings:
     @property
     def misdeeds(self) -> Sequence[Finding]:
         return self._misdeeds
+
+
+def two_blocks_of(misdeed: Finding) -> EquivocationProof | None:
+    """The proof that `Findings.two_blocks` was told with; None: it is about something else."""
+    shown = misdeed.proof
+    if shown.get("kind") != TWO_BLOCKS:
+        return None
+    return EquivocationProof(
+        epoch=int(shown["epoch"]),
+        round=Round(int(shown["round"])),
+        author=ValidatorIndex(int(shown["author"])),
+        digest1=Digest(bytes.fromhex(shown["digest1"])),
+        signature1=bytes.fromhex(shown["signature1"]),
+        digest2=Digest(bytes.fromhex(shown["digest2"])),
+        signature2=bytes.fromhex(shown["signature2"]),
+    )
 
 
 def _place(finding: Finding) -> tuple[bool, int]:

@@ -6,7 +6,7 @@ which then nobody has recomputed. Evidence of equivocation is taken from its rec
 Commits that appended nothing have no trace in the log; the law did nothing in them (R23).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
@@ -16,11 +16,18 @@ from node.audit.committing import Committing
 from node.audit.findings import Depth, Findings
 from node.audit.source import Lost, Source
 from node.ledger.batch import CommittedBatch, Evidence
-from node.ledger.epochs import founding_epoch, next_epoch
+from node.ledger.epochs import Epoch, founding_epoch, next_epoch
 from node.ledger.errors import MalformedRecord
 from node.ledger.evidence import evidence_in, proof_checks
 from node.ledger.genesis import Genesis
-from node.ledger.plan import MS_PER_S, AppendPlan, CommitMachine, FactsSource, MemoryFacts
+from node.ledger.plan import (
+    MS_PER_S,
+    AppendPlan,
+    CommitMachine,
+    FactsSource,
+    MemoryFacts,
+    Standing,
+)
 from node.ledger.records import EPOCH_TYPE, EQUIVOCATION_TYPE, OUTAGE_TYPE, decode_record, is_record
 from node.ledger.seats import members_of
 from node.ledger.state_digest import MemoryBuckets, Row
@@ -37,6 +44,16 @@ class FactsSink(FactsSource, Protocol):
     def write(self, plan: AppendPlan) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawStand:
+    """Where the law stands after a commit: what a quorum cosigned by its record."""
+
+    standing: Standing
+    rows: Sequence[tuple[int, bytes, bytes]]  # the state map: (bucket, key, value), ascending
+    epoch: Epoch  # of the next commit
+    signatures: int  # verified so far
+
+
 class Replay:
     """The machine over memory alone. Every signature is verified, over all threads of the pool."""
 
@@ -47,23 +64,39 @@ class Replay:
         pool: VerifyPool,
         executor: Executor | None = None,
         facts: FactsSink | None = None,
+        stand: LawStand | None = None,
     ) -> None:
         """`executor`: processes that read the entries of batches ahead and check their signatures.
 
-        `facts`: where the index over all entries is kept, else in memory.
+        `facts`: where the index over all entries is kept, else in memory. `stand`: go on from there, and not from the founding;
+        then `facts` know what was appended before.
 
-        Raises MalformedGenesis.
+        Raises MalformedGenesis; from a `stand` DamagedRow, ReplayDiverged.
         """
         self._pool = pool
         self._genesis = genesis
         self.epoch = founding_epoch(genesis, document)  # of the next commit
         self._facts: FactsSink = MemoryFacts() if facts is None else facts
         self._buckets = MemoryBuckets()
-        self.machine, self.founding = CommitMachine.found(
-            genesis, document, facts=self._facts, buckets=self._buckets
-        )
+        self._before = 0  # signatures verified by whoever came to `stand`
+        self.founding: AppendPlan | None = None
+        if stand is None:
+            self.machine, self.founding = CommitMachine.found(
+                genesis, document, facts=self._facts, buckets=self._buckets
+            )
+            self._take_over(self.founding)
+        else:
+            self.machine = CommitMachine.restore(
+                genesis,
+                document,
+                facts=self._facts,
+                buckets=self._buckets,
+                state=stand.rows,
+                standing=stand.standing,
+            )
+            self._buckets.write({(bucket, key): value for bucket, key, value in stand.rows})
+            self.epoch, self._before = stand.epoch, stand.signatures
         self._committing = Committing(self.machine, pool, executor)
-        self._take_over(self.founding)
 
     def ahead(self, batches: Iterator[CommittedBatch]) -> Iterator[CommittedBatch]:
         """The same batches, with the entries of those that follow looked at by other processes while one is committed."""
@@ -78,7 +111,7 @@ class Replay:
     @property
     def signatures(self) -> int:
         """Verified so far: those of entries and endorsements."""
-        return self._committing.signatures
+        return self._before + self._committing.signatures
 
     def pass_over(self, index: int, time_ms: int, stood_since: int | None) -> None:
         """Go to just before commit `index` where the commits up to it appended nothing.
@@ -148,19 +181,22 @@ def replay_batches(
     batches: Iterator[CommittedBatch],
     on_plan: OnPlan,
     expected_max: int,
-) -> LawResult:
-    """Run the law over these batches; each leaf is compared with the source's. Differences are gathered, not yet judged."""
-    result = LawResult()
-    _compare(source, replay.founding, result, expected_max)
-    on_plan(replay.founding)
+    result: LawResult,
+) -> None:
+    """Run the law over these batches; each leaf is compared with the source's. Differences are gathered, not yet judged.
+
+    `result`: what was come to before these batches, brought up to date with each.
+    """
+    if replay.founding is not None:
+        _compare(source, replay.founding, result, expected_max)
+        on_plan(replay.founding)
     for batch in replay.ahead(batches):
         plan = replay.commit(batch)
         _compare(source, plan, result, expected_max)
-        on_plan(plan)
         result.commits += 1
+        on_plan(plan)
     result.root = replay.machine.standing.tree.root()
     result.state_digest = replay.machine.state_digest
-    return result
 
 
 def _compare(source: Source, plan: AppendPlan, result: LawResult, expected_max: int) -> None:
@@ -200,6 +236,7 @@ def replay_log(
     """Run the law over the log's own commits, up to `size`. Stops at the first commit that the law does not give."""
     result = LawResult()
     plan = replay.founding
+    assert plan is not None, "the log is run from the start"
     _compare(source, plan, result, 1)
     on_plan(plan)
     try:

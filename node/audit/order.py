@@ -33,6 +33,7 @@ from consensus.dag import Dag
 from consensus.epoch import EpochEnd
 from consensus.linearizer import Linearizer
 from consensus.types import (
+    GC_DEPTH,
     Block,
     Commit,
     CommitIndex,
@@ -46,7 +47,7 @@ from consensus.types import (
     ValidatorIndex,
 )
 from consensus.validity import InvalidBlock, check_block
-from node.audit.findings import Depth, Findings
+from node.audit.findings import Depth, Findings, two_blocks_of
 from node.audit.source import Lost, Source
 from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.epochs import Epoch
@@ -100,8 +101,25 @@ def batch_of(ordered: Ordered) -> CommittedBatch:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderStand:
+    """Where the order stands after a commit, as far as the commit records up to it do not say."""
+
+    index: CommitIndex
+    accepted: tuple[
+        Ref, ...
+    ]  # blocks above the floor: by round and author, two of one author as they were accepted
+    blocks: int  # verified so far
+    taken: int
+    misdeeds: tuple[EquivocationProof, ...]  # told so far
+
+
 class BrokenOrder(Exception):
     """The order cannot be followed further; the finding is made already."""
+
+
+class NotTakenUp(Exception):
+    """What an earlier run kept does not fit what is here."""
 
 
 class OrderReplay:
@@ -128,6 +146,7 @@ class OrderReplay:
         self._epochs = epochs
         self._pool = pool
         self._findings = findings
+        self._before = len(findings.misdeeds)
         self._begin(epochs[0])
         self._reported: set[Ref] = set()
         self.on_blocks: Callable[[Sequence[Block]], None] | None = (
@@ -169,9 +188,11 @@ class OrderReplay:
         self._begin(self._epochs[number])
 
     def commits(self, last: int) -> Iterator[Ordered]:
-        """Commits 1 to `last`. Ends early, with a finding, where the order cannot be followed."""
+        """Commits 1, or the one after that where it was taken up, to `last`. Ends early, with a finding, where the order cannot
+        be followed.
+        """
         try:
-            for index in range(1, last + 1):
+            for index in range(self._linearizer.last_index + 1, last + 1):
                 yield self._commit(CommitIndex(index))
         except BrokenOrder:
             return
@@ -481,6 +502,90 @@ class OrderReplay:
     def _name(self, ref: Ref) -> str:
         known = ref.author < len(self._members)
         return self._members[ref.author].state if known else f"validator {ref.author}"
+
+    # --- an earlier run's part ---
+
+    @property
+    def last(self) -> CommitIndex:
+        """The commit that was given last; 0 before the first."""
+        return self._linearizer.last_index
+
+    def stand(self) -> OrderStand:
+        """Where the order stands after the commit that was given last."""
+        dag = self._dag
+        rounds = range(dag.floor + 1, dag.highest_round + 1)
+        misdeeds = [two_blocks_of(found) for found in self._findings.misdeeds[self._before :]]
+        return OrderStand(
+            index=self._linearizer.last_index,
+            accepted=tuple([ref for round_ in rounds for ref in dag.refs(Round(round_))]),
+            blocks=self.blocks,
+            taken=self.taken,
+            misdeeds=tuple([proof for proof in misdeeds if proof is not None]),
+        )
+
+    def take_up(self, stand: OrderStand, order_digest: bytes) -> None:
+        """Go on after commit `stand.index`. Raises NotTakenUp; then this object is good for nothing more.
+
+        `order_digest`: of that commit, as the cosigned log has it. It covers every commit before it, so the records read here are
+        the ones that were followed. The blocks above the floor are read and checked again, as every block that is accepted.
+        """
+        records = self._records_back_from(stand.index, order_digest)
+        last = records[-1].commit
+        self._begin(self._epochs[last.epoch])
+        self._linearizer.restore([record.commit for record in records])
+        self._end.restore(records)
+        self._next_round = Round(last.leader.round + 1)
+        self._dag.raise_floor(self._linearizer.floor)
+        try:
+            blocks = [self._read(self._source, ref) for ref in stand.accepted]
+            self._findings, told = Findings(self._source.name), self._findings
+            self._verified(stand.index, blocks)
+        except (Lost, BrokenOrder) as err:
+            raise NotTakenUp(f"a block before commit {stand.index} is not as it was") from err
+        self._findings = told
+        for block in blocks:
+            if self._dag.has(block.ref) or self._dag.lacking(block.header.parents):
+                raise NotTakenUp(
+                    f"the blocks before commit {stand.index} do not rest on one another"
+                )
+            self._dag.accept(block)
+            if self._linearizer.is_committed(block.ref):
+                self._dag.release(block.ref)
+        self.blocks, self.taken = stand.blocks, stand.taken
+        for proof in stand.misdeeds:
+            self._tell_again(proof)
+
+    def _records_back_from(self, index: CommitIndex, digest: bytes) -> list[CommitRecord]:
+        """Of this commit and those before it, back to the first whose blocks are all below the floor. Raises NotTakenUp."""
+        found: list[CommitRecord] = []
+        floor = 0
+        while True:
+            try:
+                record = decode_commit_record(self._source.commit_record(index))
+            except (Lost, MalformedBlock) as err:
+                raise NotTakenUp(f"commit {index}: {err}") from err
+            commit = record.commit
+            if (commit.index, commit.digest) != (index, digest) or commit.epoch >= len(
+                self._epochs
+            ):
+                raise NotTakenUp(f"commit {index} is not the one that the log has")
+            if not found:
+                floor = commit.leader.round - GC_DEPTH
+            found.append(record)
+            first = self._epochs[commit.epoch].after_commit + 1
+            if commit.leader.round <= floor or index <= first:
+                return found[::-1]
+            index, digest = CommitIndex(index - 1), commit.prev_digest
+
+    def _tell_again(self, proof: EquivocationProof) -> None:
+        """Somebody whom an earlier run found to have signed twice: by the signatures. Raises NotTakenUp."""
+        if not proof.epoch < len(self._epochs):
+            raise NotTakenUp(f"two blocks of epoch {proof.epoch}, which the log does not have")
+        epoch = self._epochs[proof.epoch]
+        keys = [member.block_key for member in epoch.members]
+        if not all(self._pool.verify_now(proof_checks(encode_proof(proof), epoch.committee, keys))):
+            raise NotTakenUp(f"two blocks of round {proof.round} are not both signed")
+        self._findings.two_blocks(Depth.ORDER, epoch.members[proof.author].state, proof)
 
 
 def _keys_of(epochs: Sequence[Epoch]) -> frozenset[tuple[str, bytes]]:

@@ -1,32 +1,41 @@
-"""An audit of several copies that was interrupted: what was found clean before is not run again (`foedus audit --resume FILE`).
+"""An audit that was interrupted: what was found clean before is not run again (`foedus audit --resume FILE`).
 
-    {"format":"foedus/audit-state/1","clean":{NAME OF THE COPY'S BYTES: {...what its replay came to...}}}
+    FILE            {"format":...,"clean":{NAME OF THE COPY'S BYTES: {...what its replay came to...}},"sha256":"..."}
+    FILE.points/    for each copy whose replay is under way: where it stands (`points`)
 
 Each copy's files, tree and certificates are looked at again, each time: that is cheap, and it is what ties the file to the bytes
 at hand. A copy's name here is the hash over the program, the genesis, the depth, and what those checks have just shown: for an
 archive its two manifests, which cover every file, for a running node the root over all entries. Only what came out clean is kept:
-where there is anything to find it is found again. A node's own store has no such name, so it is replayed anew.
+where there is anything to find it is found again. A node's own store has no such name, so it is replayed anew; points are kept of
+archives alone.
 
 Nobody signs this file: whoever can write it could as well write the auditor's report. It is taken up where it fits, it is said in
-the report, and it is read as strictly as anything from outside.
+the report, and it is read as strictly as anything from outside: what is damaged, or of another program, copy or depth, is said
+and not taken up, and the audit begins anew. A file that is something else altogether is refused, so that none is overwritten.
 """
 
 import hashlib
 import json
-import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
+import consensus
+import foedus
 from node.audit.archive import MANIFEST, MANIFEST_BYTES_MAX, SIGNATURES, ArchiveSource, read_file
-from node.audit.copies import Copy, Ground
+from node.audit.copies import NO_STORE, Copy, Ground
 from node.audit.findings import Checked, Depth
 from node.audit.law import LawResult
+from node.audit.points import Keeping, Note, unheard
 from node.audit.source import CannotAudit, Lost
 from node.audit.web import WebSource
+from node.storage.files import OsFiles
 
-FORMAT: Final = "foedus/audit-state/1"
+FORMAT: Final = "foedus/audit-state/2"
+BEGINNING: Final = b'{"format": "foedus/audit-state/'  # of every version's file
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 REPLAYED: Final = (Depth.SIGNATURES, Depth.ORDER, Depth.LAW)
 
@@ -39,20 +48,37 @@ class AuditState:
     clean: dict[str, dict[str, Any]]
 
     @classmethod
-    def read(cls, path: Path | None) -> "AuditState":
-        """A file that is not there begins one. Raises CannotAudit for one that is no such file."""
-        if path is None or not path.exists():
-            return cls(path=path, clean={})
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+    @contextmanager
+    def open(cls, path: Path | None, note: Note) -> "Iterator[AuditState]":
+        """For one audit; another one meanwhile is refused. A file that is not there begins one.
+
+        Raises CannotAudit for a file that is something else, or in use; OSError.
+        """
+        if path is None:
+            yield cls(path=None, clean={})
+            return
+        clean = _read(path, note)
+        folder = _points(path)
         try:
-            held = json.loads(data)
-        except (ValueError, RecursionError) as err:
-            raise CannotAudit(f"{path}: no audit state: {err}: name another file") from err
-        match held:
-            case {"format": str(form), "clean": dict(clean)} if form == FORMAT and len(held) == 2:
-                return cls(path=path, clean={name: _checked(path, clean[name]) for name in clean})
-        raise CannotAudit(f"{path}: no audit state of format {FORMAT}: name another file")
+            release = OsFiles().lock(folder)
+        except BlockingIOError as err:
+            raise CannotAudit(f"{path}: another audit uses it: name another file") from err
+        try:
+            yield cls(path=path, clean=clean)
+        finally:
+            release()
+            _remove_if_empty(folder)
+
+    def resume(self, copy: Copy, ground: Ground) -> "Resume | None":
+        """Where points of this copy's replay are kept, asked before it begins; None: they are not."""
+        if self.path is None or not ground.goes_to(Depth.LAW):
+            return None
+        of = _identity(copy, ground)
+        if of is None or not isinstance(copy.source, ArchiveSource) or not copy.certified:
+            return None
+        place = str(Path(copy.source.where).resolve())
+        name = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:16]
+        return Resume(base=_points(self.path) / name, of=of)
 
     def take(self, copy: Copy, ground: Ground) -> bool:
         """True if this copy's replay is known to be clean: then it stands in `copy`."""
@@ -70,12 +96,14 @@ class AuditState:
         for depth in REPLAYED:
             done, how_far = held["checked"][depth.value]
             copy.checked[depth] = Checked(done=done, how_far=f"{how_far}; in an earlier run")
+        if ground.goes_to(Depth.STORE):
+            copy.checked[Depth.STORE] = NO_STORE
         return True
 
     def keep(self, copy: Copy, ground: Ground) -> None:
         """Durably, if its replay was clean. Raises OSError."""
         name = _name(copy, ground)
-        if self.path is None or name is None or not _is_clean(copy):
+        if self.path is None or name is None or not copy.is_clean or copy.findings.misdeeds:
             return
         self.clean[name] = {
             "entries": copy.law.entries,
@@ -88,54 +116,132 @@ class AuditState:
                 for depth in REPLAYED
             },
         }
-        text = json.dumps({"format": FORMAT, "clean": self.clean}, sort_keys=True) + "\n"
-        temporary = self.path.with_name(self.path.name + ".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        text = json.dumps(_sealed(self.clean)) + "\n"
+        files, temporary = OsFiles(), self.path.with_name(self.path.name + ".new")
+        files.write(temporary, text.encode())
+        files.rename(temporary, self.path)
 
 
-def _is_clean(copy: Copy) -> bool:
-    found = copy.findings
-    return (
-        not found.all()
-        and not found.misdeeds
-        and not copy.law.expected
-        and copy.checked[Depth.LAW].done
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Where the points of one copy lie and what they are good for: a value, for the process that replays it."""
+
+    base: Path
+    of: Mapping[str, str]
+
+    def keeping(self, note: Note) -> Keeping:
+        """To be taken from and written to."""
+        return Keeping(self.base, self.of, note)
+
+    def forget(self) -> None:
+        """The copy is done. Raises OSError."""
+        Keeping(self.base, self.of, unheard).forget()
+
+
+def _points(path: Path) -> Path:
+    return path.with_name(path.name + ".points")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """No replay is under way any more."""
+    if [path.name for path in folder.iterdir()] == ["lock"]:
+        (folder / "lock").unlink()
+        folder.rmdir()
+
+
+# --- what is named -------------------------------------------------------------------------------
 
 
 def _name(copy: Copy, ground: Ground) -> str | None:
     """None: nothing names these bytes, or something was asked that the file does not answer."""
-    source = copy.source
-    if ground.promises or copy.findings.all() or not copy.checked[Depth.STRUCTURE].done:
+    of = _identity(copy, ground)
+    if of is None:
         return None
-    parts = [FORMAT.encode(), _version().encode(), ground.document, ground.depth.value.encode()]
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(copy: Copy, ground: Ground) -> dict[str, str] | None:
+    """What a result is good for, each part by what people call it. None as `_name`."""
+    source = copy.source
+    if ground.promises or copy.findings or not copy.checked[Depth.STRUCTURE].done:
+        return None
+    of = {
+        "program": program(),
+        "ledger": ground.chain_id.hex(),
+        "depth": ground.depth.value,
+    }
     if isinstance(source, ArchiveSource):
         try:
-            parts.append(read_file(source.path, MANIFEST, MANIFEST_BYTES_MAX))
-            parts.append(read_file(source.path, f"{SIGNATURES}/{MANIFEST}", MANIFEST_BYTES_MAX))
+            first = read_file(source.path, MANIFEST, MANIFEST_BYTES_MAX)
+            second = read_file(source.path, f"{SIGNATURES}/{MANIFEST}", MANIFEST_BYTES_MAX)
         except Lost:
             return None
+        digests = hashlib.sha256(first).digest() + hashlib.sha256(second).digest()
+        of["copy"] = hashlib.sha256(digests).hexdigest()
     elif isinstance(source, WebSource):
-        parts.append(copy.structure.roots.get(source.size, b""))
-        parts.append(source.size.to_bytes(8, "big"))
+        of["copy"] = f"{source.size} {copy.structure.roots.get(source.size, b'').hex()}"
     else:
         return None
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    return of
 
 
-def _version() -> str:
+@cache
+def program() -> str:
+    """The hash over the files of this program: what another version found is not what this one finds."""
+    digest = hashlib.sha256()
+    own = Path(__file__).resolve().parent.parent
+    for folder in (own, *map(Path, (*consensus.__path__, *foedus.__path__))):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".py", ".so"} and path.is_file():
+                name = str(path.relative_to(folder))
+                data = hashlib.sha256(path.read_bytes()).digest()
+                digest.update(hashlib.sha256(name.encode()).digest() + data)
+    return digest.hexdigest()
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def _sealed(clean: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's value: with the digest over what it says."""
+    text = json.dumps({"clean": clean, "format": FORMAT}, sort_keys=True)
+    return {
+        "format": FORMAT,  # first: by it a file is known as one of ours
+        "clean": clean,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def _read(path: Path, note: Note) -> dict[str, dict[str, Any]]:
+    """What it says was clean; nothing, and a note, where it is damaged or another version's. Raises CannotAudit."""
+    if not path.exists():
+        return {}
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES_MAX + 1)
+    if data and not data.replace(b'":"', b'": "').startswith(BEGINNING):
+        raise CannotAudit(f"{path}: no audit state of format {FORMAT}: name another file")
+
+    def begin_anew(why: str) -> None:
+        note(f"{path}: {why}: not taken up, the audit begins anew")
+
     try:
-        return metadata.version("foedus")
-    except metadata.PackageNotFoundError:
-        return "not installed"
+        held = json.loads(data)
+    except (ValueError, RecursionError) as err:
+        begin_anew(f"damaged: {err}")
+        return {}
+    match held:
+        case {"format": str(form)} if form != FORMAT:
+            begin_anew(f"of format {form!r:.40}, this program reads {FORMAT!r}")
+        case {"clean": dict(clean), "sha256": _} if held == _sealed(clean):
+            if all(_is_result(result) for result in clean.values()):
+                return cast(dict[str, dict[str, Any]], clean)
+            begin_anew("a result in it is not of its form")
+        case _:
+            begin_anew("damaged: it does not have the digest in it")
+    return {}
 
 
-def _checked(path: Path, held: object) -> dict[str, Any]:
-    """Raises CannotAudit."""
+def _is_result(held: object) -> bool:
     match held:
         case {
             "entries": int(),
@@ -148,7 +254,7 @@ def _checked(path: Path, held: object) -> dict[str, Any]:
             try:
                 sizes = {len(bytes.fromhex(root)), len(bytes.fromhex(digest))}
             except ValueError:
-                sizes = set()
+                return False
             shaped = all(
                 isinstance(each, list)
                 and len(each) == 2
@@ -156,6 +262,5 @@ def _checked(path: Path, held: object) -> dict[str, Any]:
                 and isinstance(each[1], str)
                 for each in checked.values()
             )
-            if sizes == {32} and shaped:
-                return cast(dict[str, Any], held)
-    raise CannotAudit(f"{path}: a result is not of its form: name another file")
+            return sizes == {32} and shaped
+    return False

@@ -159,6 +159,7 @@ def other_history(world: World, mine: list[bytes]) -> list[bytes]:
     leaves: list[bytes] = []
     with VerifyPool(threads=0) as pool:
         replay = Replay(made.founding.genesis, made.founding.document, pool)
+        assert replay.founding is not None, "from the start"
         leaves += [appended.leaf for appended in replay.founding.leaves]
         for batch in batches:
             entries = tuple(other if entry == own[at] else entry for entry in batch.entries)
