@@ -33,6 +33,7 @@ from node.treaty.scenario_form import PAYLOADS, MalformedScenario, check_scenari
 from node.treaty.veto import veto_check
 
 ANY: Final = object()  # as an expected code: whatever comes
+OFFER_OF: Final = "the offer of "  # begins the names of the entries that are no steps
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _HASHES: Final = frozenset({"serial_root", "code_hash", "doc_root", "document"})
 
@@ -62,13 +63,16 @@ class Scenario:
         self.labels: dict[str, str] = {}  # hashes in hex, as they stand in derived ids -> labels
         self.ids: dict[str, str] = {}  # derived ids, with labels for hashes -> as the law has them
         self.ended: set[str] = set()  # findings
+        self.offers: dict[
+            str, list[int]
+        ] = {}  # author -> the seqs of its offers, which the scenario does not count
 
     def run(self) -> list[str]:
         for name, step in _with_offers(self.form["steps"]):
             self._keep(self.law.advance(step["at"]))
-            payload = _payload(step)
-            if payload is not None:
-                self._enter(name, step, payload)
+            said = _said(step)
+            if said is not None:
+                self._enter(name, step, *said)
             for expected in step.get("expect", ()):
                 self._expect(step["at"], expected)
         return self.failures
@@ -117,29 +121,31 @@ class Scenario:
             return payload | named
         return payload | named | {"refs": [self.id_of(ref) for ref in refs]}
 
-    def _enter(self, name: str, step: dict[str, Any], payload: dict[str, Any]) -> None:
+    def _enter(self, name: str, step: dict[str, Any], sort: str, payload: dict[str, Any]) -> None:
         self.labels[label_hash(name).hex()] = name
-        code, why = self._submit(name, step, payload)
+        code, why = self._submit(name, step, sort, payload)
         self.codes[name] = code
         wanted = step.get("rejected")
         if code != wanted and wanted is not ANY:
             self.failures.append(f"{step['at']} {name}: {code or 'accepted'} ({why}), not {wanted}")
 
     def _submit(
-        self, name: str, step: dict[str, Any], payload: dict[str, Any]
+        self, name: str, step: dict[str, Any], sort: str, payload: dict[str, Any]
     ) -> tuple[Code | None, str]:
         author = step["by"]
         seq, prev = self.law.author_tip(author)
-        if "seq" in step and step["seq"] != seq:
-            earlier = self.index.at_seq(author, step["seq"] - 1)
-            seq, prev = step["seq"], earlier.entry_hash if earlier else NO_PREVIOUS
+        if name.startswith(OFFER_OF):
+            self.offers.setdefault(author, []).append(seq)
+        elif "seq" in step and (wanted := self._with_the_offers(author, step["seq"])) != seq:
+            earlier = self.index.at_seq(author, wanted - 1)
+            seq, prev = wanted, earlier.entry_hash if earlier else NO_PREVIOUS
         attesting = payload.get("attested_by", ())
         attesting = attesting if isinstance(attesting, list) else ()
         endorsers = sorted(
             {*step.get("with", ()), *(one for one in attesting if isinstance(one, str))}
         )
         try:
-            content = write_content(author, self._as_the_law_has_it(payload))
+            content = write_content(author, sort, self._as_the_law_has_it(payload))
             envelope = pb.Envelope(
                 content=content, seq=seq, prev=prev, endorsements=[b"" for _ in endorsers]
             )
@@ -161,6 +167,12 @@ class Scenario:
         self.uncountersigned[name] = outcome.uncountersigned
         self._keep(outcome.derived)
         return outcome.code, outcome.why
+
+    def _with_the_offers(self, author: str, seq: int) -> int:
+        """The place in the author's chain that the scenario calls `seq`: its offers are no steps, but entries."""
+        for used in self.offers.get(author, ()):
+            seq += used <= seq
+        return seq
 
     def _expect(self, at_s: int, expected: dict[str, Any]) -> None:
         subject = subject_of(expected)
@@ -203,23 +215,24 @@ def _with_offers(steps: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
             digest = hashlib.sha256(content).digest()
             note = {"kind": "note", "type": "offer", "hash": digest}
             offer = {"at": step["offered"], "by": step["by"], "statement": note, "rejected": ANY}
-            offers.setdefault((step["by"], digest), (f"the offer of {name}", offer))
+            offers.setdefault((step["by"], digest), (OFFER_OF + name, offer))
     return sorted([*offers.values(), *named], key=lambda one: int(one[1]["at"]))
 
 
 def _offered_content(step: dict[str, Any]) -> bytes | None:
     """None where nothing is offered, or what cannot be written."""
-    payload = _payload(step)
-    if "offered" not in step or payload is None:
+    said = _said(step)
+    if "offered" not in step or said is None:
         return None
     try:
-        return write_content(step["by"], payload)
+        return write_content(step["by"], *said)
     except Unwritable:
         return None
 
 
-def _payload(step: dict[str, Any]) -> dict[str, Any] | None:
-    return next((step[name] for name in PAYLOADS if name in step), None)
+def _said(step: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Which of statement, motion and vote, and what it holds."""
+    return next(((sort, step[sort]) for sort in PAYLOADS if sort in step), None)
 
 
 def genesis_of(form: dict[str, Any]) -> GenesisFacts:

@@ -4,10 +4,12 @@ import hashlib
 from typing import Any, Final
 
 from foedus.v1 import content_pb2 as pb
+from node.treaty.parsing import KIND_NAMES
 
 CHAIN_ID: Final = hashlib.sha256(b"scenario").digest()
 _RENAMED: Final = {"from": "origin", "to": "destination"}
-_ALTERNATIVES: Final = {"CLASS": "class_motion", "CHIPTYPE": "chip_type_motion"}
+# A kind as the law and LAW section 2 write it -> the alternative of Content.body. Motions are in capitals.
+_ALTERNATIVES: Final = {kind: alternative for alternative, kind in KIND_NAMES.items()}
 # A field that no version of the schema has: how a field unknown to it looks in protobuf.
 _UNKNOWN_FIELD: Final = b"\xf8\xff\x07\x01"
 
@@ -20,8 +22,8 @@ class Unwritable(Exception):
     """A step that protobuf cannot even express: wrong types. Its code is SCHEMA."""
 
 
-def write_content(author: str, payload: dict[str, Any]) -> bytes:
-    """A step's statement, motion or vote as Content bytes. Raises Unwritable."""
+def write_content(author: str, sort: str, payload: dict[str, Any]) -> bytes:
+    """A step's `sort` ("statement", "motion" or "vote") as Content bytes. Raises Unwritable."""
     fields = dict(payload)
     refs = fields.pop("refs", [])
     if not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs):
@@ -35,11 +37,9 @@ def write_content(author: str, payload: dict[str, Any]) -> bytes:
     )
     if "period" in fields:
         _write_period(content.period, fields.pop("period"))
-    kind = fields.pop("kind", "vote")
-    if not isinstance(kind, str):
-        raise Unwritable(f"kind: {kind!r} is no string")
-    alternative = _ALTERNATIVES.get(kind, kind.lower())
-    if alternative not in content.DESCRIPTOR.fields_by_name:
+    kind = sort if sort == "vote" else fields.pop("kind", None)
+    alternative = _alternative(sort, kind)
+    if alternative is None:
         return content.SerializeToString() + _UNKNOWN_FIELD
     body = getattr(content, alternative)
     body.SetInParent()
@@ -47,6 +47,15 @@ def write_content(author: str, payload: dict[str, Any]) -> bytes:
     if all(_write(body, renamed.get(name, name), value) for name, value in fields.items()):
         return content.SerializeToString()
     return content.SerializeToString() + _UNKNOWN_FIELD
+
+
+def _alternative(sort: str, kind: object) -> str | None:
+    """None for a word that no kind of this sort bears: a motion's word is none in a statement. Raises Unwritable."""
+    if not isinstance(kind, str):
+        raise Unwritable(f"kind: {kind!r} is no string")
+    if kind.isupper() != (sort == "motion") or (kind == "vote") != (sort == "vote"):
+        return None
+    return _ALTERNATIVES.get(kind)
 
 
 def _write_period(period: Any, value: object) -> None:
@@ -144,7 +153,7 @@ def _number(enum: Any, value: object) -> int | None:
         raise TypeError(f"{value!r} is no word")
     prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
     member = enum.values_by_name.get(prefix + value.upper())
-    return member.number if member is not None else None
+    return member.number if member is not None and value.islower() else None
 
 
 def _write_pairs(rows: Any, message: Any, value: dict[str, Any]) -> None:

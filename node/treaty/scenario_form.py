@@ -23,7 +23,7 @@ _ENTRY: Final = _STEP | {"id", "by", "with", "seq", "offered", "rejected", *PAYL
 _PARTY: Final = frozenset({"role", "state", "owners"})
 _WORLD: Final = frozenset({"capacity_mh", "fab"})
 _CODES: Final = frozenset(code.value for code in Code)
-_BEACON: Final = re.compile("[0-9a-f]{64}")
+_BEACON: Final = re.compile("[0-9a-fA-F]{64}")
 _MOTION: Final = "state outcome rule threshold yes no abstain absent eligible panel closed_at in_force_at effective"
 # What may be expected of each kind of thing. The first key that is one of these says which it is.
 EXPECTATIONS: Final = {
@@ -68,7 +68,7 @@ def check_scenario(form: object) -> None:
             _integer(f"world.{measure}.{state}", share)
     beacon = fields.get("beacon", "00" * 32)
     if not isinstance(beacon, str) or not _BEACON.fullmatch(beacon):
-        raise MalformedScenario("beacon", f"{beacon!r}, not 64 hex digits in lower case")
+        raise MalformedScenario("beacon", f"{beacon!r}, not 64 hex digits")
     _check_steps(_list("steps", fields["steps"]))
 
 
@@ -110,8 +110,6 @@ def _check_step(where: str, step: object) -> dict[str, Any]:
     if len(payloads) > 1:
         raise MalformedScenario(f"{where}.{payloads[1]}", f"beside a {payloads[0]}: one a step")
     _any_object(f"{where}.{payloads[0]}", fields[payloads[0]])
-    if payloads[0] != "vote" and "kind" not in fields[payloads[0]]:
-        raise MalformedScenario(f"{where}.{payloads[0]}.kind", "missing")
     if "by" not in fields:
         raise MalformedScenario(f"{where}.by", "missing: who writes this")
     _text(f"{where}.by", fields["by"])
@@ -124,7 +122,7 @@ def _check_step(where: str, step: object) -> dict[str, Any]:
         _integer(f"{where}.offered", fields["offered"])
         if fields["offered"] > fields["at"]:
             raise MalformedScenario(f"{where}.offered", f"after the step itself, {fields['at']}")
-    if "rejected" in fields and fields["rejected"] not in _CODES:
+    if fields.get("rejected") is not None and fields["rejected"] not in _CODES:
         raise MalformedScenario(f"{where}.rejected", f"{fields['rejected']!r} is no reason code")
     return fields
 

@@ -53,9 +53,9 @@ class Recorded(Scenario):
             self._hash(b"gone" if row is None else row)
 
     def _submit(
-        self, name: str, step: dict[str, Any], payload: dict[str, Any]
+        self, name: str, step: dict[str, Any], sort: str, payload: dict[str, Any]
     ) -> tuple[Code | None, str]:
-        code, why = super()._submit(name, step, payload)
+        code, why = super()._submit(name, step, sort, payload)
         self._hash(f"{code or 'accepted'}".encode())
         return code, why
 
