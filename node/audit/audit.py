@@ -238,10 +238,30 @@ def _side_by_side(
             if alone
             else Checked(
                 done=True,
-                how_far=f"{done[copy.source.name]} entries with {len(copies) - 1} other copies",
+                how_far=f"{done[copy.source.name]} entries with {len(copies) - 1} other copies{_behind(copy, copies)}",
             )
         )
     return beside
+
+
+def _behind(copy: Copy, copies: Sequence[Copy]) -> str:
+    """A home that ends before what its own node has signed elsewhere. No finding: a backup is no other than one put back."""
+    source = copy.source
+    if not isinstance(source, StoreSource) or source.state is None:
+        return ""
+    signed = [
+        (judged.size, other.source.name)
+        for other in copies
+        for judged in other.judged
+        if source.state in judged.signers and judged.size > source.size
+    ]
+    if not signed:
+        return ""
+    size, name = max(signed)
+    return (
+        f"; ends at {source.size}, and {source.state} has cosigned {size} entries, as {name} shows:"
+        " an earlier copy of this home, or it was put back"
+    )
 
 
 # --- opening -------------------------------------------------------------------------------------

@@ -3,6 +3,10 @@
 Nothing of a file is believed but what its ledger's founders and, link by link, their successors signed. A state is one party
 under both of its cosigners: it contradicts itself by two lines of either kind, or by one of each. Once Ed25519 is doubted, who
 reads the answer looks at `by_second_alone`: those whose two lines are both by ML-DSA-44, which no break of Ed25519 can forge.
+
+No other kind of evidence can rest on such lines, for the ML-DSA-44 key is a second cosigner and nothing else (RULINGS R46): two
+blocks are shown by a block key, a withheld entry by a log key, and the checkpoint beside that, like those of the links from epoch
+to epoch, is final by its Ed25519 lines (R38), whatever second lines stand under it. `foedus-verify evidence` reads all of that.
 """
 
 import base64
@@ -89,8 +93,8 @@ def _parse(data: bytes) -> Mapping[str, Any]:
         raise CannotAudit(f"evidence: want a JSON object of format {FORMAT}")
     if said.get("kind") != TWO_ROOTS:
         raise CannotAudit(
-            f"evidence of kind {said.get('kind')!r:.40}: only {TWO_ROOTS} can rest on ML-DSA-44; `foedus-verify"
-            " evidence` confirms the others"
+            f"evidence of kind {said.get('kind')!r:.40}: only {TWO_ROOTS} can rest on ML-DSA-44, by which states cosign and"
+            " sign nothing else; `foedus-verify evidence` confirms the others"
         )
     said = {"prefix_root": "", "policies": [], "prefix_proof": [], **said}
     if not all(isinstance(said.get(name), str) for name in TEXTS):

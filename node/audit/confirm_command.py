@@ -9,6 +9,7 @@ import typer
 from node.reporting import CouldNot, JsonOption, reporting
 
 CHAIN_ID_BYTES = 32
+UNPINNED = ("  as the file itself says: compare this with a chain id that you had before",)
 
 
 def confirm_command(
@@ -29,7 +30,8 @@ def confirm_command(
 
     Says of whom it is shown by lines of either kind, by Ed25519 alone, and by ML-DSA-44 alone: once Ed25519 is broken, only the
     last ones are. Whoever trusts no software of ours reads the last with any library that has ML-DSA-44; the message is that of
-    C2SP tlog-cosignature, type 0x06.
+    C2SP tlog-cosignature, type 0x06. Other kinds of evidence have no such lines, since by ML-DSA-44 states cosign checkpoints
+    and sign nothing else: `foedus-verify evidence` confirms those.
 
     Exit status: 0 shown of all whom the file accuses, 1 not of all, 2 could not be checked.
 
@@ -43,6 +45,7 @@ def confirm_command(
         found = confirm(_read(file, EVIDENCE_BYTES_MAX + 1), _pin(ledger))
         lines = [
             f"ledger {found.chain_id}, {found.origin}",
+            *(UNPINNED if ledger is None else ()),
             f"two checkpoints, of sizes {found.sizes[0]} and {found.sizes[1]}",
             f"shown of: {_names(found.shown_of)}",
             f"by Ed25519 lines alone: {_names(found.by_ed25519_alone)}",

@@ -145,6 +145,21 @@ def test_other_spellings_of_a_signature_and_a_second_good_one(
         folder.restore()
 
 
+def test_a_home_put_back_whole_is_an_earlier_copy_and_its_own_line_tells(epochs: World) -> None:
+    """Sign state and all: alone it stands, as a backup does; beside a peer's copy the report says that its node went further."""
+    document = epochs.weave.founding.document
+    copies = [str(epochs.older), str(epochs.archives["US"])]
+    alone, beside = (
+        audit_sources(sources, pinned=document, threads=0, processes=1)
+        for sources in (copies[:1], copies)
+    )
+    assert (alone.verdict, accused(alone)) == (Verdict.CONSISTENT, set())
+    assert (beside.verdict, accused(beside)) == (Verdict.CONSISTENT, set())
+    told = [report.checked[Depth.COMPARE].how_far for report in beside.sources]
+    assert f"CN has cosigned {epochs.size} entries" in told[0]
+    assert "put back" not in told[1]
+
+
 def test_the_file_that_the_database_doubts_is_named() -> None:
     told = "/n/rocksdb: scanning authors stopped: Corruption: Mismatch in unique ID on table file 10. Expected: {2,7}"
     assert database_file(told) == "000010.sst"
