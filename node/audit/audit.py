@@ -61,6 +61,9 @@ class _Opened:
 
     copies: list[Copy] = field(default_factory=list)
     unopenable: list[tuple[str, Unopenable, Folders]] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # (URL, why): says nothing of anybody
 
 
 def audit_sources(
@@ -81,11 +84,12 @@ def audit_sources(
     `against`: copies that are only read for comparison: their tree and cosignatures are checked, their history is not run again.
     `pinned`: the genesis document to judge by. `depth`: the last one to look at, in the order of `Depth`.
     `acknowledgements`: (name, bytes) of nodes' signed promises to include an entry (R58).
+    A node that does not answer, or is a stranger's, is told as `unread`; the others are audited all the same.
     `processes`: for hashing and signatures, or for copies; None: one for each core. `resume`: the file of `resuming`;
     `note`: told what of it was not taken up.
 
     Raises:
-        CannotAudit: nothing is known: no such folder, no answer, no genesis, another ledger.
+        CannotAudit: nothing is known: no such folder, no answer of any node, no genesis, another ledger.
         BadSettings: a home's settings cannot be read.
     """
     with ExitStack() as stack:
@@ -186,6 +190,7 @@ def _audit(
         misdeeds=_distinct([m for copy in copies for m in copy.findings.misdeeds]),
         genesis=ground.document,
         pinned=ground.pinned,
+        unread=tuple(opened.unread),
         links=max(
             (tuple(links_of_copy(copy.source, copy.trust, copy.judged)) for copy in copies),
             key=len,
@@ -300,12 +305,15 @@ def _document(named: Sequence[str], pinned: bytes | None) -> bytes:
 def _open_all(named: Sequence[str], ground: Ground, stack: ExitStack) -> _Opened:
     """All at once: each waits for its own disk or node."""
     targets = list(dict.fromkeys(named))
-    found: dict[str, Readable | Unopenable] = {}
+    found: dict[str, Readable | Unopenable | CannotAudit] = {}
     each(targets, lambda target: found.update({target: _open(target, ground, stack)}))
     opened = _Opened()
     names: set[str] = set()
     for target in targets:
         source = found[target]
+        if isinstance(source, CannotAudit) and not isinstance(source, Unopenable):
+            opened.unread.append((target, str(source)))
+            continue
         if isinstance(source, Unopenable):
             folders = find_folders(Path(target))
             assert folders is not None, "it was opened as a store"
@@ -321,14 +329,21 @@ def _open_all(named: Sequence[str], ground: Ground, stack: ExitStack) -> _Opened
             checked=dict.fromkeys(Depth, NOT_RUN),
         )
         opened.copies.append(copy)
+    if len(opened.unread) == len(targets):
+        raise CannotAudit("; ".join(why for _, why in opened.unread))
     each(opened.copies, lambda copy: _trust(copy, ground))
     return opened
 
 
-def _open(target: str, ground: Ground, stack: ExitStack) -> Readable | Unopenable:
+def _open(target: str, ground: Ground, stack: ExitStack) -> Readable | Unopenable | CannotAudit:
+    """Raises CannotAudit: a path that is none is a slip of the keys; that a node is down is not the auditor's."""
     try:
         source = open_source(target, ground.genesis, ground.document)
     except Unopenable as err:
+        return err
+    except CannotAudit as err:
+        if "://" not in target:
+            raise
         return err
     stack.callback(source.close)
     return source

@@ -116,7 +116,9 @@ def audit_command(
     Who signed two roots of one log, two blocks for one round, or a promise that was not kept, is named; for each a file is
     written beside the evidence that `foedus-verify evidence` confirms with none of this software.
 
-    Exit status: 0 consistent, 1 inconsistent (evidence is written to a file), 2 could not be checked.
+    A node that does not answer is told; the others are audited all the same.
+
+    Exit status: 0 consistent, 1 inconsistent (evidence is written to a file), 2 could not be checked, or not all that was named.
 
     For example:
 
@@ -260,6 +262,7 @@ def _text(found: AuditReport) -> Sequence[Any]:
             f" {', '.join(found.cosigned_by)}{also}"
         )
     parts.append(f"replayed {found.entries_replayed} entries")
+    parts += [f"NOT READ  {why}" for _, why in found.unread]
     for finding in found.findings[:SHOWN_MAX]:
         parts.append(f"WRONG  {finding}")
     if len(found.findings) > SHOWN_MAX:
@@ -283,5 +286,7 @@ def _end(report: Report, found: AuditReport, made: _Written) -> None:
         case Verdict.CONSISTENT:
             if found.misdeeds:
                 report.note(f"consistent, but members signed against the rules{evidence}")
-            if made.trouble:
-                report.failed("; ".join(made.trouble))
+            missing = f"{len(found.unread)} of the sources named could not be read"
+            incomplete = [*made.trouble, *([missing] if found.unread else [])]
+            if incomplete:
+                report.failed("; ".join(incomplete))

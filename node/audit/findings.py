@@ -208,6 +208,7 @@ class AuditReport:
     links: tuple[Link, ...] = field(default=(), repr=False)
     block_keys: tuple[tuple[bytes, ...], ...] = field(default=(), repr=False)
     pinned: bool = False  # judged by a genesis that was named, not by the copies' own
+    unread: tuple[tuple[str, str], ...] = ()  # (named source, why nothing of it could be had)
 
     def wrong(self, source: str) -> Mapping[Depth, int]:
         """Findings of one source, by depth: what was looked at there and is not right."""
@@ -261,6 +262,7 @@ class AuditReport:
             "quorum": self.quorum,
             "cosigned_by": list(self.cosigned_by),
             "sources": [self._source_json(report) for report in self.sources],
+            "unread": [{"source": name, "why": why} for name, why in self.unread],
             "findings": [finding.as_json() for finding in self.findings],
             "misdeeds": [finding.as_json() for finding in self.misdeeds],
         }

@@ -77,6 +77,7 @@ def html_report(report: AuditReport) -> bytes:
         _trust(report),
         _cosigners(report),
         *(_source(source, report.wrong(source.name)) for source in report.sources),
+        _unread(report),
         _findings("What is wrong", report.findings, "Nothing was found."),
         _findings(
             "Who signed against the rules",
@@ -164,6 +165,14 @@ def _source(source: SourceReport, wrong: Mapping[Depth, int]) -> str:
         f"<h2>{escape(source.name)}</h2><p>{escape(source.kind)} at <code>{escape(source.where)}</code></p>{_bar(source)}"
         f"<table><tr><th>Question<th>Answer<th>How far{''.join(rows)}</table>"
     )
+
+
+def _unread(report: AuditReport) -> str:
+    if not report.unread:
+        return ""
+    rows = "".join(f"<li>{escape(why)}" for _, why in report.unread)
+    told = "This says nothing of anybody: who does not answer may be cut off."
+    return f"<h2>What could not be read</h2><ul>{rows}</ul><p>{told}</p>"
 
 
 def _bar(source: SourceReport) -> str:

@@ -19,6 +19,7 @@ from node.audit.source import CannotAudit
 from node.cli.main import build_app
 from node.signing.transport import TransportIdentity, generate_transport
 from node.storage import keys
+from tests.unit.api.serving import free_port
 from tests.unit.audit.conftest import World
 from tests.unit.audit.history import clone, flip, get, put
 
@@ -165,6 +166,32 @@ def test_what_a_running_node_alters_is_named(world: World, tmp_path: Path) -> No
     places = [(f.source, f.byte_range.first) for f in report.findings if f.byte_range]
     assert places == [("US", 30)]
     assert not any(finding.accused for finding in report.findings)
+
+
+def test_a_node_that_is_down_does_not_end_the_audit(world: World, tmp_path: Path) -> None:
+    """One of many sources: told, accused of nothing, and no reason to say nothing of the others."""
+    genesis = tmp_path / "genesis.cbor"
+    genesis.write_bytes(world.weave.founding.document)
+    dead = f"https://127.0.0.1:{free_port()}"
+    altered = clone(world.exports["US"], tmp_path / "altered")
+    (bundle,) = (altered / "tile" / "entries").glob("000*/*")
+    bundle.write_bytes(flip(bundle.read_bytes(), 700))
+    pinned = ("--genesis", genesis, "--evidence", tmp_path / "evidence.json")
+    for name, where in (("source", (dead,)), ("beside", ("--against", dead))):
+        page = tmp_path / name
+        said = run("audit", world.exports["US"], *where, *pinned, "--html", page)
+        assert said.exit_code == 2, "not all that was named was checked"
+        assert "verdict: consistent" in said.stdout
+        assert f"NOT READ  {dead}" in said.stdout
+        assert "could not be read" in page.read_text()
+    wrong = run("audit", altered, dead, *pinned, "--json")
+    assert wrong.exit_code == 1
+    shown = json.loads(wrong.stdout)
+    assert [one["source"] for one in shown["unread"]] == [dead]
+    assert not shown["misdeeds"]
+    alone = run("audit", dead, "--genesis", genesis)
+    assert alone.exit_code == 2
+    assert "refused" in alone.stderr
 
 
 def test_a_server_with_another_certificate_is_no_member(world: World, tmp_path: Path) -> None:
