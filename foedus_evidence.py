@@ -1,52 +1,148 @@
-"""Evidence against states, and statements of what they did not file: the second file of foedus-verify.
+"""What begins with a chain id: whom to trust about an archive, and evidence. The second file of foedus-verify.
 
-    python foedus_verify.py evidence file.json --chain-id 5f..                      (or foedus-verify evidence ...)
+    python foedus_verify.py archive folder --chain-id 5f..              (or foedus-verify archive ...)
+    python foedus_verify.py evidence file.json --chain-id 5f..
 
-It rests on foedus_verify.py beside it, and on nothing else. A file holds the founding document and links to the epochs that it
-speaks of. foedus/evidence/1: what the accused signed themselves, two roots that no one log has, two blocks for one place, or a
-promise that the log, which an archive shows, does not keep. foedus/absence/1: how far the log goes, and where the chain of each
-author stands there; that no entry before is one for the period follows from a whole log alone: `foedus audit absence --check`.
+It rests on foedus_verify.py beside it, and on nothing else. The chain id is the SHA-256 of the founding document, whose members
+have signed it. An evidence file holds that document and links to the epochs that it speaks of. foedus/evidence/1: what the
+accused signed themselves, two roots that no one log has, two blocks for one place, or a promise that the log, which an archive
+shows, does not keep. foedus/absence/1: how far the log goes, and where the chain of each author stands there; that no entry
+before is one for the period follows from a whole log alone: `foedus audit absence --check`.
 """
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from foedus_verify import (
+    COSIGNER,
     COSIGNER_ML_DSA,
     LEAF,
+    LOG_KEY,
     NODE,
-    Epoch,
+    SMALL_MAX,
+    Facts,
+    Key,
+    Policy,
     archive_entries,
     archive_root,
     certificate,
     digest,
-    founding,
     from_base64,
-    from_cbor,
     included,
     need,
-    of_size,
     parse_checkpoint,
     parse_note,
     prove,
+    read,
     signed_by,
     signers,
     walk,
 )
+from foedus_verify import archive as archive_of
 
 ACKNOWLEDGEMENT = "application/vnd.foedus.acknowledgement.v1+cbor"
 COMMIT_RECORD = b"\x64type\x66commit"  # how the map of a commit record goes on after its head
 INCLUSION_S, GAP_SHARE = 600, 10  # unless the genesis says `inclusion_s`; see `withheld`
+DEPTH_MAX = 16  # of CBOR
+
+
+def answer(given: argparse.Namespace) -> Facts:
+    """What is proven under a chain id. Raises as `foedus_verify.answer` does."""
+    pinned = bytes.fromhex(given.chain_id or "")
+    is_said = len(pinned) == 32 and given.policy is None
+    need(is_said, "whom to trust is said by --chain-id alone, 64 hexadecimal digits")
+    if given.what == "archive":
+        trust = [founding(read(given.path / "genesis.cbor", SMALL_MAX), pinned)]
+        return archive_of(given.path, trust)
+    need(given.what == "evidence", "a chain id is for archives and evidence; here want --policy")
+    return evidence(read(given.path), pinned, given.archive)
+
+
+# --- the founding document ------------------------------------------------------------------------
+
+
+def founding(document: bytes, pinned: bytes | None) -> Policy:
+    """The founders' policy. Raises NotProven unless it is the document pinned, signed by every member that it names.
+
+    They sign it without their signatures: the same map with one pair fewer.
+    """
+    chain_id = digest(document)
+    prove(pinned in (None, chain_id), f"this is of ledger {chain_id.hex()}, not of the one pinned")
+    start = document.index(b"\x6asignatures")
+    signatures, end = cbor_item(document, start + 11)
+    unsigned = bytes([document[0] - 1]) + document[1:start] + document[end:]
+    record = from_cbor(unsigned)
+    need({**record, "signatures": signatures} == from_cbor(document), "genesis: signed twice")
+    members = sorted(record["members"], key=lambda member: str(member["state"]))
+    states, quorum = [member["state"] for member in members], 2 * len(members) // 3 + 1
+    need(states and len(set(states)) == len(states), "genesis: want members, each once")
+    policy = Policy([], {}, {"states": (quorum, states)}, "states")
+    seconds, name = {}, f"{record['origin']}/cosigner/"
+    for member in members:
+        state, message = member["state"], digest(b"\x0esign/genesis/1", unsigned)
+        signed = signed_by(member["block_key"], message, signatures[state])
+        prove(signed, f"the founding document is not signed by {state}")
+        policy.logs.append(Key(record["origin"], LOG_KEY, member["log_key"]))
+        policy.witnesses[state] = Key(name + state, COSIGNER, member["cosigner_key"])
+        if second := member.get("cosigner_pq_key"):
+            seconds[f"{state}/pq"] = Key(f"{name}{state}/pq", COSIGNER_ML_DSA, second)
+    policy.witnesses.update(seconds)
+    if len(seconds) >= quorum:
+        policy.groups["states/pq"] = quorum, list(seconds)
+    return policy
+
+
+def from_cbor(data: bytes) -> Any:
+    """The value whose one deterministic encoding this is (RFC 8949, section 4.2.1)."""
+    value, end = cbor_item(data, 0)
+    need(end == len(data), "CBOR: bytes after its end")
+    return value
+
+
+def cbor_item(data: bytes, at: int, depth: int = DEPTH_MAX) -> tuple[Any, int]:
+    """One item and where it ends: null, booleans, integers, bytes, texts, lists and maps alone."""
+    need(depth and at < len(data), "CBOR: too deep, or ends early")
+    kind, low, at = data[at] >> 5, data[at] & 31, at + 1
+    if kind == 7 and 20 <= low <= 22:
+        return (False, True, None)[low - 20], at
+    need(kind < 6 and low < 28, "CBOR: a float, a tag, or of no known length")
+    wide = 1 << low - 24 if low >= 24 else 0  # bytes that hold the number, if low itself does not
+    number, at = int.from_bytes(data[at : at + wide], "big") if wide else low, at + wide
+    is_least = at <= len(data) and number >= {0: 0, 1: 24}.get(wide, 1 << 4 * wide)
+    need(is_least, "CBOR: ends early, or a longer head than needed")
+    if kind < 2:
+        return (number, -1 - number)[kind], at
+    need(number <= len(data) - at, "CBOR: ends early")
+    if kind < 4:
+        part, at = data[at : at + number], at + number
+        return (part if kind == 2 else part.decode()), at
+    items, raw = [], []
+    for _ in range(number * (kind - 3)):  # a map holds keys and values in turn
+        item, end = cbor_item(data, at, depth - 1)
+        items.append(item)
+        raw.append(data[at:end])
+        at = end
+    keys, values = items[::2], items[1::2]
+    if kind == 4:
+        return items, at
+    need(all(type(key) in (int, str) for key in keys), "CBOR: want keys of integers or text")
+    need(raw[::2] == sorted(set(raw[::2])), "CBOR: keys out of order, or twice")
+    return dict(zip(keys, values, strict=True)), at
+
+
+# --- evidence -------------------------------------------------------------------------------------
 
 
 class Case(NamedTuple):
     """What an evidence file says, and whom one may believe about it."""
 
     said: dict[str, Any]
+    founders: dict[str, Any]  # the founding document
     chain_id: bytes
-    trust: list[Epoch]
+    trust: list[Policy]  # of each epoch
 
     def unhex(self, name: str) -> bytes:
         """A field of hexadecimal digits."""
@@ -68,7 +164,7 @@ def from_json(data: bytes) -> Any:
     return json.loads(data, object_pairs_hook=once)
 
 
-def evidence(data: bytes, pinned: bytes | None, archive: Path | None) -> dict[str, Any]:
+def evidence(data: bytes, pinned: bytes | None, archive: Path | None) -> Facts:
     """Whom a file proves what. Raises NotProven; for what has not its form, what `need` and Python raise."""
     said = from_json(data)
     known = said["format"] in ("foedus/evidence/1", "foedus/absence/1")
@@ -77,7 +173,7 @@ def evidence(data: bytes, pinned: bytes | None, archive: Path | None) -> dict[st
     trust = [founding(document, pinned)]
     if "policies" in said:
         trust = walk(trust, {"format": "foedus/policies/1", "links": said["policies"]})
-    case = Case(said, digest(document), trust)
+    case = Case(said, from_cbor(document), digest(document), trust)
     if said["format"] == "foedus/absence/1":
         return absence(case)
     kind, accused = said["kind"], said["accused"]
@@ -126,7 +222,7 @@ def two_roots(case: Case) -> list[str]:
     notes = [case.said[name].encode() for name in ("first", "second")]
     points = [parse_checkpoint(parse_note(note)[0]) for note in notes]
     (origin, small, root), (other_origin, large, other_root) = points
-    same = origin == other_origin == case.trust[0].record["origin"]
+    same = origin == other_origin == case.founders["origin"]
     need(
         same and 0 < small <= large, "evidence: want two checkpoints of this ledger, smaller first"
     )
@@ -141,14 +237,15 @@ def two_roots(case: Case) -> list[str]:
     prove(other_root != root, "the two checkpoints are of one log")
     signed, claimed = [], []
     for note, size in zip(notes, (small, large), strict=True):
-        witnesses = of_size(case.trust, size).policy.witnesses
+        policy = next(each for each in case.trust[::-1] if size > each.after)
+        witnesses = policy.witnesses
         keys, labels = (
             signers(note, [*witnesses.values()]),
             {label for label, _ in parse_note(note)[1]},
         )
         signed.append([name for name, key in witnesses.items() if key in keys])
         claimed.append(
-            {n.removesuffix("/pq") for n, key in witnesses.items() if key.label in labels}
+            {n.removesuffix("/pq") for n, key in witnesses.items() if key.label() in labels}
         )
     found = [state for state in signed[0] if state in signed[1]]
     unread = (claimed[0] & claimed[1] & {*case.said["accused"]}).difference(found)
@@ -170,13 +267,13 @@ def two_blocks(case: Case) -> list[str]:
         + case.number("round").to_bytes(4, "big")
         + author.to_bytes(2, "big")
     )
-    record = case.trust[epoch].record
     keys = [bytes.fromhex(key) for key in case.said["block_keys"]]
     need(all(len(key) == 32 for key in keys), "block_keys: want 32 bytes each")
     if epoch == 0:
-        states = [member["state"] for member in record["members"]]
-        same = keys == [member["block_key"] for member in record["members"]]
+        states = [member["state"] for member in case.founders["members"]]
+        same = keys == [member["block_key"] for member in case.founders["members"]]
     else:
+        record = from_cbor(case.trust[epoch].record)
         states = [state for state, _ in record["members"]]
         count = place[:4] + len(keys).to_bytes(2, "big")
         same = record["committee_hash"] == digest(b"\x0bcommittee/1", count, *keys)
@@ -219,7 +316,7 @@ def withheld(case: Case, archive: Path | None) -> list[str]:
     last, ran = promise["inclusion_by_ms"], 0
     is_past = fields.get("type") == "commit" and fields["time_ms"] > last
     prove(is_past, "the log has not gone past the time that was promised")
-    enough = 1000 * max(1, case.trust[0].record["protocol"].get("inclusion_s", INCLUSION_S))
+    enough = 1000 * max(1, case.founders["protocol"].get("inclusion_s", INCLUSION_S))
     if archive is None:
         raise ValueError(f"whether the entry is among the first {end + 1}, an --archive shows")
 
@@ -234,7 +331,7 @@ def withheld(case: Case, archive: Path | None) -> list[str]:
                 last = max(last, time)
             yield digest(LEAF, entry)
 
-    whole = archive_root(archive, leaves()) == point["root"]
+    whole = archive_root(archive, leaves(), size) == point["root"]
     prove(whole, "the archive does not lead to the signed root")
     prove(
         ran >= enough, f"the log ran on for {ran} ms past it, as far as gaps count: want {enough}"
@@ -251,12 +348,12 @@ def byte_string(data: bytes) -> bytes:
     return (b"\x58" + bytes([size]) if size < 256 else b"\x59" + size.to_bytes(2, "big")) + data
 
 
-def log_keys(trust: list[Epoch], state: str) -> list[bytes]:
+def log_keys(trust: list[Policy], state: str) -> list[bytes]:
     """Those that a state has ever had. A policy of the ledger lists logs and witnesses by state, in one order."""
     found = []
-    for epoch in trust:
-        states = [n for n, key in epoch.policy.witnesses.items() if key.kind != COSIGNER_ML_DSA]
-        pairs = zip(states, epoch.policy.logs, strict=True)
+    for policy in trust:
+        states = [n for n, key in policy.witnesses.items() if key.kind != COSIGNER_ML_DSA]
+        pairs = zip(states, policy.logs, strict=True)
         found += [key.public for name, key in pairs if name == state]
     return found
 
@@ -264,11 +361,11 @@ def log_keys(trust: list[Epoch], state: str) -> list[bytes]:
 # --- what was not filed ---------------------------------------------------------------------------
 
 
-def absence(case: Case) -> dict[str, Any]:
+def absence(case: Case) -> Facts:
     """What a statement of absence shows by itself: till when the log goes, and each author's last entry there."""
-    stand = Case(case.said["stands_on"], case.chain_id, case.trust)
+    stand = case._replace(said=case.said["stands_on"])
     point = certificate(stand.said["checkpoint"].encode(), case.trust, log_line=False)
-    origin, larger = case.trust[0].record["origin"], point["size"]
+    origin, larger = case.founders["origin"], point["size"]
     same = stand.said["chain_id"] == case.chain_id.hex() and point["origin"] == origin
     prove(same, "the statement is of another ledger")
     size, root, record = stand.number("size"), stand.unhex("root"), stand.unhex("commit_record")

@@ -40,7 +40,7 @@ class ReceiptTampers:
         self._draw = draw
         links = parse_links(folder.whole[POLICIES])
         self._policies: Policies = follow(trust_policy(world.genesis), links)
-        founders = fv.Epoch(0, fv.parse_policy(trust_policy(world.genesis)), {})
+        founders = fv.parse_policy(trust_policy(world.genesis))
         self._trust = fv.walk([founders], json.loads(folder.whole[POLICIES]))
         ended = [parse_proof(link.proof).note for link in links]
         self._notes = {fv.parse_checkpoint(fv.parse_note(note)[0])[1]: note for note in ended}
@@ -125,7 +125,7 @@ class ReceiptTampers:
         except (CouldNot, MalformedInput):
             pass
         try:
-            told = fv.receipt(data, self._trust)
+            told = fv.receipt(data, self._trust, None)
             shown["foedus-verify"] = (told["index"], told["entry"], told["size"], told["root"])
         except (fv.NotProven, *fv.NO_FORM):
             pass

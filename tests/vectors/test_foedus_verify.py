@@ -29,8 +29,12 @@ def holds(check: Any, *arguments: Any) -> bool:
     return True
 
 
-def believed(policy: str) -> list[fv.Epoch]:
-    return [fv.Epoch(0, fv.parse_policy(policy.encode()), {"origin": ORIGIN})]
+def believed(policy: str) -> list[fv.Policy]:
+    return [fv.parse_policy(policy.encode())]
+
+
+def case_of(said: dict[str, Any], trust: list[fv.Policy]) -> fe.Case:
+    return fe.Case(said, {"origin": ORIGIN}, bytes(32), trust)
 
 
 def unhex(texts: list[str]) -> list[bytes]:
@@ -176,7 +180,7 @@ def test_certificates_and_who_signed_two_roots() -> None:
         "first": pair["same_size"]["certificate_a"],
         "second": pair["same_size"]["certificate_b"],
     }
-    assert fe.two_roots(fe.Case(same, bytes(32), trust)) == pair["same_size"]["guilty"]
+    assert fe.two_roots(case_of(same, trust)) == pair["same_size"]["guilty"]
     hashes = merkle.MemoryHashes()
     hashes.append(merkle.leaf_hashes(b"entry-%d" % index for index in range(256)))
     case = pair["different_size"]
@@ -187,11 +191,11 @@ def test_certificates_and_who_signed_two_roots() -> None:
         "prefix_root": case["root_of_first_250_entries_of_a"],
         "prefix_proof": [p.hex() for p in merkle.consistency_proof(250, 256, hashes.read)],
     }
-    assert fe.two_roots(fe.Case(other, bytes(32), trust)) == case["guilty"]
+    assert fe.two_roots(case_of(other, trust)) == case["guilty"]
     text, _ = fv.parse_note(other["first"].encode())
     other["prefix_root"] = fv.parse_checkpoint(text)[2].hex()
     with pytest.raises(fv.NotProven):  # no proof leads there: else anybody could be accused
-        fe.two_roots(fe.Case(other, bytes(32), trust))
+        fe.two_roots(case_of(other, trust))
 
 
 def test_receipts() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import foedus_evidence as fe
 import foedus_verify as fv
 from node.audit.blame import evidence_documents
 from node.audit.epochs import Trust, trust_of
@@ -187,7 +188,7 @@ async def test_no_link_leads_further_than_it_proves(
     links = change(world, world.links)
     with pytest.raises(BrokenChain):
         follow(trust_policy(world.founding.genesis), links)
-    founding = fv.founding(world.founding.document, None)
+    founding = fe.founding(world.founding.document, None)
     with pytest.raises((fv.NotProven, ValueError)):
         fv.walk([founding], json.loads(encode_links(links)))
 
