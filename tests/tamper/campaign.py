@@ -12,9 +12,11 @@ only a deeper look finds; `found_at` counts the cheapest depth that saw anything
 (RULINGS R55), or all that differs is what honest nodes may hold otherwise: a line of a certificate less while a quorum
 stays, no ML-DSA line, other deciders that decide the same, or none of a commit that can be taken over, no newest link of
 policies, another good signature of a block (R56, R43): `alarms` is where that last one was held to be wrong. Whoever
-has signed two things by keys in force is named once an honest copy stands beside; `unnamed` is who is not.
+has signed two things by keys in force is named once an honest copy stands beside, and `foedus-verify` confirms what is
+written down against it: `unnamed` and `unconfirmed` are what is not so.
 """
 
+import json
 import random
 import time
 from collections import Counter
@@ -23,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import foedus_evidence
+from foedus_verify import NO_FORM, NotProven
 from node.audit.archive import (
     FORMAT,
     MANIFEST,
@@ -31,7 +35,8 @@ from node.audit.archive import (
     parse_manifest,
 )
 from node.audit.audit import audit_sources
-from node.audit.findings import AuditReport, Depth, Finding, Verdict
+from node.audit.blame import evidence_documents
+from node.audit.findings import ML_DSA_LINES, AuditReport, Depth, Finding, Verdict
 from node.audit.source import CannotAudit, Lost
 from tests.tamper.archives import ArchiveTampers, Tamper
 from tests.tamper.colluders import Colluders
@@ -50,6 +55,9 @@ from tests.unit.audit.test_altered_archives import reseal
 STORE_SHARE: Final = 10  # one tamper of so many is on a store: opening a database takes long
 COLLUDE_SHARE: Final = 5
 RECEIPT_SHARE: Final = 19
+BESIDE_SHARE: Final = (
+    25  # of tampers with archives: whom a copy beside makes the audit accuse is asked too
+)
 LONG_ONLY_SHARE: Final = 4  # of the tampers that the short history gives no occasion for
 LONG_SHARE: Final = 20  # of archives and of stores: to read that history takes ten times as long
 
@@ -70,13 +78,18 @@ class Outcome:
     blamed: list[str] = field(default_factory=list)  # where somebody honest was
     placeless: list[str] = field(default_factory=list)  # found, and nothing said where
     unnamed: list[str] = field(default_factory=list)  # liars whose signatures show it
+    unconfirmed: list[str] = field(
+        default_factory=list
+    )  # evidence that the outsider's program refuses
+    evidence: int = 0  # files of it that it confirms
+    beside: int = 0  # tampers by nobody that were looked at beside an honest copy too
     provable: int = 0
     liars_named: int = 0
 
     @property
     def good(self) -> bool:
-        wrong = (self.missed, self.late, self.alarms, self.blamed, self.placeless, self.unnamed)
-        return not any(wrong)
+        wrong = (self.missed, self.late, self.alarms, self.blamed, self.placeless)
+        return not any((*wrong, self.unnamed, self.unconfirmed))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -202,6 +215,8 @@ class Campaign:
             self._look(
                 name, target.world, target.folder.path, depth, lambda: sealed and is_honest(held)
             )
+            if self._draw.randrange(BESIDE_SHARE) == 0:
+                self._look_beside(name, target.world, target.folder.path)
         target.folder.restore()
         return kind
 
@@ -308,6 +323,15 @@ class Campaign:
         if report.verdict is not Verdict.CONSISTENT:
             self.outcome.alarms.append(name)
 
+    def _look_beside(self, name: str, world: World, source: Path) -> None:
+        """Two copies that differ accuse nobody, where nobody has signed both."""
+        try:
+            report = self._audit(world, [source, world.archives["US"]], Depth.ORDER)
+        except CannotAudit:
+            return  # of another ledger
+        self.outcome.beside += 1
+        self._judge_blame(f"{name}, beside an honest copy", report, frozenset())
+
     def _audit(self, world: World, sources: list[Path], depth: Depth) -> AuditReport:
         return audit_sources(
             [str(source) for source in sources],
@@ -331,11 +355,25 @@ class Campaign:
         depth = Depth.ORDER if "block" in name else Depth.CERTIFICATES
         report = self._audit(world, [source, world.archives["US"]], depth)
         self._judge_blame(f"{name}, beside an honest copy", report, liars)
+        self._confirmed(name, report)
         self.outcome.provable += 1
         if provable <= _accused(report):
             self.outcome.liars_named += 1
         else:
             self.outcome.unnamed.append(name)
+
+    def _confirmed(self, name: str, report: AuditReport) -> None:
+        """What is written down against somebody is confirmed by the outsider's program; it has no ML-DSA-44."""
+        for document in evidence_documents(report, report.genesis):
+            if document.get("lines") == ML_DSA_LINES:
+                continue
+            try:
+                foedus_evidence.evidence(json.dumps(document).encode(), None, None)
+            except (NotProven, *NO_FORM) as err:
+                what = f"{name}: {document['kind']} against {document['accused']}: {err}"
+                self.outcome.unconfirmed.append(what)
+            else:
+                self.outcome.evidence += 1
 
     def _judge_blame(self, name: str, report: AuditReport, liars: frozenset[str]) -> None:
         honest = _accused(report) - liars

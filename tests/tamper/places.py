@@ -6,7 +6,7 @@ from typing import Final
 from node.audit.findings import Finding
 
 PLACES: Final = re.compile(
-    r"entr(?:y|ies)|block [0-9]|commit [0-9]|record [0-9]|checkpoint|index|level|rows?|tip|genesis|store"
+    r"entr(?:y|ies)|block [0-9]|commit [0-9]|record [0-9]|findings more|checkpoint|index|level|rows?|tip|genesis|store"
     r"|manifest|tree|size|root|sign state|epoch|link"
 )
 
