@@ -52,6 +52,7 @@ def show(outcome: Outcome, seed: int, seconds: float, *, as_json: bool) -> None:
         "unnamed": outcome.unnamed,
         "evidence_confirmed": outcome.evidence,
         "unconfirmed": outcome.unconfirmed,
+        "looked_at_by_foedus_verify": outcome.outsider,
         "looked_at_beside_an_honest_copy": outcome.beside,
         "missed": outcome.missed,
         "late": outcome.late,

@@ -16,7 +16,6 @@ has signed two things by keys in force is named once an honest copy stands besid
 written down against it: `unnamed` and `unconfirmed` are what is not so.
 """
 
-import json
 import random
 import time
 from collections import Counter
@@ -25,8 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import foedus_evidence
-from foedus_verify import NO_FORM, NotProven
 from node.audit.archive import (
     FORMAT,
     MANIFEST,
@@ -44,6 +41,7 @@ from tests.tamper.depths import Files, of_archive
 from tests.tamper.folder import Folder
 from tests.tamper.foreign import ForeignTampers
 from tests.tamper.honesty import Honesty
+from tests.tamper.outsider import believes, must_refuse, refuses
 from tests.tamper.places import has_place
 from tests.tamper.receipts import ReceiptTampers
 from tests.tamper.stores import StoreTampers
@@ -55,6 +53,7 @@ from tests.unit.audit.test_altered_archives import reseal
 STORE_SHARE: Final = 10  # one tamper of so many is on a store: opening a database takes long
 COLLUDE_SHARE: Final = 5
 RECEIPT_SHARE: Final = 19
+OUTSIDER_SHARE: Final = 6  # of tampers with archives that `foedus-verify` must refuse
 BESIDE_SHARE: Final = (
     25  # of tampers with archives: whom a copy beside makes the audit accuse is asked too
 )
@@ -82,6 +81,7 @@ class Outcome:
         default_factory=list
     )  # evidence that the outsider's program refuses
     evidence: int = 0  # files of it that it confirms
+    outsider: int = 0  # tampers with archives that `foedus-verify` must refuse, and was asked about
     beside: int = 0  # tampers by nobody that were looked at beside an honest copy too
     provable: int = 0
     liars_named: int = 0
@@ -215,6 +215,11 @@ class Campaign:
             self._look(
                 name, target.world, target.folder.path, depth, lambda: sealed and is_honest(held)
             )
+            asked = must_refuse(held, target.folder.whole, sealed=sealed)
+            if asked and self._draw.randrange(OUTSIDER_SHARE) == 0:
+                self.outcome.outsider += 1
+                if believes(target.world, target.folder.path):
+                    self.outcome.missed.append(f"{name}, by foedus-verify")
             if self._draw.randrange(BESIDE_SHARE) == 0:
                 self._look_beside(name, target.world, target.folder.path)
         target.folder.restore()
@@ -367,10 +372,9 @@ class Campaign:
         for document in evidence_documents(report, report.genesis):
             if document.get("lines") == ML_DSA_LINES:
                 continue
-            try:
-                foedus_evidence.evidence(json.dumps(document).encode(), None, None)
-            except (NotProven, *NO_FORM) as err:
-                what = f"{name}: {document['kind']} against {document['accused']}: {err}"
+            why = refuses(document)
+            if why:
+                what = f"{name}: {document['kind']} against {document['accused']}: {why}"
                 self.outcome.unconfirmed.append(what)
             else:
                 self.outcome.evidence += 1
