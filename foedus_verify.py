@@ -29,11 +29,11 @@ from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
 FILE_MAX, SMALL_MAX, ENTRY_MAX = 1 << 30, 1 << 24, 65_535  # bytes
-LINES_MAX, WIDTH = 4096, 256  # of a note or a policy; hashes in a tile
+LINES_MAX, WIDTH, RANGE = 4096, 256, 256  # of a note, policy; hashes in a tile; commits in a file
 LEAF, NODE = b"\x00", b"\x01"  # before what is hashed in the tree
 LOG_KEY, COSIGNER, COSIGNER_ML_DSA = 1, 4, 6  # PyNaCl has no ML-DSA: its lines say nothing here
 KEY_BYTES = {LOG_KEY: 32, COSIGNER: 32, COSIGNER_ML_DSA: 1312}
-MANIFESTS = "manifest.json", "signatures/manifest.json"
+MANIFESTS, POLICIES = ("manifest.json", "signatures/manifest.json"), "signatures/policies.json"
 Facts = dict[str, Any]  # what is shown, by name
 # Records of the ledger, told by their bytes: CBOR (RFC 8949), of which each has one encoding.
 UINT, HASH = rb"([\x00-\x17]|\x18.|\x19..|\x1a.{4}|\x1b.{8})", rb"\x58\x20(.{32})"
@@ -142,8 +142,8 @@ def archive(folder: Path, trust: list[Policy]) -> Facts:
     inside, beside = archive_files(folder)
     same = parse_policy(read(folder / "policy", SMALL_MAX)) == trust[0]
     prove(same, "policy: is not that of the founders whom you trust")
-    if "signatures/policies.json" in beside:
-        trust = walk(trust, json.loads(read(folder / "signatures/policies.json")))
+    if POLICIES in beside:
+        trust = walk(trust, json.loads(read(folder / POLICIES)))
     shown = certificate(read(folder / "checkpoint", SMALL_MAX), trust, log_line=False)
     origin, size, root = shown["origin"], shown["size"], shown["root"]
     ours = size and origin in [key.name for key in trust[0].logs]
@@ -157,13 +157,16 @@ def archive(folder: Path, trust: list[Policy]) -> Facts:
     (commits,) = parse_record(COMMIT, last)
     facts = {"chain_id": chain_id.hex(), "origin": origin, "size": size, "root": root.hex()}
     facts["commits"] = commits
-    inner = {"format": "foedus/archive/1", "files": inside, "commits_per_file": 256, **facts}
-    outer = {"format": "foedus/archive-signatures/1", "files": beside}
-    for name, want in zip(MANIFESTS, (inner, outer), strict=True):
-        text = json.dumps(want, sort_keys=True, separators=(",", ":")) + "\n"
-        prove(read(folder / name) == text.encode(), f"{name}: says other things than are signed")
-    files = len(inside) + len(beside)
-    return {**facts, "epochs": len(trust), "files": files, "signed_by": shown["signed_by"]}
+    inner = {"format": "foedus/archive/1", "commits_per_file": RANGE, **facts}
+    outer = {"format": "foedus/archive-signatures/1"}
+    wanted = zip(MANIFESTS, (inner, outer), archive_names(size, commits), strict=True)
+    for (manifest, head, names), files in zip(wanted, (inside, beside), strict=True):
+        odd = names ^ (files.keys() - {POLICIES})
+        prove(not odd, f"{min(odd, default='')!r}: is missing, or no file of an archive")
+        text = json.dumps({**head, "files": files}, sort_keys=True, separators=(",", ":")) + "\n"
+        prove(read(folder / manifest) == text.encode(), f"{manifest}: says what is not signed")
+    count = len(inside) + len(beside)
+    return {**facts, "epochs": len(trust), "files": count, "signed_by": shown["signed_by"]}
 
 
 def archive_files(folder: Path) -> tuple[Facts, Facts]:
@@ -183,6 +186,18 @@ def archive_files(folder: Path) -> tuple[Facts, Facts]:
         odd = [name for name in {**listed, **there} if listed.get(name) != there.get(name)]
         prove(not odd, f"{min(odd, default='')!r}: is not what {manifest} says")
     return found
+
+
+def archive_names(size: int, commits: int) -> tuple[set[str], set[str]]:
+    """The files of both parts, of an archive of so many entries and commits."""
+    inside, beside = {"genesis.cbor", "policy"}, {"checkpoint", "signatures/undecided"}
+    for level, count in ("entries", size), *((str(high), size >> 8 * high) for high in range(8)):
+        rows = range(0, count, WIDTH)
+        inside |= {tile_path(level, at // WIDTH, min(WIDTH, count - at)) for at in rows}
+    for first in range(1, commits + 1, RANGE):
+        inside |= {f"{kind}/{first:010}.{kind}" for kind in ("blocks", "commits")}
+        beside |= {f"signatures/{first:010}.{kind}" for kind in ("blocks", "deciders")}
+    return inside, beside
 
 
 def archive_entries(folder: Path, size: int, start: int = 0) -> Iterator[bytes]:

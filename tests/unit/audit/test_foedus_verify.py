@@ -79,7 +79,7 @@ def test_it_imports_the_standard_library_and_pynacl_alone(file: str, others: set
 
 @pytest.mark.parametrize(
     ("file", "code", "all_lines"),
-    [("foedus_verify.py", 305, 420), ("foedus_evidence.py", 325, 430)],
+    [("foedus_verify.py", 315, 440), ("foedus_evidence.py", 325, 430)],
 )
 def test_it_stays_short(file: str, code: int, all_lines: int) -> None:
     """To be read in an hour: lines with code, without blank ones, comments and docstrings; and in all."""

@@ -262,13 +262,43 @@ def another_genesis(archive: Path) -> None:
     (archive / "manifest.json").write_text(text, encoding="utf-8")
 
 
+def blocks_taken_out(archive: Path) -> None:
+    """What shows the order is gone, and nothing says that it was there."""
+    (archive / "blocks" / "0000000001.blocks").unlink()
+    reseal(archive)
+
+
+def signatures_taken_out(archive: Path) -> None:
+    (archive / "signatures" / "0000000001.blocks").unlink()
+    reseal(archive)
+
+
+def beyond_the_last_commit(archive: Path) -> None:
+    (archive / "commits" / "0000000257.commits").write_bytes(b"")
+    reseal(archive)
+
+
+def tile_of_another_size(archive: Path) -> None:
+    """Cut from the right one: whoever serves the folder serves it to clients."""
+    (tile,) = (archive / "tile" / "0").rglob("[0-9]*[0-9]")
+    tile.with_name("7").write_bytes(tile.read_bytes()[: 7 * 32])
+    reseal(archive)
+
+
+def listed_junk(archive: Path) -> None:
+    (archive / "read me").write_bytes(b"the states agree that ...")
+    (archive / "signatures" / "read me").write_bytes(b"x")
+    reseal(archive)
+
+
 @pytest.mark.parametrize(
     "alter",
     [
         *(outside, absolute, link_to_a_file, link_to_a_folder, link_that_nobody_lists, pipe),
         *(in_the_other_part, signature_inside, other_facts, one_name_more, spelt_otherwise),
         *(a_name_twice, floats, deep, huge_number, longer_bundle, length_beyond_the_end),
-        *(policy_of_fewer, another_genesis),
+        *(policy_of_fewer, another_genesis, blocks_taken_out, signatures_taken_out),
+        *(beyond_the_last_commit, tile_of_another_size, listed_junk),
     ],
 )
 def test_an_archive_holds_what_it_lists_and_nothing_else(
