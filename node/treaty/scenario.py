@@ -69,6 +69,11 @@ class Scenario:
 
     def run(self) -> list[str]:
         for name, step in _with_offers(self.form["steps"]):
+            if (
+                "still_since" in step
+            ):  # a commit came then, and the next one comes now (RULINGS R34)
+                self._keep(self.law.advance(step["still_since"]))
+                self._keep(self.law.stood_still(step["still_since"], step["at"]))
             self._keep(self.law.advance(step["at"]))
             said = _said(step)
             if said is not None:

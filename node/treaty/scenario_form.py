@@ -18,7 +18,13 @@ _SCENARIO: Final = frozenset(
         "law_version",
     }  # the project's own: the rows it shows, and the law it is judged by
 )
-_STEP: Final = frozenset({"at", "expect"})
+_STEP: Final = frozenset(
+    {
+        "at",
+        "expect",
+        "still_since",
+    }  # the last is the project's own: no commit came between it and `at`
+)
 _ENTRY: Final = _STEP | {"id", "by", "with", "seq", "offered", "rejected", *PAYLOADS}
 _PARTY: Final = frozenset({"role", "state", "owners"})
 _WORLD: Final = frozenset({"capacity_mh", "fab"})
@@ -86,6 +92,11 @@ def _check_steps(steps: list[object]) -> None:
         at = fields["at"]
         if at < now:
             raise MalformedScenario(f"{where}.at", f"{at} is before {now}, the step above it")
+        if "still_since" in fields and not now <= fields["still_since"] <= at:
+            raise MalformedScenario(
+                f"{where}.still_since",
+                f"{fields['still_since']} is not between {now}, the step above it, and {at}",
+            )
         now = at
         label = fields.get("id")
         if label in labels:
@@ -99,6 +110,8 @@ def _check_steps(steps: list[object]) -> None:
 def _check_step(where: str, step: object) -> dict[str, Any]:
     fields = _object(where, step, _ENTRY, ("at",))
     _integer(f"{where}.at", fields["at"])
+    if "still_since" in fields:
+        _integer(f"{where}.still_since", fields["still_since"])
     payloads = [name for name in PAYLOADS if name in fields]
     if not payloads:
         idle = sorted(fields.keys() - _STEP)
