@@ -34,6 +34,7 @@ from node.audit.source import Source
 from node.audit.structure import Structure
 from node.audit.swift import Workers
 from node.audit.withheld import Promise
+from node.audit.worker import begin_work
 from node.ledger.batch import Judged as Fate
 from node.ledger.genesis import Genesis
 from node.signing.verify import VerifyPool
@@ -214,6 +215,7 @@ _queue: "SimpleQueue[_Told] | None" = None
 def _begin(told: "SimpleQueue[_Told]") -> None:
     global _queue
     _queue = told
+    begin_work()
 
 
 class _Teller:

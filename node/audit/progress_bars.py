@@ -28,11 +28,13 @@ class _Shown:
 @contextmanager
 def showing_progress(report: Report) -> "Iterator[Progress]":
     from node.audit.copies import Silent
+    from node.audit.worker import stopped_tidily
 
     console: Console = report.notes
-    if report.as_json or not console.is_terminal:
-        yield Silent()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
-        yield _Shown(bars)
+    with stopped_tidily():
+        if report.as_json or not console.is_terminal:
+            yield Silent()
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+            yield _Shown(bars)

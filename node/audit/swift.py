@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
 from node.audit.collector import seldom
 from node.audit.plain_files import open_plain
+from node.audit.worker import begin_work
 from node.log import merkle
 from node.log.errors import MalformedInput
 from node.log.merkle import HASH_BYTES
@@ -74,7 +75,7 @@ class Workers:
                 return self._pool
             # A forked child would hold the locks of this process's threads.
             self._pool = ProcessPoolExecutor(
-                self.count, mp_context=get_context("spawn"), initializer=seldom
+                self.count, mp_context=get_context("spawn"), initializer=_begin
             )
         return self._pool
 
@@ -93,6 +94,11 @@ class Workers:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _begin() -> None:
+    begin_work()
+    seldom()
 
 
 def file_digest(path: Path) -> tuple[int, str]:

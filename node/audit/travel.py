@@ -33,6 +33,7 @@ from node.audit.findings import Findings
 from node.audit.source import CannotAudit, Lost
 from node.audit.store_source import StoreSource, find_folders
 from node.audit.structure import reader_of
+from node.audit.worker import stopped_tidily
 from node.ledger.epochs import epoch_of_size
 from node.ledger.errors import LedgerError, MalformedGenesis
 from node.ledger.genesis import chain_id, parse_genesis
@@ -128,7 +129,7 @@ def journey(
     """A copy to go forward in, moment by moment. `watch` is told of each commit gone through. Raises CannotAudit."""
     source = open_copy(path)
     try:
-        with SpilledFacts() as facts:
+        with stopped_tidily(), SpilledFacts() as facts:
             yield Journey(source, pinned, facts, note, watch)
     finally:
         source.close()
