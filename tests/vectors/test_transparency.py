@@ -116,3 +116,20 @@ def test_a_section_that_nobody_reads_fails(tmp_path: Path) -> None:
     status, lines = run(path)
     assert status == 1
     assert [line["case"] for line in lines if not line["pass"]] == ["accept_later"]
+
+
+def test_a_case_without_its_fields_fails_and_hides_no_other(tmp_path: Path) -> None:
+    """An odd case is its own failure; those after it are judged."""
+    merkle = json.loads(shared_path("vectors/transparency/merkle.json").read_text())["generated"]
+    proofs = json.loads(shared_path("vectors/transparency/tlog_proofs.json").read_text())
+    del merkle["inclusion_reject"][0]["root"]
+    del proofs["reject_parse"][0]["why"]
+    paths = (tmp_path / "merkle.json", tmp_path / "proofs.json")
+    paths[0].write_text(json.dumps({"generated": merkle}))
+    paths[1].write_text(json.dumps(proofs))
+    status, lines = run(*paths)
+    assert status == 1
+    (failed,) = [line for line in lines if not line["pass"]]
+    assert failed["case"].startswith("generated refuse inclusion 0")
+    assert "root" in failed["note"]
+    assert len(lines) > 60

@@ -43,7 +43,7 @@ def cosignature_cases(data: Json) -> Iterator[Case]:
         yield from _own_cosignature_cases(data["own"])
     for case in data.get("reject", []):
         yield Case(
-            name=f"refuse: {case['why']}",
+            name=f"refuse: {case.get('why', '')}",
             judge=lambda c=case: refused(  # type: ignore[misc]
                 # a key that cannot sign checkpoints is refused before its line is
                 (NOTE_ERRORS[c["expect"]], MalformedKey),
@@ -52,7 +52,7 @@ def cosignature_cases(data: Json) -> Iterator[Case]:
         )
     for case in data.get("accept_surprises", []):
         yield Case(
-            name=f"accept: {case['why']}",
+            name=f"accept: {case.get('why', '')}",
             judge=lambda c=case: expect(open_text(c["note"], c["vkeys"]), c["vkeys"], "signers"),  # type: ignore[misc]
         )
 
@@ -172,7 +172,7 @@ def _mldsa_judge(case: Json, text: bytes) -> Judge:
 
 def finality_cases(data: Json) -> Iterator[Case]:
     for case in data.get("cases", []):
-        yield Case(name=case["why"], judge=_finality_judge(data["policy"], case))
+        yield Case(name=case.get("why", "finality"), judge=_finality_judge(data["policy"], case))
     for name, case in data.get("equivocation", {}).items():
         yield Case(name=f"equivocation {name}", judge=_equivocation_judge(data["policy"], case))
 
@@ -216,7 +216,7 @@ def policy_cases(data: Json) -> Iterator[Case]:
         yield Case(name=f"accept {case['name']}", judge=_policy_judge(case))
     for case in data.get("reject", []):
         yield Case(
-            name=f"refuse: {case['why']}",
+            name=f"refuse: {case.get('why', '')}",
             judge=lambda c=case: refused(  # type: ignore[misc]
                 MalformedInput, lambda: parse_policy(octets(c["policy"]))
             ),

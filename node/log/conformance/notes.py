@@ -40,11 +40,11 @@ def note_cases(data: Json) -> Iterator[Case]:
         yield Case(name=f"vkey {case['vkey'][:40]}", judge=_vkey_judge(case))
     for case in data.get("vkeys_reject", []):
         yield Case(
-            name=f"refuse vkey: {case['why']}",
+            name=f"refuse vkey: {case.get('why', '')}",
             judge=lambda c=case: refused(MalformedInput, lambda: note.parse_vkey(c["vkey"])),  # type: ignore[misc]
         )
     for case in data.get("cases", []):
-        yield Case(name=case["name"], judge=_note_judge(case))
+        yield Case(name=case.get("name", "note"), judge=_note_judge(case))
 
 
 def _sign_judge(case: Json) -> Judge:
@@ -85,7 +85,7 @@ def checkpoint_cases(data: Json) -> Iterator[Case]:
         yield Case(name=f"accept {number}", judge=_checkpoint_judge(case))
     for case in data.get("reject", []):
         yield Case(
-            name=f"refuse: {case['why']}",
+            name=f"refuse: {case.get('why', '')}",
             judge=lambda c=case: refused(  # type: ignore[misc]
                 MalformedInput, lambda: parse_checkpoint(octets(c["text"]))
             ),

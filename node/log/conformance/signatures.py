@@ -9,7 +9,7 @@ from node.signing.verify import verify_ed25519
 def edge_cases(data: Json) -> Iterator[Case]:
     for number, case in enumerate(data["cases"]):
         yield from _signature_case(
-            f"{number}: {case['why']}",
+            f"{number}: {case.get('why', '')}",
             (case["public_key"], case["message"], case["signature"]),
             wanted=case["predicates"]["strict"],
         )

@@ -84,14 +84,14 @@ def proof_cases(data: Json) -> Iterator[Case]:
         yield Case(name=f"accept {number}", judge=_proof_file_judge(case, keys))
     for case in data.get("reject_parse", []):
         yield Case(
-            name=f"refuse to parse: {case['why']}",
+            name=f"refuse to parse: {case.get('why', '')}",
             judge=lambda c=case: refused(  # type: ignore[misc]
                 MalformedInput, lambda: proof.parse_proof(octets(c["proof"]))
             ),
         )
     for case in data.get("reject_verify", []):
         yield Case(
-            name=f"refuse to verify: {case['why']}",
+            name=f"refuse to verify: {case.get('why', '')}",
             judge=lambda c=case: refused(  # type: ignore[misc]
                 (Failed, MalformedInput, Untrusted), _proof_file_judge(c, keys)
             ),
