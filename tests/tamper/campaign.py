@@ -210,10 +210,12 @@ class Campaign:
         elif sealed and kind == "spelt_otherwise":
             self._look_honest(name, target.world, target.folder.path)
         else:
-            depth = of_archive(held, target.references, sealed=sealed)
-            is_honest = Honesty(target.world, target.folder.whole).of
+            honesty = Honesty(target.world, target.folder.whole)
+            depth = of_archive(
+                held, target.references, sealed=sealed, excused=honesty.excused(held)
+            )
             self._look(
-                name, target.world, target.folder.path, depth, lambda: sealed and is_honest(held)
+                name, target.world, target.folder.path, depth, lambda: sealed and honesty.of(held)
             )
             asked = must_refuse(held, target.folder.whole, sealed=sealed)
             if asked and self._draw.randrange(OUTSIDER_SHARE) == 0:

@@ -43,19 +43,25 @@ def cheapest(depths: Collection[Depth]) -> Depth:
     return min(depths, key=ORDER.index)
 
 
-def of_archive(held: Files, references: Sequence[Files], *, sealed: bool) -> Depth:
+def of_archive(
+    held: Files,
+    references: Sequence[Files],
+    *,
+    sealed: bool,
+    excused: frozenset[str] = frozenset(),
+) -> Depth:
     """`held`: its files now; `references`: the whole archives that it may be taken for, one with parts of another being both.
 
-    `sealed`: the manifests were brought into line.
+    `sealed`: the manifests were brought into line. `excused`: files that an honest node may have as they are here.
     """
     if not sealed:
         return Depth.PARSE
-    return max((_beside(held, whole) for whole in references), key=ORDER.index)
+    return max((_beside(held, whole, excused) for whole in references), key=ORDER.index)
 
 
-def _beside(held: Files, whole: Files) -> Depth:
+def _beside(held: Files, whole: Files, excused: frozenset[str]) -> Depth:
     """Taken for `whole`, tampered with."""
-    changed = {name for name in held if held[name] != whole.get(name)} - MANIFESTS
+    changed = {name for name in held if held[name] != whole.get(name)} - MANIFESTS - excused
     too_few_or_many = set(held) ^ set(whole)
     if too_few_or_many - {POLICIES}:
         return Depth.PARSE

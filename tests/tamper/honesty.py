@@ -29,6 +29,16 @@ class Honesty:
         deciders = any(name.endswith(".deciders") for name in changed)
         return all(self._may_have(name, held[name], deciders) for name in changed)
 
+    def excused(self, held: Files) -> frozenset[str]:
+        """Files that differ only as those of an honest node may, whatever else was touched."""
+        return frozenset(
+            name
+            for name in (CHECKPOINT, POLICIES)
+            if name in held
+            and held[name] != self.whole[name]
+            and self._may_have(name, held[name], deciders=False)
+        )
+
     def _may_have(self, name: str, held: bytes, deciders: bool) -> bool:
         whole = self.whole[name]
         judges: dict[str, Callable[[bytes, bytes], bool]] = {
