@@ -129,7 +129,8 @@ def audit_command(
       foedus audit archive-us archive-ke --genesis genesis.cbor --json
 
     `foedus audit` alone means this. Two places of a history, or two copies, are compared by `foedus audit diff`; that somebody
-    filed nothing, or late, is stated and checked by `foedus audit absence`.
+    filed nothing, or late, is stated and checked by `foedus audit absence`; what the law made of one entry, and by which rule, is
+    said by `foedus audit entry`.
     """
     from node.audit.audit import audit_sources
 

@@ -1,4 +1,4 @@
-"""`foedus audit`: a whole history, unless a word says otherwise: `diff`, `absence`, `confirm`.
+"""`foedus audit`: a whole history, unless a word says otherwise: `entry`, `diff`, `absence`, `confirm`.
 
     foedus audit us-home --json      is      foedus audit history us-home --json
 
@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from node.audit.absence_command import absence_command
 from node.audit.confirm_command import confirm_command
 from node.audit.diff_command import diff_command
+from node.audit.one_entry_command import entry_command
 
 DEFAULT: Final = "history"
 
@@ -30,6 +31,7 @@ def audit_app(history: Any) -> typer.Typer:
     """A fresh object. `history`: the command that replays whole copies."""
     app = typer.Typer(cls=_HistoryByDefault, rich_markup_mode=None, add_completion=False)
     app.command(DEFAULT)(history)
+    app.command("entry")(entry_command)
     app.command("diff")(diff_command)
     app.command("absence")(absence_command)
     app.command("confirm")(confirm_command)

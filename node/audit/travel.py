@@ -39,7 +39,7 @@ from node.ledger.errors import LedgerError, MalformedGenesis
 from node.ledger.genesis import chain_id, parse_genesis
 from node.ledger.plan import MS_PER_S, AppendPlan
 from node.ledger.policy_chain import Link
-from node.ledger.questions.moment import Moment, time_text
+from node.ledger.questions.moment import THE_END, Moment, time_text
 from node.ledger.questions.past import Past, RowProof
 from node.ledger.questions.sight import Leaves, Sight
 from node.ledger.reader import nothing_known
@@ -211,6 +211,29 @@ class Journey:
             return f"entries 0 to {past.size - 1} are the founding, one commit: before {here}, there is nothing to be asked about"
         return f"that lies before {here}, which was gone past already"
 
+    def before(self, index: int) -> Sight:
+        """On to the last commit before the one that holds this entry. A founding entry: to the founding. Raises CannotAudit."""
+        if index >= self.final.size:
+            raise CannotAudit(
+                f"{self.source.where}: {self.final.size} entries are certified, index {index} is none of them"
+            )
+        if index >= self._past.size:
+            self._run(self._past, Moment(index=index - 1))
+        return self._past.sight(self._leaves)
+
+    def through(self, index: int) -> Place:
+        """On through the commit that holds this entry, and the proof. Raises CannotAudit."""
+        while self._past.size <= index and self._step(self._past, THE_END):
+            pass
+        return Place(sight=self._past.sight(self._leaves), stand=self._stand(self._past))
+
+    def prove_entry(self, index: int, size: int) -> tuple[bytes, ...]:
+        """That this entry is in the tree of a final checkpoint. Raises CannotAudit."""
+        try:
+            return tuple(merkle.inclusion_proof(index, size, reader_of(self.source)))
+        except Lost as lost:
+            raise CannotAudit(f"{self.source.where}: {lost.why}") from lost
+
     @property
     def document(self) -> bytes:
         """The genesis that the copy is judged by."""
@@ -287,13 +310,14 @@ class Journey:
 
     def _run(self, past: Past, moment: Moment) -> None:
         told = monotonic()
+        while self._step(past, moment):
+            if monotonic() - told > NOTE_EVERY_S:
+                told = monotonic()
+                self._note(f"{self.source.name}: replayed {past.size} of {self.final.size} entries")
+
+    def _step(self, past: Past, moment: Moment) -> bool:
         try:
-            while past.step(moment):
-                if monotonic() - told > NOTE_EVERY_S:
-                    told = monotonic()
-                    self._note(
-                        f"{self.source.name}: replayed {past.size} of {self.final.size} entries"
-                    )
+            return past.step(moment)
         except (LedgerError, MalformedInput) as err:
             raise CannotAudit(
                 f"{self.source.where}: after entry {past.size - 1}: {err}. `foedus audit` says more"
