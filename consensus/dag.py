@@ -41,6 +41,7 @@ class _RoundIndex:
 
     authors: int = 0  # mask
     twice: bool = False  # somebody has two blocks here: a mask of authors does not name blocks
+    doubled: bool = False  # a block here, no valid one, has two parents of one author a round below
     slots: dict[ValidatorIndex, tuple[Ref, ...]] = field(default_factory=dict)
     votes: dict[Ref | None, int] = field(default_factory=dict)  # vote -> mask of who cast it
     certificates: dict[Ref, int] = field(default_factory=dict)  # leader -> mask of who certifies it
@@ -115,9 +116,19 @@ class Dag:
         return self.votes(Round(leader.round + 1)).get(leader, 0)
 
     def blamers(self, leader: Ref) -> int:
-        """Mask of authors with a block of the next round that does not vote for `leader`."""
+        """Mask of authors with a block of the next round that has not `leader` among its parents (SPEC 6.3).
+
+        That is a block that votes for another or none. Only of one that names two variants, which no validator accepts,
+        the vote does not tell: it is for the first, and the second is a parent too.
+        """
+        above = Round(leader.round + 1)
         found = 0
-        for vote, mask in self.votes(Round(leader.round + 1)).items():
+        if self._rounds.get(above, _EMPTY).doubled:
+            for ref in self.refs(above):
+                if leader not in self._nodes[ref].parents:
+                    found |= 1 << ref.author
+            return found
+        for vote, mask in self.votes(above).items():
             if vote != leader:
                 found |= mask
         return found
@@ -207,6 +218,7 @@ class Dag:
         index = self._rounds.setdefault(ref.round, _RoundIndex())
         bit = 1 << ref.author
         index.twice |= bool(index.authors & bit)
+        index.doubled |= len(node.parents) - len(node.older) != node.before.bit_count()
         index.authors |= bit
         index.slots[ref.author] = (*index.slots.get(ref.author, ()), ref)
         index.votes[node.vote] = index.votes.get(node.vote, 0) | bit

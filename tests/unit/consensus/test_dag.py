@@ -113,6 +113,19 @@ def test_who_signs_two_blocks_counts_once_on_each_side() -> None:
     assert dag.blamers(second.ref) == mask(0, 1, 2)
 
 
+def test_a_block_that_names_both_variants_votes_for_the_first_and_blames_neither() -> None:
+    """No valid block does (SPEC 3.2). "Without L among its parents" (6.3) is not "votes for another" there."""
+    history = History(committee=FOUR)
+    history.round(1)
+    first = history.blocks[1]
+    second = history.draw(1, 1, payload=(b"other",))
+    history.draw(0, 2, [first.ref, history.blocks[2].ref, history.blocks[3].ref])
+    dag = fed(history)
+    dag.accept(block(FOUR, 2, 2, [history.blocks[2].ref, first.ref, second.ref]))
+    assert (dag.voters(first.ref), dag.voters(second.ref)) == (mask(0, 2), 0)
+    assert (dag.blamers(first.ref), dag.blamers(second.ref)) == (0, mask(0))
+
+
 def test_a_link_to_an_older_block_of_the_leader_is_no_vote() -> None:
     history = History(committee=FOUR)
     history.rounds(1, 2)
