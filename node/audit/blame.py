@@ -7,11 +7,15 @@
                  lines: ml-dsa-44, where it rests on second lines, which PyNaCl cannot verify: `foedus audit confirm` does
     two-blocks   epoch, round, author; digest1, signature1, digest2, signature2, block_keys (hex; of the epoch's committee)
     withheld     acknowledgement (hex); checkpoint: a final one; commit_record (hex), index, proof (hex): its leaf; what is
-                 missing in the log only an archive can show, so it is checked beside one
+                 missing in the log up to there only an archive can show, so it is checked beside one; it may have come later
     policies     in all of them, where members or keys have changed: links from the genesis to later epochs (`policy_chain`)
 
 `foedus-verify evidence FILE --chain-id HEX` confirms them with none of this software. The bytes are the same for the same misdeed
 from the same copies; nothing in a file is secret, and nothing but signatures in it is believed.
+
+One kind of accusation has no file: a block that its author signed and no validator accepts, such as one that carries a proof
+which proves nothing. That it is invalid follows from the rules of the consensus and from its parents; who doubts it audits an
+archive, where the block stands with its signature (record 0209).
 """
 
 import base64

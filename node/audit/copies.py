@@ -508,10 +508,11 @@ def _told(
         if rows is not None:
             rows.on_plan(plan)
         if running is not None:
-            fates = {j.entry_hash: j for j in plan.judged if j.entry_hash in asked}
-            copy.fates.update(fates)
+            for judged in plan.judged:
+                if judged.entry_hash in asked:
+                    copy.fates.setdefault(judged.entry_hash, judged)
             if plan.leaves and plan.tree.size <= final_size:
-                running.commit_record(plan.time_ms)
+                running.commit_record(plan.time_ms, plan.tree.size - 1)
         if keeping is not None:
             is_sound = not (copy.findings or copy.law.expected) and plan.tree.size <= certified
             keeping.on_plan(plan, is_sound=is_sound, signatures=run.signatures, state=run.state)

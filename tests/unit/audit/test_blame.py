@@ -192,6 +192,30 @@ def test_a_kept_promise_accuses_nobody(epochs: EpochWorld, tmp_path: Path) -> No
     assert verified(epochs, path, "--archive", epochs.archives["US"]) == 1
 
 
+def test_an_entry_that_came_late_was_withheld_till_then(epochs: EpochWorld, tmp_path: Path) -> None:
+    """The promise ran out, the log ran on for as long again, and then it came: the evidence ends before it (record 0209)."""
+    *_, entry = (leaf for leaf in epochs.leaves if leaf in epochs.weave.entries)
+    index = epochs.leaves.index(entry)
+    report = judged(epochs, promise(epochs, "DE", entry, 1_000))
+    (misdeed,) = report.misdeeds
+    assert misdeed.accused == ("DE",)
+    assert f"came as number {index}: late" in misdeed.what
+    (document,) = evidence_documents(report, report.genesis)
+    assert document["index"] < index
+    path = save(document, tmp_path / "late")
+    assert verified(epochs, path, "--archive", epochs.archives["US"]) == 0
+    tree = merkle.MemoryHashes()
+    tree.append(merkle.leaf_hashes(epochs.leaves))
+    last = len(epochs.leaves) - 1
+    document |= {
+        "commit_record": epochs.leaves[last].hex(),
+        "index": last,
+        "proof": [part.hex() for part in merkle.inclusion_proof(last, last + 1, tree.read)],
+    }
+    path = save(document, tmp_path / "in the log by then")
+    assert verified(epochs, path, "--archive", epochs.archives["US"]) == 1
+
+
 def test_an_early_copy_accuses_nobody(epochs: EpochWorld, tmp_path: Path) -> None:
     """The log is past the time that was promised, and has hardly run since: the entry may stand in the next commit."""
     early = epochs.archives["first"]
@@ -219,15 +243,19 @@ def test_a_log_that_stood_still_has_not_run() -> None:
     """Promised for 130 s, halted from 100 s to an hour later: what came first after it is no breach (record 0217)."""
     running = Running(inclusion_s=60)
     for second in (0, 50, 100, 3_700):
-        running.commit_record(1_000 * second)
+        running.commit_record(1_000 * second, second)
     assert running.since(130_000) == 6_000, "a gap counts for a tenth of what promises last"
     assert running.since(3_699_000) == 1_000
     assert running.since(3_700_000) == 0
     for second in range(3_705, 3_760, 5):
-        running.commit_record(1_000 * second)
+        running.commit_record(1_000 * second, second)
     assert running.since(130_000) == 61_000
     assert running.since(20_000) == 3 * 6_000 + 55_000
     assert Running(inclusion_s=60).since(0) == 0
+    assert running.broken_at(130_000, None) == 3_755
+    assert running.broken_at(130_000, 3_754) is None, "56 s: it came before it was overdue"
+    assert running.broken_at(130_000, 3_756) == 3_755
+    assert running.broken_at(130_000, 0) is None
 
 
 def test_a_promise_by_a_stranger_is_none(world: World) -> None:
