@@ -81,9 +81,9 @@ class Names:
 
     def ref(self, named: Sequence[int]) -> Ref:
         author, round_, *rest = named
-        if round_ == 0 and author < self.committee.size:
-            return self.committee.genesis[author]
         variant = rest[0] if rest else 0
+        if round_ == 0 and variant == 0 and author < self.committee.size:
+            return self.committee.genesis[author]
         digest = variant.to_bytes(4, "big") + hashlib.sha256(b"%d/%d" % (round_, author)).digest()
         return Ref(Round(round_), ValidatorIndex(author), Digest(digest[: len(ZERO_DIGEST)]))
 
