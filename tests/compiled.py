@@ -1,4 +1,4 @@
-"""A mark for tests that alter the law's code while it runs, which the compiled build does not let them (record 0260)."""
+"""A mark for tests that alter code while it runs, which the compiled build does not let them (records 0260, 0225)."""
 
 import pytest
 
@@ -6,5 +6,5 @@ import node.treaty.law
 
 plain_law_only = pytest.mark.skipif(
     not node.treaty.law.__file__.endswith(".py"),
-    reason="alters or reads the law's source: a compiled law has none (make test runs it)",
+    reason="alters or reads source that is compiled here (make test runs it)",
 )

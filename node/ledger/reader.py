@@ -126,8 +126,8 @@ def read_entry(raw: bytes, entry_hash: bytes) -> ReadEntry | Malformed:
         )
     except MalformedStatement as err:
         return Malformed(entry_hash=entry_hash, field="cose", why=str(err))
-    except MalformedContent as err:
-        return Malformed(entry_hash=entry_hash, field=err.field, why=err.why)
+    except MalformedContent as wrong_content:  # a name of its own: compiled, a name has one type
+        return Malformed(entry_hash=entry_hash, field=wrong_content.field, why=wrong_content.why)
     header = statement.header
     wrong = None
     if header.content_type != ENTRY_TYPE:

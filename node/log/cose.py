@@ -429,8 +429,13 @@ def _parse_proof(data: bytes) -> tuple[int, int, tuple[bytes, ...]]:
     except MalformedCbor as err:
         raise MalformedStatement(f"receipt proof: {err}") from None
     match proof:
-        case [int(first), int(second), [*path]] if (
-            type(first) is type(second) is int
+        case [
+            first,
+            second,
+            [*path],
+        ] if (  # not `int(first)`: compiled, that makes a number of a truth
+            type(first) is int
+            and type(second) is int
             and 0 <= first <= U64_MAX
             and 0 <= second <= U64_MAX
             and len(path) <= PATH_HASHES_MAX
@@ -448,8 +453,10 @@ def _parse_sign1(data: bytes) -> tuple[bytes, Mapping[int, Any], bytes | None, b
     except MalformedCbor as err:
         raise MalformedStatement(f"COSE_Sign1: {err}") from None
     match parts:
-        case [bytes(protected), dict(unprotected), bytes() | None as payload, bytes(signature)]:
+        case [bytes(protected), dict(unprotected), bytes(payload), bytes(signature)]:
             return protected, unprotected, payload, signature
+        case [bytes(protected), dict(unprotected), None, bytes(signature)]:
+            return protected, unprotected, None, signature
     raise MalformedStatement(
         f"COSE_Sign1 {shown(data)}: want protected, unprotected, payload, signature"
     )

@@ -23,6 +23,7 @@ from node.signing.verify import VerifyPool
 from node.treaty.entries import ParsedEntry
 from node.treaty.law import RegisteredKey
 from node.treaty.parsing import KIND_NAMES
+from tests.compiled import plain_law_only
 from tests.unit.audit.conftest import World
 
 ALTERNATIVES = list(pb.Content.DESCRIPTOR.oneofs_by_name["body"].fields)
@@ -116,6 +117,7 @@ def replayed(world: World, executor: Executor | None) -> tuple[list[AppendPlan],
     return plans, replay.signatures
 
 
+@plain_law_only
 @pytest.mark.parametrize(
     ("task", "entries", "many"), [(1, 1, 1), (3, 4, 2), (5, 2, 64), (256, 4096, 64)]
 )
@@ -155,6 +157,7 @@ def test_a_key_that_is_no_longer_in_force_changes_no_plan(
     assert replayed(world, Elsewhere()) == right
 
 
+@plain_law_only
 def test_a_good_signature_under_another_key_is_not_taken(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +189,7 @@ class Dying(Elsewhere):
         return done
 
 
+@plain_law_only
 def test_processes_that_die_change_no_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "TASK_ENTRIES", 4)
     dying = Dying()
@@ -193,6 +197,7 @@ def test_processes_that_die_change_no_plan(world: World, monkeypatch: pytest.Mon
     assert len(dying.tasks) == 3, "nothing more was taken"
 
 
+@plain_law_only
 def test_a_mistake_of_ours_in_another_process_is_not_passed_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +237,7 @@ def test_nothing_is_asked_for_beyond_the_end_of_an_epoch(world: World) -> None:
     assert [index for index, _ in seen] == [batch.index for batch in given]
 
 
+@plain_law_only
 def test_so_many_are_under_way_and_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "ENTRIES_AHEAD", 6)
     pulled = 0

@@ -24,6 +24,7 @@ from node.signing.statements import entry_hash, sign_payload
 from node.signing.verify import SignatureCheck
 from node.storage.rows import PendingRow
 from node.storage.store import Store
+from tests.compiled import plain_law_only
 from tests.unit.ledger.founding import GENESIS_MS, Author, Founding, found
 from tests.unit.ledger.running import Running, start
 
@@ -420,6 +421,7 @@ async def test_an_author_s_calls_keep_their_order_whatever_their_size(
     assert node.mempool.take(1 << 20, 1000) == tuple(entries)
 
 
+@plain_law_only
 async def test_what_there_is_no_room_for_is_parsed_once_and_other_authors_are_not_told_so(
     founding: Founding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

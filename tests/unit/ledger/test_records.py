@@ -1,5 +1,6 @@
 """Golden bytes: what every node must derive alike, one per record type (RULINGS R72)."""
 
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -409,21 +410,21 @@ def test_above_256_inputs_a_finding_gives_count_and_root() -> None:
     sample = SAMPLES["finding"]
     assert isinstance(sample, Finding)
     inputs = tuple(sha256(b"%d" % number).digest() for number in range(257))
-    fields = {name: getattr(sample, name) for name in sample.__slots__}
-    many = Finding(**{**fields, "inputs": inputs})
+    parts = {item.name: getattr(sample, item.name) for item in fields_of(sample)}
+    many = Finding(**{**parts, "inputs": inputs})
     read = records.decode_record(records.encode_derived(many, NONCE))
     assert "inputs" not in read
     assert (read["inputs_count"], read["inputs_root"]) == (257, root_of_entries(sorted(inputs)))
-    just = Finding(**{**fields, "inputs": inputs[:256]})
+    just = Finding(**{**parts, "inputs": inputs[:256]})
     assert len(records.decode_record(records.encode_derived(just, NONCE))["inputs"]) == 256
 
 
 def test_above_256_names_a_draw_gives_count_and_root() -> None:
     names = tuple(f"inspector-{number}" for number in range(257))
     sample = SAMPLES["drawn"]
-    fields = {name: getattr(sample, name) for name in sample.__slots__}
+    parts = {item.name: getattr(sample, item.name) for item in fields_of(sample)}
     read = records.decode_record(
-        records.encode_derived(Drawn(**{**fields, "population": names}), NONCE)
+        records.encode_derived(Drawn(**{**parts, "population": names}), NONCE)
     )
     assert "population" not in read
     root = root_of_entries([name.encode() for name in names])

@@ -27,6 +27,7 @@ from node.treaty.derived import (
     Uncountersigned,
     VetoCheck,
 )
+from tests.compiled import plain_law_only
 
 STATES: Final = 195
 TEXT: Final = "x" * 200  # ids are two names of 64 characters and what stands before them
@@ -123,6 +124,7 @@ def test_every_type_is_looked_at() -> None:
     assert set(EXPLAINED) == set(records.TYPE_OF)
 
 
+@plain_law_only
 @pytest.mark.parametrize("kind", EXPLAINED, ids=lambda kind: records.TYPE_OF[kind])
 def test_a_record_says_why_by_itself(kind: type[Any]) -> None:
     names = {item.name for item in fields(kind)}
@@ -134,6 +136,7 @@ def test_a_record_says_why_by_itself(kind: type[Any]) -> None:
         assert name in decoded or fewer.get(name) in decoded, name
 
 
+@plain_law_only
 @pytest.mark.parametrize("kind", EXPLAINED, ids=lambda kind: records.TYPE_OF[kind])
 def test_the_largest_record_still_fits_a_letter(kind: type[Any]) -> None:
     """Far below an entry's 65,535 bytes, with 195 states in every list."""
