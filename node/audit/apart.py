@@ -128,10 +128,13 @@ def _keeping(resume: Resume | None, ground: Ground) -> Keeping | None:
 
 
 def _done(copy: Copy, ground: Ground, state: AuditState, resume: Resume | None) -> None:
-    """What its replay came to is kept, if it was clean, before its points go."""
-    state.keep(copy, ground)
-    if resume is not None:
-        resume.forget()
+    """What its replay came to is kept, if it was clean, before its points go. The audit does not end because it cannot be."""
+    try:
+        state.keep(copy, ground)
+        if resume is not None:
+            resume.forget()
+    except OSError as err:
+        ground.note(f"{copy.source.name}: what was found is not kept: {err}")
 
 
 def _task(copy: Copy, ground: Ground, copies: Sequence[Copy], resume: Resume | None) -> _Task:

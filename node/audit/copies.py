@@ -24,7 +24,8 @@ from node.audit.findings import (
     SourceReport,
 )
 from node.audit.law import LawResult, Replay, replay_batches, replay_log
-from node.audit.order import NotTakenUp, Ordered, OrderReplay, batch_of
+from node.audit.order import OrderReplay
+from node.audit.ordered import NotTakenUp, Ordered, batch_of
 from node.audit.points import Keeping, Note, Point, unheard
 from node.audit.source import Certificate, Lost, Source, TrustAt
 from node.audit.store_rows import StoreRows, check_blocks, check_mempool, check_sign_state
@@ -425,7 +426,8 @@ def _by_blocks(
 
     def batches() -> Iterator[CommittedBatch]:
         for ordered in _followed(copy, order, last, beside):
-            if keeping is not None and beside is not None and ordered.entries and keeping.is_due:
+            appends = ordered.entries or ordered.ends_epoch
+            if keeping is not None and beside is not None and appends and keeping.is_due:
                 keeping.seen(order.stand(), beside.needed())
             yield batch_of(ordered)
             tick(1)

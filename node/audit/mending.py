@@ -15,7 +15,8 @@ from consensus.codec import MalformedBlock, decode_commit_record
 from consensus.commit_rule import Forked, Status, decide, deciders
 from consensus.types import Block, Commit, CommitIndex, CommitRecord, Ref, Round, ValidatorIndex
 from node.audit.findings import Depth, Findings
-from node.audit.order import BrokenOrder, Led, OrderReplay
+from node.audit.order import OrderReplay
+from node.audit.ordered import BrokenOrder, Led
 from node.audit.source import Lost, Source
 from node.audit.store_source import StoreSource
 from node.ledger.epochs import Epoch

@@ -17,8 +17,7 @@ the law: the commit's digest is in a commit record, and that record under the co
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from consensus.codec import (
     MalformedBlock,
@@ -48,8 +47,8 @@ from consensus.types import (
 )
 from consensus.validity import InvalidBlock, check_block
 from node.audit.findings import Depth, Findings, two_blocks_of
+from node.audit.ordered import BrokenOrder, Led, NotTakenUp, Ordered, OrderStand
 from node.audit.source import Lost, Source
-from node.ledger.batch import CommittedBatch, Evidence
 from node.ledger.epochs import Epoch
 from node.ledger.evidence import evidence_of, proof_checks
 from node.ledger.genesis import Genesis, chain_id
@@ -67,59 +66,6 @@ def committee_of(genesis: Genesis, document: bytes) -> Committee:
         block_keys=[member.block_key for member in genesis.members],
         genesis_time_ms=Millis(genesis.time_ms),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ordered:
-    """One commit as the rule gives it, and the transactions it brings."""
-
-    commit: Commit
-    record: CommitRecord  # what a node keeps of it: with the deciders that led here
-    entries: tuple[bytes, ...]
-    evidence: tuple[Evidence, ...]  # what its blocks prove
-    ends_epoch: bool
-
-
-class Led(NamedTuple):
-    """Where a commit begins: its leader, what decided it, and the record that said so, if there was one."""
-
-    leader: Ref
-    deciders: tuple[Ref, ...]
-    record: CommitRecord | None
-
-
-def batch_of(ordered: Ordered) -> CommittedBatch:
-    """What the law is given of it."""
-    commit = ordered.commit
-    return CommittedBatch(
-        index=commit.index,
-        time_ms=commit.time_ms,
-        order_digest=commit.digest,
-        entries=ordered.entries,
-        ends_epoch=ordered.ends_epoch,
-        evidence=ordered.evidence,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderStand:
-    """Where the order stands after a commit, as far as the commit records up to it do not say."""
-
-    index: CommitIndex
-    accepted: tuple[
-        Ref, ...
-    ]  # blocks above the floor: by round and author, two of one author as they were accepted
-    blocks: int  # verified so far
-    taken: int
-    misdeeds: tuple[EquivocationProof, ...]  # told so far
-
-
-class BrokenOrder(Exception):
-    """The order cannot be followed further; the finding is made already."""
-
-
-class NotTakenUp(Exception):
-    """What an earlier run kept does not fit what is here."""
 
 
 class OrderReplay:
@@ -519,7 +465,6 @@ class OrderReplay:
             index=self._linearizer.last_index,
             accepted=tuple([ref for round_ in rounds for ref in dag.refs(Round(round_))]),
             blocks=self.blocks,
-            taken=self.taken,
             misdeeds=tuple([proof for proof in misdeeds if proof is not None]),
         )
 
@@ -551,7 +496,7 @@ class OrderReplay:
             self._dag.accept(block)
             if self._linearizer.is_committed(block.ref):
                 self._dag.release(block.ref)
-        self.blocks, self.taken = stand.blocks, stand.taken
+        self.blocks = stand.blocks
         for proof in stand.misdeeds:
             self._tell_again(proof)
 

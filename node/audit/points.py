@@ -5,7 +5,7 @@
 
     point:    format, newline | u32 length, heading | state rows: u32 length, key, u32 length, value, ... | names of blocks
               | SHA-256 over all of it
-    heading:  JSON: {"of": {...}, "commit", "entries", "signatures", "blocks", "taken", "misdeeds", "facts": [bytes, SHA-256],
+    heading:  JSON: {"of": {...}, "commit", "entries", "signatures", "blocks", "misdeeds", "facts": [bytes, SHA-256],
               "rows", "accepted", "needed": how many}
 
 What the file is believed for, and what not, is told in `taking_up`. `of` names what the point is good for: the copy, by its two
@@ -31,7 +31,7 @@ from typing import BinaryIO, Final, Self
 from consensus.codec import decode_proof, encode_proof
 from consensus.types import CommitIndex, Digest, Ref, Round, ValidatorIndex
 from node.audit.archive import LENGTH_BYTES, REF_BYTES, encode_ref, framed
-from node.audit.order import NotTakenUp, OrderStand
+from node.audit.ordered import NotTakenUp, OrderStand
 from node.ledger.errors import MalformedRecord
 from node.ledger.plan import AppendPlan, facts_from_row, facts_row
 from node.ledger.state_digest import Row
@@ -47,7 +47,7 @@ PART: Final = 16_384  # facts that wait to be written, or are read at once
 DIGEST_BYTES: Final = 32
 READ_BYTES: Final = 1 << 20
 _COUNTS: Final = (
-    "commit", "entries", "signatures", "blocks", "taken", "rows", "accepted", "needed",
+    "commit", "entries", "signatures", "blocks", "rows", "accepted", "needed",
 )  # fmt: skip
 
 Note = Callable[[str], None]
@@ -91,7 +91,6 @@ def encode_point(point: Point, of: Mapping[str, str]) -> bytes:
         "entries": point.entries,
         "signatures": point.signatures,
         "blocks": order.blocks,
-        "taken": order.taken,
         "misdeeds": [encode_proof(proof).hex() for proof in order.misdeeds],
         "facts": [point.facts_bytes, point.facts_digest.hex()],
         "rows": len(point.rows),
@@ -142,7 +141,6 @@ def _decoded(body: bytes, of: Mapping[str, str]) -> Point:
             index=CommitIndex(counts["commit"]),
             accepted=tuple(refs[: counts["accepted"]]),
             blocks=counts["blocks"],
-            taken=counts["taken"],
             misdeeds=tuple(decode_proof(bytes.fromhex(proof)) for proof in heading["misdeeds"]),
         ),
         needed=tuple(refs[counts["accepted"] :]),
@@ -236,20 +234,25 @@ class Journal:
 def facts_before(path: Path, length: int) -> Iterator[Sequence[EntryFacts]]:
     """The facts in the first `length` bytes of a journal, PART at a time. Raises NotTakenUp, OSError."""
     many: list[EntryFacts] = []
-    at = 0
+    left, rest = length, b""
     with path.open("rb") as file:
-        while at < length:
-            head = file.read(LENGTH_BYTES)
-            row = file.read(int.from_bytes(head, "big"))
-            at += len(head) + len(row)
-            try:
-                many.append(facts_from_row(row[:HASH_BYTES], row[HASH_BYTES:]))
-            except MalformedRecord as err:
-                raise NotTakenUp(f"{path}: {err}") from err
-            if len(many) >= PART:
-                yield many
-                many = []
-    yield many
+        while left and (part := file.read(min(left, READ_BYTES))):
+            left -= len(part)
+            data, at = rest + part, 0
+            while (
+                end := at + LENGTH_BYTES + int.from_bytes(data[at : at + LENGTH_BYTES], "big")
+            ) <= len(data):
+                row = data[at + LENGTH_BYTES : end]
+                at = end
+                try:
+                    many.append(facts_from_row(row[:HASH_BYTES], row[HASH_BYTES:]))
+                except MalformedRecord as err:
+                    raise NotTakenUp(f"{path}: {err}") from err
+            rest = data[at:]
+            yield many
+            many = []
+    if rest or left:
+        raise NotTakenUp(f"{path}: ends {len(rest) + left} bytes before or after a row")
 
 
 # --- what one replay takes and keeps -------------------------------------------------------------
@@ -307,7 +310,12 @@ class Keeping:
         """Keep points from now on, after the one that was taken, if one was."""
         self._is_on = True
         self._due = self._clock() + self._every_s
-        self._tried(self._journal.open)
+        self._tried(self._open)
+
+    def _open(self) -> None:
+        if not self._journal.bytes:
+            self._path.unlink(missing_ok=True)  # before the index that goes with it
+        self._journal.open()
 
     @property
     def is_due(self) -> bool:

@@ -16,7 +16,8 @@ from consensus.codec import encode_block, encode_commit_record
 from consensus.types import Block, CommitRecord
 from node.audit.committing import Committing
 from node.audit.copies import Progress
-from node.audit.order import OrderReplay, batch_of
+from node.audit.order import OrderReplay
+from node.audit.ordered import batch_of
 from node.ledger.append import StoreBuckets, StoreFacts, write_plan
 from node.ledger.batch import CommittedBatch
 from node.ledger.epochs import Epoch, founding_epoch, next_epoch

@@ -16,10 +16,12 @@ and not taken up, and the audit begins anew. A file that is something else altog
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -82,7 +84,7 @@ class AuditState:
 
     def take(self, copy: Copy, ground: Ground) -> bool:
         """True if this copy's replay is known to be clean: then it stands in `copy`."""
-        name = _name(copy, ground)
+        name = _name(copy, ground) if self.clean else None
         held = None if name is None else self.clean.get(name)
         if held is None:
             return False
@@ -102,8 +104,10 @@ class AuditState:
 
     def keep(self, copy: Copy, ground: Ground) -> None:
         """Durably, if its replay was clean. Raises OSError."""
+        if self.path is None or not copy.is_clean or copy.findings.misdeeds:
+            return
         name = _name(copy, ground)
-        if self.path is None or name is None or not copy.is_clean or copy.findings.misdeeds:
+        if name is None:
             return
         self.clean[name] = {
             "entries": copy.law.entries,
@@ -144,9 +148,10 @@ def _points(path: Path) -> Path:
 
 def _remove_if_empty(folder: Path) -> None:
     """No replay is under way any more."""
-    if [path.name for path in folder.iterdir()] == ["lock"]:
-        (folder / "lock").unlink()
-        folder.rmdir()
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == ["lock"]:
+            (folder / "lock").unlink()
+            folder.rmdir()
 
 
 # --- what is named -------------------------------------------------------------------------------
@@ -187,8 +192,9 @@ def _identity(copy: Copy, ground: Ground) -> dict[str, str] | None:
 
 @cache
 def program() -> str:
-    """The hash over the files of this program: what another version found is not what this one finds."""
-    digest = hashlib.sha256()
+    """The hash over the files of this program and what it checks with: what another version found is not what this one finds."""
+    with_it = [f"{name} {_version(name)}" for name in ("pynacl", "protobuf", "cbor2")]
+    digest = hashlib.sha256("\n".join([sys.version, *with_it]).encode())
     own = Path(__file__).resolve().parent.parent
     for folder in (own, *map(Path, (*consensus.__path__, *foedus.__path__))):
         for path in sorted(folder.rglob("*")):
@@ -197,6 +203,13 @@ def program() -> str:
                 data = hashlib.sha256(path.read_bytes()).digest()
                 digest.update(hashlib.sha256(name.encode()).digest() + data)
     return digest.hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 # --- the file ------------------------------------------------------------------------------------

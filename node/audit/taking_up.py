@@ -22,7 +22,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from node.audit.law import FactsSink, LawStand, Replay
-from node.audit.order import NotTakenUp
+from node.audit.ordered import NotTakenUp
 from node.audit.points import Point
 from node.audit.source import Lost, Source
 from node.audit.structure import reader_of

@@ -19,7 +19,8 @@ from node.audit.audit import audit_sources
 from node.audit.export import export_home
 from node.audit.facts import SpilledFacts
 from node.audit.findings import AuditReport, Depth, Verdict
-from node.audit.order import Ordered, OrderReplay, OrderStand
+from node.audit.order import OrderReplay
+from node.audit.ordered import Ordered, OrderStand
 from node.audit.points import Journal, Keeping, decode_point, encode_point, facts_before
 from node.audit.source import CannotAudit
 from node.ledger.plan import Appended, MemoryFacts
@@ -145,8 +146,9 @@ def test_across_ends_of_epochs(epochs: EpochWorld, desk: Desk, name: str) -> Non
     by_commit = {commit_of(point): point for point in desk.kept}
     assert len(epochs.epochs) > 2
     for epoch in epochs.epochs[1:]:
-        before = max(at for at in by_commit if at <= epoch.after_commit)
-        for commit in (before, min(at for at in by_commit if at > before)):
+        end = epoch.after_commit
+        assert end in by_commit
+        for commit in (end, min(at for at in by_commit if at > end)):
             desk.put_back(by_commit[commit])
             assert said(desk.audit(archive)) == said(whole)
             assert desk.notes == []
@@ -389,18 +391,34 @@ def test_what_can_be_checked_is_checked(world: World, desk: Desk, what: str, why
     assert why in desk.notes[0]
 
 
+def test_a_signature_altered_since(world: World, desk: Desk, tmp_path: Path) -> None:
+    """Of a block above the floor, with manifests and point made to fit: every block is checked again before it is built on."""
+    archive = clone(world.exports["CN"], tmp_path / "archive")
+    desk.interrupted(archive, 5)
+    (signatures,) = (archive / "signatures").glob("*.blocks")
+    signatures.write_bytes(flip(signatures.read_bytes(), 64 * 3))
+    reseal(archive)
+    desk.audit(archive)
+    copy = desk.notes[0].rpartition(" ")[2]
+    desk.put_back(desk.kept[4])
+    (path,) = desk.folder.glob("*.point")
+    data = path.read_bytes()
+    path.write_bytes(encode_point(decode_point(data, {}), {**good_for(data), "copy": copy}))
+    assert desk.audit(archive).verdict is Verdict.INCONSISTENT
+    assert "a block before commit" in desk.notes[0]
+
+
 def test_a_full_disk_ends_the_points_and_not_the_audit(
     world: World, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(files: OsFiles, path: Path, data: bytes) -> None:
-        if path.suffix == ".new" and path.parent == desk.folder:
-            raise OSError(28, "No space left on device")
-        path.write_bytes(data)
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(OsFiles, "write", full)
     assert desk.audit(world.exports["CN"]).verdict is Verdict.CONSISTENT
-    assert len(desk.notes) == 1
-    assert "no points are kept any more" in desk.notes[0]
+    points_end, nothing_kept = desk.notes
+    assert "no points are kept any more: [Errno 28] No space left" in points_end
+    assert "what was found is not kept: [Errno 28] No space left" in nothing_kept
 
 
 def test_two_audits_do_not_share_a_file(world: World, desk: Desk) -> None:
@@ -420,9 +438,7 @@ def test_points_come_seldom(tmp_path: Path) -> None:
             now[0] = seconds
             due.append(keeping.is_due)
         assert due == [False, False, True, True]
-        keeping.seen(
-            OrderStand(index=CommitIndex(1), accepted=(), blocks=0, taken=0, misdeeds=()), ()
-        )
+        keeping.seen(OrderStand(index=CommitIndex(1), accepted=(), blocks=0, misdeeds=()), ())
         due = []
         for seconds in (0.7, 1.0, 1.1):
             now[0] = seconds
