@@ -17,7 +17,7 @@ from typing import Any, Final
 from foedus.v1 import content_pb2 as pb
 from node.treaty import ballots, consent
 from node.treaty.cases import UNDECIDED
-from node.treaty.codes import Code
+from node.treaty.codes import DROPPED, Code
 from node.treaty.derived import Decision, Finding, FindingEnded, MotionOpened, PolicyStep
 from node.treaty.entries import NO_PREVIOUS, Entry
 from node.treaty.errors import MalformedContent
@@ -129,7 +129,10 @@ class Scenario:
     def _enter(self, name: str, step: dict[str, Any], sort: str, payload: dict[str, Any]) -> None:
         self.labels[label_hash(name).hex()] = name
         code, why = self._submit(name, step, sort, payload)
-        self.codes[name] = code
+        if code not in DROPPED or self.codes.get(name, code) in DROPPED:
+            self.codes[name] = (
+                code  # of the entry that its label stands for, if one of the tries is on the ledger
+            )
         wanted = step.get("rejected")
         if code != wanted and wanted is not ANY:
             self.failures.append(f"{step['at']} {name}: {code or 'accepted'} ({why}), not {wanted}")
@@ -169,7 +172,8 @@ class Scenario:
         if outcome.facts is not None:
             self.leaf += 1
             self.index.add(outcome.facts)
-        self.uncountersigned[name] = outcome.uncountersigned
+        if outcome.facts is not None or name not in self.codes:
+            self.uncountersigned[name] = outcome.uncountersigned
         self._keep(outcome.derived)
         return outcome.code, outcome.why
 

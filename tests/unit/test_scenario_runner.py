@@ -175,6 +175,24 @@ def test_the_offer_takes_no_seq_of_the_scenario() -> None:
     assert Scenario(form).run()[0].startswith("50 step0: SEQ_GAP")
 
 
+def test_what_is_tried_again_keeps_its_label() -> None:
+    """One try is on the ledger, and that one the label stands for: whether it came before the others or after them."""
+    facility = {"kind": "facility", "facility": "dc1", "capacity_mh": 1, "mem_gb": 1}
+    step = {"id": "f", "by": "acme", "statement": facility}
+    told = [{"entry": "f", "rejected": None, "uncountersigned": False}]
+    form = _form(
+        step | {"at": 1, "rejected": "COUNTERSIGN", "expect": [{"entry": "f", "rejected": "COUNTERSIGN"}]},
+        step | {"at": 2, "with": ["US"], "expect": told},
+        step | {"at": 3, "seq": 1, "with": ["US"], "rejected": "DUPLICATE", "expect": told},
+        {"at": 4, "id": "m", "by": "CN", "with": ["FR"], "motion": {"kind": "HALT", "refs": ["f"]}},
+        parties={"acme": {"role": "operator", "state": "US"}},
+    )  # fmt: skip
+    assert Scenario(form).run() == []
+    form["steps"][2]["rejected"] = "LATE"
+    with pytest.raises(MalformedScenario, match="already names an entry"):
+        Scenario(form)
+
+
 def test_no_code_and_a_beacon_in_capitals_are_in_form() -> None:
     assert Scenario(_form(STEP | {"rejected": None}, beacon="AB" * 32)).run() == []
 
