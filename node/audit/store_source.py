@@ -26,6 +26,7 @@ from node.storage.store import Store
 
 DATABASE: Final = "rocksdb"  # inside the data folder
 SIZES_PAGE: Final = 1_000
+LOGS_NAMED: Final = 4  # of write-ahead logs, of which a store has one or two
 ROUND_BYTES_MAX: Final = (
     256 * 1024 * 1024
 )  # of one round's blocks: 200 validators of 300 KB, and twins
@@ -78,7 +79,7 @@ class StoreSource:
         self.store = store
         self.document = document
         self.opening_error = opening  # why the store could only be salvaged, if so
-        self.damaged_file = None if opening is None else database_file(opening)
+        self.damaged_file = None if opening is None else _damaged_file(folders.database, opening)
         self.tip: Tip | None = None
         self.damage: list[Lost] = []  # met while opening
         if opening is not None:
@@ -303,6 +304,12 @@ class Unopenable(CannotAudit):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path}: nothing can be read: {shown(why)}")
         self.file = database_file(why) or _manifest_of(path)
+
+
+def _damaged_file(database: Path, opening: str) -> str | None:
+    """The file that RocksDB names; of its write-ahead logs, which it reads as it opens, it names none: then all of them."""
+    logs = sorted(path.name for path in database.glob("*.log"))
+    return database_file(opening) or " or ".join(logs[:LOGS_NAMED]) or None
 
 
 def _manifest_of(database: Path) -> str:

@@ -158,10 +158,11 @@ class Campaign:
 
     def _homes_of(self, world: World, folder: Path) -> list[_Home]:
         older = Folder(clone(world.older, folder / "older"))
+        other = Folder(world.homes["US"])
         made = []
         for name in ("CN", "taken"):
             home = Folder(clone(world.homes[name], folder / f"home-{name}"))
-            tampers = StoreTampers(world, home, older, self._draw)
+            tampers = StoreTampers(world, home, older, other, self._draw)
             made.append(_Home(world=world, folder=home, tampers=tampers))
             home.restore()
         return made

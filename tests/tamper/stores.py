@@ -52,10 +52,13 @@ class Damage:
 
 
 class StoreTampers:
-    """By chance drawn from `draw`, on a home of `world`; `older` is the same node's home as it was earlier."""
+    """By chance drawn from `draw`, on a home of `world`; `older` is the same node's home as it was earlier, `other` another's."""
 
-    def __init__(self, world: World, home: Folder, older: Folder, draw: random.Random) -> None:
+    def __init__(
+        self, world: World, home: Folder, older: Folder, other: Folder, draw: random.Random
+    ) -> None:
         self._world = world
+        self._other = other
         self._home = home
         self._older = older
         self._draw = draw
@@ -210,7 +213,9 @@ class StoreTampers:
         name = self._draw.choice(self._files)
         data = self._home.whole[name]
         short = name.removeprefix(DATABASE)
-        match self._draw.randrange(6):
+        match self._draw.randrange(7):
+            case 6:
+                return self._added(name, data)
             case 0:
                 self._home.write(name, data[: self._draw.randrange(len(data))])
                 return Damage(what=f"cut {short}", depth=Depth.STORE)
@@ -228,13 +233,28 @@ class StoreTampers:
                 self._home.write(name, flip(data, at, self._draw.randrange(8)))
                 return Damage(what=f"byte {at} of {short}", depth=Depth.STORE)
 
+    def _added(self, name: str, data: bytes) -> Damage:
+        """A file more, as RocksDB names them: a log of that number would be read after all others."""
+        older = [each for each in self._older.whole if each.startswith(DATABASE)]
+        source = self._draw.choice([name, *older])
+        whole = data if source == name else self._older.whole[source]
+        kind = self._draw.choice(("log", "sst"))
+        added = f"{DATABASE}{self._draw.choice((5, 77, 999_999)):06d}.{kind}"
+        self._home.write(added, whole)
+        what = f"{source.removeprefix(DATABASE)} as {added.removeprefix(DATABASE)}"
+        return Damage(what=what, depth=Depth.STORE)
+
     def beside(self) -> Damage:
         """The genesis document and the sign states."""
         name = self._draw.choice([name for name in BESIDE if name in self._home.whole])
         data = self._home.whole[name]
         older = self._older.whole.get(name)
         depth = Depth.PARSE if name == "genesis.cbor" else Depth.STORE
-        match self._draw.randrange(4):
+        match self._draw.randrange(5):
+            case 4 if depth is Depth.STORE:
+                theirs = self._draw.choice([n for n in BESIDE[1:] if n in self._other.whole])
+                self._home.write(name, self._other.whole[theirs])
+                return Damage(what=f"{theirs} of another node as {name}", depth=depth)
             case 0:
                 self._home.write(name, data[: self._draw.randrange(len(data))])
                 return Damage(what=f"cut {name}", depth=depth)

@@ -24,7 +24,7 @@ from tests.tamper.colluders import Colluders
 from tests.tamper.folder import Folder
 from tests.tamper.foreign import ForeignTampers
 from tests.tamper.world import World
-from tests.unit.audit.history import clone
+from tests.unit.audit.history import clone, database
 from tests.unit.audit.test_altered_archives import reseal
 from tests.unit.ledger.founding import Author
 from tests.unit.ledger.joining import declares, rotated
@@ -165,3 +165,12 @@ def test_the_file_that_the_database_doubts_is_named() -> None:
     assert database_file(told) == "000010.sst"
     assert database_file("Corruption: block checksum mismatch in /n/000012.sst") == "000012.sst"
     assert database_file("nothing named") is None
+
+
+def test_a_log_that_the_database_cannot_read_is_named(epochs: World, tmp_path: Path) -> None:
+    """RocksDB says that something is corrupt as it opens, and not where."""
+    home = clone(epochs.homes["CN"], tmp_path / "CN")
+    (database(home) / "000077.log").write_bytes((database(home) / "LOG").read_bytes())
+    report = audit_sources([str(home)], depth=Depth.PARSE, threads=0, processes=1)
+    assert report.verdict is Verdict.INCONSISTENT
+    assert any("000077.log" in (finding.file or "") for finding in report.findings)
