@@ -13,6 +13,7 @@ sentence. Anything else is a fault of ours and shows its trace.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,10 @@ from node.signing.errors import SigningError
 from node.treaty.errors import MalformedContent
 
 PIPE_COLUMNS: Final = 200  # into a pipe or file: wide enough that no hash is broken
+
+_SPEAKS_TO_TERMINALS: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 EXIT_HELP: Final = "Exit status: 0 done, 1 the answer is no, 2 could not be done or checked."
 
@@ -83,16 +88,16 @@ class Report:
             typer.echo(json.dumps(document, ensure_ascii=False))
             return
         for part in [text] if isinstance(text, str | Table) else text:
-            self.console.print(Text(part) if isinstance(part, str) else part)
+            self.console.print(Text(plain(part)) if isinstance(part, str) else part)
 
     def line(self, document: Mapping[str, Any], text: str) -> None:
         """One of many answers of a stream: under --json, one object a line."""
         self._shown = True
-        typer.echo(json.dumps(document, ensure_ascii=False) if self.as_json else text)
+        typer.echo(json.dumps(document, ensure_ascii=False) if self.as_json else plain(text))
 
     def note(self, text: str) -> None:
         """Progress and advice, for people."""
-        self.notes.print(Text(text))
+        self.notes.print(Text(plain(text)))
 
     def answer_is_no(self, why: str) -> None:
         """The command did its work, and the answer is no."""
@@ -127,9 +132,14 @@ def sentence(err: BaseException) -> str:
     return str(err) or type(err).__name__
 
 
+def plain(text: str) -> str:
+    """Strangers choose names and words: what would speak to the terminal, or turn the line round, is spelt out instead."""
+    return _SPEAKS_TO_TERMINALS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table whose cells are plain text: square brackets in a name are no markup."""
-    made = Table(*columns, title=title, title_justify="left", title_style="bold")
+    """A table whose title and cells are plain text: square brackets in a name are no markup."""
+    made = Table(*columns, title=Text(plain(title)), title_justify="left", title_style="bold")
     for row in rows:
-        made.add_row(*(Text(str(cell)) for cell in row))
+        made.add_row(*(Text(plain(str(cell))) for cell in row))
     return made

@@ -32,7 +32,7 @@ from node.audit.source import CannotAudit, Lost
 from node.audit.travel import Journey, Place, journey
 from node.ledger.plan import MS_PER_S, AppendPlan
 from node.ledger.policy_chain import encode_links
-from node.ledger.questions.moment import Moment, time_text
+from node.ledger.questions.moment import SECOND_MAX, Moment, time_text
 from node.ledger.reader import Malformed, read_entry
 from node.treaty import outage
 from node.treaty.book import Book
@@ -73,6 +73,10 @@ class Claim:
             raise CannotAudit(f"kind {self.kind!r:.80}: want one of {', '.join(KINDS)}")
         if not 0 <= self.start_s < self.end_s:
             raise CannotAudit(f"period [{self.start_s}, {self.end_s}): it must end after it begins")
+        if max(self.end_s, self.by_s) > SECOND_MAX:
+            raise CannotAudit(
+                f"period end {self.end_s}, deadline {self.by_s}: at most {SECOND_MAX}, {time_text(SECOND_MAX)}"
+            )
         if self.by_s < self.start_s:
             raise CannotAudit(f"deadline {self.by_s}: before the period begins at {self.start_s}")
 

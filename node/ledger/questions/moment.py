@@ -18,6 +18,9 @@ TIME_FIELDS: Final = frozenset(
     {"at", "due", "since", "until", "reply_due", "access_due", "in_force_since", "moves_next_s"}
 )
 FIRST_SECOND: Final = 1_000_000_000  # 2001: no ledger is older
+SECOND_MAX: Final = (
+    1 << 37
+)  # the year 6325: what is beyond is no time, but a law's "never" or a stranger's number
 _SECOND: Final = timedelta(seconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -71,7 +74,7 @@ def parse_time(text: str, *, end_of_day: bool) -> int:
 def told_time(name: str, value: object) -> object:
     """For people: a field that holds a ledger second as its date and time; any other value as it is."""
     is_time = name.endswith("_at") or name in TIME_FIELDS
-    if is_time and isinstance(value, int) and value >= FIRST_SECOND:
+    if is_time and isinstance(value, int) and FIRST_SECOND <= value < SECOND_MAX:
         return time_text(value)
     return value
 

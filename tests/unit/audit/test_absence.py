@@ -256,6 +256,15 @@ def test_each_authors_chain_is_proven_by_the_state(year: Year) -> None:
     assert made["chains"]["op0"]["seq"] == 5
 
 
+def test_a_second_that_is_no_time_is_refused(year: Year) -> None:
+    with pytest.raises(CannotAudit, match="at most"):
+        year.claim(1, by_s=10**40)
+    told = json.loads(json.dumps(year.state(1)))
+    told["claim"]["end_s"] = 10**40
+    with pytest.raises(CannotAudit, match="at most"):
+        check_absence(year.data, year.document, told, silent)
+
+
 def test_a_third_party_makes_it_again(year: Year, tmp_path: Path) -> None:
     claim = year.claim(1)
     early = state_absence(

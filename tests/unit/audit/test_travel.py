@@ -130,6 +130,7 @@ def test_people_read_dates_and_programs_read_seconds(world: World) -> None:
     assert told_time("due", 3) == 3  # a count
     assert told_time("slot_s", 2_000_000_000) == 2_000_000_000
     assert told_time("closes_at", None) is None
+    assert told_time("until", (1 << 53) - 1) == (1 << 53) - 1  # a law's "never"
 
 
 @pytest.mark.parametrize("depth", range(3))

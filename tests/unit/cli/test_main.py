@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from node.cli.main import build_app
-from node.reporting import EXPECTED, reporting
+from node.reporting import EXPECTED, reporting, table
 from tests.unit.cli.conftest import Run, document_of
 
 WANTED = (
@@ -72,3 +72,16 @@ def test_one_document_even_when_it_fails(run: Run) -> None:
     result = run("genesis", "show", "no-such-file", "--json", status=2)
     assert document_of(result) == {"error": "no-such-file: No such file or directory"}
     assert result.stderr == "error: no-such-file: No such file or directory\n"
+
+
+def test_strangers_words_do_not_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "KE\x1b[2J\x9b31m\u202egnp.exe\r\x07 [red]x[/red]"
+    with reporting(as_json=False) as report:
+        report.note(hostile)
+        report.show({}, [hostile, table(hostile, ("name",), [(hostile,)])])
+        report.line({}, hostile)
+    said = capsys.readouterr()
+    spelt = "KE\\u001b[2J\\u009b31m\\u202egnp.exe\\u000d\\u0007 [red]x[/red]"
+    assert said.out.count(spelt) == 4
+    assert said.err.count(spelt) == 1
+    assert not set("\x1b\x9b\u202e\r\x07") & set(said.out + said.err)
