@@ -5,11 +5,12 @@ day but the signers' own, no path but those that were named. Colours only repeat
 """
 
 from collections.abc import Mapping
-from html import escape
+from html import escape as escape_markup
 from typing import Final
 
 from node.audit.findings import AuditReport, Depth, Finding, SourceReport, Verdict
 from node.ledger.questions.moment import time_text
+from node.reporting import plain
 
 SHOWN_MAX: Final = 200
 MEANING: Final = {
@@ -58,9 +59,14 @@ WORDS: Final = (
 CLOSING: Final = (
     "<h2>Words</h2><dl>" + "".join(f"<dt>{word}<dd>{meaning}" for word, meaning in WORDS) + "</dl>"
     "<h2>How to check this yourself</h2><p>Run <code>foedus audit</code> on the same copies: it writes the same page,"
-    " byte for byte. Evidence files are confirmed by <code>foedus-verify</code>, two short files that can be read in an"
-    " hour.</p></html>\n"
+    " byte for byte. Where a state is named, a file beside the evidence shows its own signatures; it is confirmed by"
+    " <code>foedus-verify evidence</code>, two short programs that can be read in an hour and need none of this one.</p></html>\n"
 )
+
+
+def escape(text: str) -> str:
+    """A stranger's words as words: no markup, and nothing that turns a line round."""
+    return escape_markup(plain(text))
 
 
 def html_report(report: AuditReport) -> bytes:

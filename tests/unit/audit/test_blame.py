@@ -328,10 +328,11 @@ def test_the_page_of_a_good_history_and_names_of_strangers(world: World) -> None
     assert f"<code>{source.final_root}</code>" in page
     assert report.as_json()["genesis_named"] is True
     assert not any(one["wrong"] for one in report.as_json()["sources"][0]["checked"].values())
-    bad = Finding(depth=Depth.LAW, source="US", what="<b>", accused=("CN",))
+    bad = Finding(depth=Depth.LAW, source="US", what="<b>\u202e", accused=("CN",))
     misdeed = html_report(replace(report, misdeeds=(bad,))).decode()
     assert "The history stands, but" in misdeed
     assert "<b>" not in misdeed
+    assert "\u202e" not in misdeed
     assert "Nobody was seen" in page
     assert f"{world.exported['US'].size} entries" in page
     assert "<script" not in page
