@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from consensus.codec import decode_commit_record
 from consensus.types import CommitIndex, Digest
 from node.audit import apart, points
+from node.audit.archive import UNDECIDED, ArchiveSource, framed
 from node.audit.audit import audit_sources
 from node.audit.export import export_home
 from node.audit.facts import SpilledFacts
@@ -254,6 +256,25 @@ def test_findings_after_the_point_are_those_of_a_whole_run(
     assert "audited from its start: " in desk.notes[0]
 
 
+def test_findings_at_the_end_are_those_of_a_whole_run(
+    world: World, desk: Desk, tmp_path: Path
+) -> None:
+    """Nothing stops the order: a block of the last commit stands among those that no commit holds as well."""
+    archive = clone(world.exports["CN"], tmp_path / "archive")
+    source = ArchiveSource.open(archive)
+    assert source.last_commit is not None
+    last = decode_commit_record(source.commit_record(source.last_commit)).commit
+    names = sorted([*source.undecided(), last.blocks[-1]])
+    (archive / UNDECIDED).write_bytes(b"".join(framed(source.block(ref)) for ref in names))
+    reseal(archive)
+    whole = audit_sources([str(archive)], processes=1, depth=Depth.LAW)
+    assert [finding.file for finding in whole.findings] == [UNDECIDED]
+    desk.interrupted(archive, 4)
+    assert desk.audit(archive).as_json() == whole.as_json()
+    assert desk.first[-2] > desk.first[-1] == 1
+    assert "something is wrong further on" in desk.notes[0]
+
+
 def test_no_point_is_kept_after_a_finding(world: World, desk: Desk, tmp_path: Path) -> None:
     archive = clone(world.exports["CN"], tmp_path / "archive")
     (entries,) = (archive / "commits").glob("*.commits")
@@ -391,12 +412,21 @@ def test_what_can_be_checked_is_checked(world: World, desk: Desk, what: str, why
     assert why in desk.notes[0]
 
 
-def test_a_signature_altered_since(world: World, desk: Desk, tmp_path: Path) -> None:
-    """Of a block above the floor, with manifests and point made to fit: every block is checked again before it is built on."""
+@pytest.mark.parametrize(
+    ("part", "at", "why"),
+    [
+        ("signatures/*.blocks", 64 * 3, "a block before commit"),
+        ("commits/*.commits", 30, "is not the one that the log has"),
+    ],
+)
+def test_a_copy_altered_since(
+    world: World, desk: Desk, tmp_path: Path, part: str, at: int, why: str
+) -> None:
+    """With manifests and point made to fit: what is built on is read and checked again."""
     archive = clone(world.exports["CN"], tmp_path / "archive")
     desk.interrupted(archive, 5)
-    (signatures,) = (archive / "signatures").glob("*.blocks")
-    signatures.write_bytes(flip(signatures.read_bytes(), 64 * 3))
+    (path,) = archive.glob(part)
+    path.write_bytes(flip(path.read_bytes(), at))
     reseal(archive)
     desk.audit(archive)
     copy = desk.notes[0].rpartition(" ")[2]
@@ -405,7 +435,7 @@ def test_a_signature_altered_since(world: World, desk: Desk, tmp_path: Path) -> 
     data = path.read_bytes()
     path.write_bytes(encode_point(decode_point(data, {}), {**good_for(data), "copy": copy}))
     assert desk.audit(archive).verdict is Verdict.INCONSISTENT
-    assert "a block before commit" in desk.notes[0]
+    assert why in desk.notes[0]
 
 
 def test_a_full_disk_ends_the_points_and_not_the_audit(
