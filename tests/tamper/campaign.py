@@ -218,7 +218,7 @@ class Campaign:
             self._look(
                 name, target.world, target.folder.path, depth, lambda: sealed and honesty.of(held)
             )
-            asked = must_refuse(held, target.folder.whole, sealed=sealed)
+            asked = must_refuse(held, target.references, sealed=sealed)
             if asked and self._draw.randrange(OUTSIDER_SHARE) == 0:
                 self.outcome.outsider += 1
                 if believes(target.world, target.folder.path):

@@ -5,7 +5,7 @@ brought those into line, what is under the root or says whom to trust.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ from tests.tamper.world import World
 UNDER_THE_ROOT = ("tile/", "genesis.cbor", "policy")
 
 
-def must_refuse(held: Files, whole: Files, *, sealed: bool) -> bool:
-    """Of this archive, which was `whole`. A file more, once it is listed, is the full audit's to find."""
-    lost_or_altered = {name for name in whole if held.get(name) != whole[name]}
-    return not sealed or any(name.startswith(UNDER_THE_ROOT) for name in lost_or_altered)
+def must_refuse(held: Files, references: Sequence[Files], *, sealed: bool) -> bool:
+    """Whether that part is of none of the archives that this may be taken for: an older log under its own checkpoint stands."""
+    return not sealed or all(_differ_under_the_root(held, whole) for whole in references)
+
+
+def _differ_under_the_root(held: Files, whole: Files) -> bool:
+    names = [name for name in whole if name.startswith(UNDER_THE_ROOT)]
+    return any(held.get(name) != whole[name] for name in names)
 
 
 def believes(world: World, folder: Path) -> bool:
