@@ -31,13 +31,17 @@ from node.reporting import JsonOption, Report, reporting, table
 LISTED_MAX: Final = 100_000
 
 AboutArgument = Annotated[
-    str | None, typer.Argument(metavar="ABOUT", help="Narrows it: see above.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="ABOUT", help="Narrows it, where the text above says by what.", show_default=False
+    ),
 ]
 AtOption = Annotated[
     str | None,
     typer.Option(
         "--at",
-        help="As of the last commit up to this index of the log, or this day or second (2026-03-31, 2026-03-31T12:00:00Z).",
+        help="As of the last commit up to this index of the log, or this second or end of this day, UTC (2026-03-31,"
+        " 2026-03-31T12:00:00Z); else of the newest.",
         metavar="INDEX|DATE",
         show_default=False,
     ),

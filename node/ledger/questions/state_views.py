@@ -56,7 +56,7 @@ def _owed(sight: Sight) -> Rows:
 
 
 def members(sight: Sight, about: str) -> Rows:
-    """Who is bound since when."""
+    """Who is bound since when. `about`: a state."""
     for state, member in sight.book.state.members.items():
         if not about or state == about:
             yield state, {"status": member.status, "since": member.since}
