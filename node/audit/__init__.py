@@ -12,6 +12,8 @@ Reading order:
     law           every leaf again, from the sequence
     store_rows    every other row of a store against the replay
     compare       two sources side by side: entry and byte range
+    copies        one copy through all depths; `explaining` its single entries, `apart` several copies at once
+    resuming      what an interrupted audit left: copies found clean; `points` and `taking_up` the middle of one
     audit         all of it, source by source
     monitor       running nodes, again and again; `two_roots` the evidence of a split view
     command       `foedus audit`; `evidence` what it writes down; `confirm` evidence that rests on ML-DSA-44

@@ -12,9 +12,9 @@ What the file is believed for, and what not, is told in `taking_up`. `of` names 
 manifests, which cover every file and were compared with them in this run as well; the ledger, by its genesis; the depth; the
 program, by its own files. Anything else there, or a byte that is not what the digests say, and the copy is run from its start.
 
-A point is due when EVERY_S have gone by since the last one, or COST_SHARE times what writing that one took: so an interruption
-costs about a second of work, and keeping points costs a fiftieth of the time however large the state is. Where points lie does
-not change what an audit says.
+A point is due when EVERY_S have gone by since the last one, and COST_SHARE times what writing that one took. So keeping points
+costs a fiftieth of the time however large the state and however slow the disk is, and an interruption costs a second of work,
+or a few on a slow disk. Where points lie does not change what an audit says.
 """
 
 import hashlib
