@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,7 @@ from tests.tamper.world import OLDER, World
 from tests.unit.audit.history import clone
 from tests.unit.audit.test_altered_archives import reseal
 
-STORE_SHARE: Final = 10  # one tamper of so many is on a store: opening a database takes long
+STORE_SHARE: Final = 12  # one tamper of so many is on a store: opening a database takes long
 COLLUDE_SHARE: Final = 5
 RECEIPT_SHARE: Final = 19
 OUTSIDER_SHARE: Final = 6  # of tampers with archives that `foedus-verify` must refuse
@@ -168,10 +169,10 @@ class Campaign:
         return made
 
     def run(self, tampers: int, until: float) -> Outcome:
-        """So many, or as many as there is time for (`until`: by the monotonic clock)."""
-        for number in range(tampers):
+        """So many that are none of `void`, or as many as there is time for (`until`: by the monotonic clock)."""
+        for number in count():
             started = time.monotonic()
-            if started > until:
+            if started > until or self.outcome.tampers >= tampers:
                 break
             if number % STORE_SHARE == STORE_SHARE - 1:
                 kind = self._tamper_store()
