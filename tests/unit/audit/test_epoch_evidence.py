@@ -136,6 +136,10 @@ async def test_links_lead_from_the_genesis_to_today(world: World, tmp_path: Path
     chain.write_bytes(encode_links(links))
     by_founders = ("receipt", receipt, "--policy", founders)
     assert fv.main([*map(str, by_founders), "--policies", str(chain)]) == 0
+    ended = world.trust.epochs[2].after_size
+    receipt.write_bytes(world.receipt(3, ended, world.note(ended, *KEPT)))
+    assert fv.main([*map(str, by_founders), "--policies", str(chain)]) == 0, "DE's key till then"
+    receipt.write_bytes(world.receipt(3, size, world.note(size, *KEPT)))
     chain.write_bytes(encode_links(links[:1]))
     assert fv.main([*map(str, by_founders), "--policies", str(chain)]) == 1, "DE's key has changed"
 
@@ -181,7 +185,24 @@ def too_few(world: World, links: list[Link]) -> list[Link]:
     return [replace(links[0], proof=proof)]
 
 
-@pytest.mark.parametrize("change", [foreign_policy, left_out, twice, beyond_its_time, too_few])
+def from_the_past(world: World, links: list[Link]) -> list[Link]:
+    """All founders, long after they handed over, under a short log that they made up: the record of epoch 2 in it is true."""
+    at = world.trust.epochs[2].record_leaf
+    assert at is not None
+    leaves = [b"made up", world.leaves[at], b"its last"]
+    assert len(leaves) <= world.trust.epochs[1].after_size
+    tree = merkle.MemoryHashes()
+    tree.append(merkle.leaf_hashes(leaves))
+    founders = [member.state for member in world.founding.genesis.members]
+    note = world.note(len(leaves), *founders, root=tree.root_at(len(leaves)))
+    hashes = tuple(merkle.inclusion_proof(1, len(leaves), tree.read))
+    proof = bytes(ProofFile(index=1, hashes=hashes, note=note, extra=leaves[1]))
+    return [links[0], replace(links[1], proof=proof)]
+
+
+@pytest.mark.parametrize(
+    "change", [foreign_policy, left_out, twice, beyond_its_time, too_few, from_the_past]
+)
 async def test_no_link_leads_further_than_it_proves(
     world: World, change: Callable[[World, list[Link]], list[Link]]
 ) -> None:

@@ -12,7 +12,11 @@ import pytest
 
 import foedus_evidence as fe
 import foedus_verify as fv
+from node.ledger.cosigned import Cosigned, note_lines
 from node.ledger.trust import trust_policy
+from node.log.checkpoint import Checkpoint
+from node.log.note import Note
+from node.signing.checkpoints import sign_cosignature
 from tests.unit.audit.conftest import World
 from tests.unit.audit.history import clone
 from tests.unit.audit.test_altered_archives import reseal
@@ -251,6 +255,28 @@ def policy_of_fewer(archive: Path) -> None:
     reseal(archive)
 
 
+def genesis_altered(archive: Path) -> None:
+    """The manifests agree, and still say the chain id that the log begins with."""
+    path = archive / "genesis.cbor"
+    path.write_bytes(path.read_bytes() + b"\0")
+    reseal(archive)
+
+
+def one_entry_altered(archive: Path) -> None:
+    """With the tile that follows from it: nothing but the signed root tells."""
+    (bundle,) = (path for path in (archive / "tile" / "entries").rglob("*") if path.is_file())
+    data, entries, at = bytearray(bundle.read_bytes()), [], 0
+    data[300] ^= 1
+    bundle.write_bytes(data)
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 2], "big")
+        entries.append(bytes(data[at + 2 : at + 2 + size]))
+        at += 2 + size
+    (tile,) = (path for path in (archive / "tile" / "0").rglob("*") if path.is_file())
+    tile.write_bytes(b"".join(fv.digest(fv.LEAF, entry) for entry in entries))
+    reseal(archive)
+
+
 def another_genesis(archive: Path) -> None:
     """A founding document of which nobody has heard, under its own chain id; the manifests agree."""
     path = archive / "genesis.cbor"
@@ -299,6 +325,7 @@ def listed_junk(archive: Path) -> None:
         *(a_name_twice, floats, deep, huge_number, longer_bundle, length_beyond_the_end),
         *(policy_of_fewer, another_genesis, blocks_taken_out, signatures_taken_out),
         *(beyond_the_last_commit, tile_of_another_size, listed_junk),
+        *(genesis_altered, one_entry_altered),
     ],
 )
 def test_an_archive_holds_what_it_lists_and_nothing_else(
@@ -312,6 +339,34 @@ def test_an_archive_holds_what_it_lists_and_nothing_else(
     alter(archive)
     assert fv.main(by_chain_id) in (1, 2)
     assert fv.main(by_policy) in (1, 2)
+
+
+def test_a_checkpoint_of_another_log_by_the_same_members(world: World, tmp_path: Path) -> None:
+    """All of them signed this root, under another name."""
+    archive, policy = clone(world.exports["CN"], tmp_path / "archive"), tmp_path / "trusted"
+    policy.write_bytes(trust_policy(world.weave.founding.genesis))
+    size, root = world.exported["CN"].size, bytes.fromhex(world.exported["CN"].root)
+    origin = "another/log"
+    checkpoint = Checkpoint(origin=origin, size=size, root=root)
+    nodes = world.weave.founding.nodes
+    made = [sign_cosignature(node.cosigner, checkpoint, 1_700_000_000) for node in nodes]
+    lines = [
+        Cosigned(
+            member=member, size=size, root=root, timestamp=one.timestamp, signature=one.signature
+        )
+        for member, one in enumerate(made)
+    ]
+    members = world.weave.founding.genesis.members
+    shown = tuple(note_lines(world.weave.founding.genesis.origin, members, lines))
+    (archive / "checkpoint").write_bytes(bytes(Note(text=checkpoint.text(), lines=shown)))
+    trust = [fv.parse_policy(policy.read_bytes())]
+    signed = fv.certificate((archive / "checkpoint").read_bytes(), trust, log_line=False)
+    assert signed["signed_by"] == [member.state for member in members]
+    reseal(archive)
+    value = json.loads((archive / "manifest.json").read_bytes()) | {"origin": origin}
+    text = json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n"
+    (archive / "manifest.json").write_text(text, encoding="utf-8")
+    assert fv.main(["archive", str(archive), "--policy", str(policy)]) == 1
 
 
 def test_a_genesis_that_a_member_did_not_sign(world: World) -> None:
