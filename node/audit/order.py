@@ -215,8 +215,12 @@ class OrderReplay:
         return leader
 
     def _decided_later(self, index: CommitIndex) -> Ref | None:
-        """With the blocks of the commits that follow, one after another. What is wrong with those is said in their turn."""
-        told, self._findings = self._findings, Findings(self._source.name)
+        """With the blocks of the commits that follow, one after another. What is wrong with those is said in their turn.
+
+        Who signed two of them is said now: blocks that are accepted have no turn any more.
+        """
+        scratch = Findings(self._source.name)
+        told, self._findings = self._findings, scratch
         reported = set(self._reported)
         try:
             for later in range(index + 1, index + 1 + LOOK_AHEAD):
@@ -229,6 +233,10 @@ class OrderReplay:
             pass
         finally:
             self._findings, self._reported = told, reported
+            for misdeed in scratch.misdeeds:
+                proof = two_blocks_of(misdeed)
+                if proof is not None:
+                    told.two_blocks(Depth.ORDER, misdeed.accused[0], proof)
         return None
 
     def _record(self, index: CommitIndex) -> CommitRecord:

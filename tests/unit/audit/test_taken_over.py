@@ -1,5 +1,6 @@
 """Commits that a node took over on a quorum's certificate: their records name no deciders (SPEC 11), and that is no fault."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from node.ledger.records import decode_record
 from node.storage import keys
 from node.storage.store import Store
 from tests.unit.audit.conftest import World
-from tests.unit.audit.history import clone, database
+from tests.unit.audit.history import clone, database, live, weave
 
 
 def take_over(home: Path, commits: Iterable[int]) -> None:
@@ -61,6 +62,20 @@ def test_where_nothing_follows_a_cosigned_record_stands_for_them(
         assert [
             f"commit {last}: no blocks here decide its leader" in str(f) for f in uncovered
         ] == [True]
+
+
+def test_who_signed_twice_is_named_where_later_commits_are_looked_at_first(
+    world: World, tmp_path: Path
+) -> None:
+    """Both blocks are read to decide an earlier leader: their turn never comes again."""
+    made = weave(equivocate=True, founding=world.weave.founding)
+    home = asyncio.run(live(made, tmp_path / "CN", "CN"))
+    whole = audit_sources([str(home)], processes=1)
+    assert [misdeed.accused for misdeed in whole.misdeeds] == [("GB",)]
+    take_over(home, range(1, len(made.records) - 3))
+    report = audit_sources([str(home)], processes=1)
+    assert report.findings == ()
+    assert report.misdeeds == whole.misdeeds
 
 
 def newest_certified(store: Store) -> int:
