@@ -167,8 +167,11 @@ def from_json(data: bytes) -> Any:
 def evidence(data: bytes, pinned: bytes | None, archive: Path | None) -> Facts:
     """Whom a file proves what. Raises NotProven; for what has not its form, what `need` and Python raise."""
     said = from_json(data)
-    known = said["format"] in ("foedus/evidence/1", "foedus/absence/1")
-    need(known, "evidence: want foedus/evidence/1 or foedus/absence/1")
+    known = said.get("format") in ("foedus/evidence/1", "foedus/absence/1")
+    need(
+        known,
+        "want foedus/evidence/1, of an audit one of those beside its report, or foedus/absence/1",
+    )
     document = from_base64(said["genesis"])
     trust = [founding(document, pinned)]
     if "policies" in said:

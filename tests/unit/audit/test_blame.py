@@ -21,6 +21,7 @@ from node.cli.main import build_app
 from node.ledger.questions.moment import time_text
 from node.ledger.records import decode_record
 from node.log import merkle
+from node.log.tiles import TILE_WIDTH, cut_tile, encode_bundle, paths
 from node.signing.acknowledgement import Acknowledgement, sign_acknowledgement
 from node.signing.statements import entry_hash
 from node.storage.store import Store
@@ -68,6 +69,8 @@ def test_two_roots_are_confirmed_by_the_outsiders_program(
     assert document["accused"] == ["BR", "CN", "GB", "KE"]
     assert confirmed(path, world) == 0
     assert fv.main(["evidence", str(path), "--chain-id", "00" * 32]) == 1
+    twice = {**document, "second": document["first"]}
+    assert confirmed(save(twice, tmp_path / "twice"), world) == 1, "one root is no two"
     document["accused"].append("US")
     assert confirmed(save(document, tmp_path / "us"), world) == 1, "US signed one of them alone"
     document["accused"] = []
@@ -189,6 +192,26 @@ def test_a_kept_promise_accuses_nobody(epochs: EpochWorld, tmp_path: Path) -> No
     (document,) = evidence_documents(report, report.genesis)
     document["acknowledgement"] = promise(epochs, "DE", entries[0]).hex()
     path = save(document, tmp_path / "kept")
+    assert verified(epochs, path, "--archive", epochs.archives["US"]) == 1
+    # Nor over an archive from which the entry was taken, with tiles to fit; nor under a record that no log has.
+    folder = clone(epochs.archives["US"], tmp_path / "without it")
+    leaves = [b"another" if leaf == entries[0] else leaf for leaf in epochs.leaves[: epochs.size]]
+    assert leaves.count(b"another") == 1
+    tree = merkle.MemoryHashes()
+    tree.append(merkle.leaf_hashes(leaves))
+    for tile in paths(epochs.size):
+        first = TILE_WIDTH * tile.index
+        is_bundle = tile.level is None
+        data = encode_bundle(leaves[first : first + tile.width]) if is_bundle else b""
+        (folder / str(tile)).write_bytes(data or cut_tile(tile, tree.read))
+    assert verified(epochs, path, "--archive", folder) == 1
+    document["acknowledgement"] = promise(epochs, "DE", never_filed(epochs)).hex()
+    path = save(document, tmp_path / "withheld")
+    assert verified(epochs, path, "--archive", epochs.archives["US"]) == 0
+    document["commit_record"] = changed(
+        bytes.fromhex(document["commit_record"]), state_digest=bytes(32)
+    ).hex()
+    path = save(document, tmp_path / "another record")
     assert verified(epochs, path, "--archive", epochs.archives["US"]) == 1
 
 
