@@ -37,15 +37,15 @@ bench: venv ## throughput and latency on loopback
 chaos: venv ## real nodes on hosts of their own, and faults: MINUTES=30 draws them for so long; needs root and Linux
 	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-compiled: venv ## .venv-compiled: the same program with its law compiled; needs a C compiler and some five minutes
+compiled: venv ## .venv-compiled: the same program with law and reading compiled; needs a C compiler and some five minutes
 	rm -rf build $(COMPILED)
 	FOEDUS_COMPILED=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/compiled .
 	$(PYTHON) -m venv $(COMPILED)
 	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/compiled/foedus-*.whl
 
-test-compiled: ## the law's tests against what `make compiled` made
-	cd $(COMPILED) && bin/python -m pytest -o pythonpath= --import-mode=append --rootdir .. -c ../pyproject.toml $(addprefix ../,$(or $(ARGS),tests/scenarios tests/property/treaty tests/unit/treaty))
+test-compiled: ## tests of law and log against what `make compiled` made
+	cd $(COMPILED) && bin/python -m pytest -o pythonpath= --import-mode=append --rootdir .. -c ../pyproject.toml $(addprefix ../,$(or $(ARGS),tests/scenarios tests/property/treaty tests/property/log tests/property/ledger tests/unit/treaty tests/unit/log tests/unit/ledger tests/unit/consensus tests/unit/audit))
 
 proto: venv ## regenerate the protocol stubs
 	$(BIN)/python proto/generate.py

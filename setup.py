@@ -1,4 +1,4 @@
-"""The compiled build: FOEDUS_COMPILED=1 makes a wheel whose pure rooms are compiled by mypyc (node decision 0260).
+"""The compiled build: FOEDUS_COMPILED=1 makes a wheel some of whose modules are compiled by mypyc (node decision 0260).
 
 Without the variable this file adds nothing to pyproject.toml. The sources are the same; a node may run either build.
 """
@@ -8,8 +8,21 @@ from pathlib import Path
 
 from setuptools import setup
 
-# Rooms without I/O, clock and randomness, where a node or an auditor spends time in Python itself.
-ROOMS = ("node/treaty", "node/ledger/state_digest.py")
+# Where a node or an auditor spends time in Python itself: the law, and what reads entries for it (decisions 0260, 0225).
+ROOMS = (
+    "node/treaty",
+    "node/log/cose.py",
+    "node/log/merkle.py",
+    "node/log/tiles.py",
+    "node/ledger/batch.py",
+    "node/ledger/handover.py",
+    "node/ledger/plan.py",
+    "node/ledger/reader.py",
+    "node/ledger/state_digest.py",
+    "node/audit/ahead.py",
+    "node/audit/committing.py",
+    "consensus/codec.py",
+)
 # What is run as a program stays as it is.
 PROGRAMS = {"node/treaty/scenario.py"}
 
