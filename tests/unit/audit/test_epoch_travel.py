@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import foedus_evidence
+from consensus.committee import quorum_of
 from node.audit.absence import Claim, check_absence, state_absence
 from node.audit.audit import audit_sources
 from node.audit.findings import Depth
@@ -119,8 +120,10 @@ async def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Copy:
 
 
 def handed_over(made: Copy) -> bool:
+    """Our own line alone, kept or not as the epoch's end was known when it was signed, hands nothing over."""
+    quorum = quorum_of(len(made.founding.genesis.members))
     with Store.open(database(made.home), read_only=True) as store:
-        return bool(store.cosignatures(made.before))
+        return len(store.cosignatures(made.before)) >= quorum
 
 
 async def test_a_moment_before_its_cosigners_were_seated(copy: Copy) -> None:
