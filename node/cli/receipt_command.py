@@ -19,7 +19,8 @@ from node.cli.asking import (
     reader_of,
 )
 from node.cli.client import LedgerClient, Receipt
-from node.cli.errors import CouldNot
+from node.cli.cose_receipts import CoseVerdict, holds, is_cose, verify_cose
+from node.cli.errors import BadAnswer, CouldNot
 from node.cli.founding import Founded, read_bounded
 from node.cli.log_command import leaf_key
 from node.cli.nodes import Nodes
@@ -103,7 +104,17 @@ async def _get(
     nodes: Nodes, founded: Founded, key: int | bytes, *, cose: bool
 ) -> tuple[Receipt, Policies]:
     async with nodes:
-        given = await nodes.first(lambda client: client.receipt(key, cose=cose))
+
+        async def asked(client: LedgerClient) -> Receipt:
+            given = await client.receipt(key, cose=cose)
+            for receipt in given.cose_receipts if given.leaf else ():
+                if not holds(receipt, given.leaf, client.address.log_key):
+                    raise BadAnswer(
+                        client.state, "its COSE receipt is not its log's word for this leaf"
+                    )
+            return given
+
+        given = await nodes.first(asked)
         return given, await policies_of(nodes, founded)
 
 
@@ -115,7 +126,13 @@ def answers_the_question(verdict: Verdict, key: int | bytes) -> bool:
 
 
 def verify_command(
-    file: Annotated[Path, typer.Argument(metavar="RECEIPT", help="A .tlog-proof file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECEIPT",
+            help="A .tlog-proof file; or a COSE receipt, or a statement with receipts in its header.",
+        ),
+    ],
     *,
     genesis: GenesisOption = None,
     policy: Annotated[
@@ -141,7 +158,8 @@ def verify_command(
 ) -> None:
     """Verify a receipt offline: its leaf must be in a log that a quorum of states cosigned.
 
-    "Not proven" means that this proof does not lead to that checkpoint; it is no proof of absence.
+    "Not proven" means that this proof does not lead to that checkpoint; it is no proof of absence. A COSE receipt (RFC 9942) is
+    one node's word: proven is what receipts of a quorum of nodes say, as a transparent statement (RFC 9943) can carry them.
 
     Exit status: 0 proven, 1 not proven, 2 could not check: no receipt, no leaf, or a checkpoint that the policy does not trust.
 
@@ -150,6 +168,8 @@ def verify_command(
       foedus receipt verify approval.tlog-proof --genesis genesis.cbor
 
       foedus receipt verify 17.tlog-proof --policy trust.policy --entry entry.cose --json
+
+      foedus receipt verify statement.cose --genesis genesis.cbor
     """
     with reporting(json_output) as report:
         if policy is not None:
@@ -159,7 +179,11 @@ def verify_command(
         else:
             trust = parse_policy(ledger_of(home, genesis).trust_policy)
         leaf = read_bounded(entry, ENTRY_BYTES_MAX) if entry is not None else None
-        _show(report, file, verify_receipt(read_bounded(file, RECEIPT_BYTES_MAX), trust, leaf))
+        data = read_bounded(file, RECEIPT_BYTES_MAX)
+        if is_cose(data):
+            _show_cose(report, file, verify_cose(data, leaf, trust))
+        else:
+            _show(report, file, verify_receipt(data, trust, leaf))
 
 
 def policies_command(
@@ -244,6 +268,16 @@ def _show(report: Report, path: Path, verdict: Verdict) -> None:
         facts = [f"{name} {verdict.content[name]}" for name in names if verdict.content.get(name)]
         said = f"\n  it says: {', '.join(facts)}"
     report.show(document, f"proven: {path} is {verdict.why}\n  log {verdict.origin}{said}")
+
+
+def _show_cose(report: Report, path: Path, verdict: CoseVerdict) -> None:
+    word = "proven" if verdict.final else "NOT PROVEN"
+    report.show(
+        {"file": str(path), **verdict.as_json()},
+        [f"{word}: {path} is {verdict.why}", *(f"  log {log}" for log in verdict.logs)],
+    )
+    if not verdict.final:
+        report.answer_is_no(f"not proven: {verdict.why}")
 
 
 def receipt_app() -> typer.Typer:

@@ -40,10 +40,15 @@ from node.ledger.questions.sight import Sight
 from node.ledger.records import encode_genesis_record
 from node.ledger.view import leaf_view
 from node.log.checkpoint import Checkpoint
-from node.log.cose import parse_statement
+from node.log.cose import (
+    encode_inclusion_receipt,
+    encode_receipt_header,
+    parse_statement,
+    sig_structure,
+)
 from node.log.merkle import MemoryHashes, inclusion_proof, leaf_hash
 from node.log.note import Note
-from node.log.proof import ProofFile
+from node.log.proof import ProofFile, parse_proof
 from node.signing.acknowledgement import Acknowledgement, sign_acknowledgement
 from node.signing.checkpoints import (
     cosignature_line,
@@ -344,8 +349,18 @@ class FakeNode(rpc.LedgerServiceServicer):
             size=len(self.log.leaves),
             tlog_proof=self.log.receipt(index, self.state),
             leaf=leaf,
-            cose_receipts=[b"\xd2receipt"] if request.cose else [],
+            cose_receipts=[self.cose_receipt(index)] if request.cose else [],
         )
+
+    def cose_receipt(self, index: int) -> bytes:
+        """This node's log's word for a leaf; forged, another log's."""
+        other = "BR" if self.state != "BR" else "KE"
+        key = self.log.homes[other if self.mood is Mood.FORGING else self.state].node_keys.log
+        proof = parse_proof(self.log.receipt(index, self.state))
+        protected = encode_receipt_header(key.kid, "ledger.test/main", f"node/{self.state}")
+        size, root = len(self.log.leaves), proof.root_of(self.log.leaves[index])
+        signature = key.sign(sig_structure(protected, root))
+        return encode_inclusion_receipt(protected, size, index, proof.hashes, signature)
 
     def _entry(self, index: int) -> pb.LogEntry:
         leaf = self.log.leaves[index]

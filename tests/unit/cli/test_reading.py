@@ -19,6 +19,7 @@ from node.cli.client import LedgerClient, Reader, node_at
 from node.cli.errors import BadAnswer, CouldNot, Refused, TooLate, Unreachable
 from node.cli.nodes import Nodes
 from node.cli.receipts import UntrustedReceipt, receipt_file, verify_receipt
+from node.log.cose import encode_transparent
 from node.log.policy import parse_policy
 from node.signing.verify import verify_ed25519
 from tests.unit.cli.conftest import Run, document_of
@@ -268,10 +269,59 @@ def test_a_node_cannot_hand_out_another_leafs_receipt(
 
 
 def test_a_cose_receipt_beside_it(run: Run, network: FakeNetwork, tmp_path: Path) -> None:
-    fill(network, 1)
-    cose = tmp_path / "r.cose"
+    """One node's word: verified before it is written, and by itself not final."""
+    (entry,) = fill(network, 1)
+    cose, leaf = tmp_path / "r.cose", tmp_path / "entry.cose"
+    leaf.write_bytes(entry)
     run("receipt", "get", "1", *at(network), "-o", tmp_path / "r", "--cose", cose)
-    assert cose.read_bytes() == b"\xd2receipt"
+    home = ("--home", network.home("US"))
+    said = run("receipt", "verify", cose, "--entry", leaf, *home, status=1)
+    assert "signed by 1 of 5 logs, 4 make it final" in said.stdout
+    assert "--entry" in run("receipt", "verify", cose, *home, status=2).stderr
+    leaf.write_bytes(entry[:-1] + bytes((entry[-1] ^ 1,)))
+    altered = run("receipt", "verify", cose, "--entry", leaf, *home, "--json", status=1)
+    assert document_of(altered)["logs"] == []
+    network.nodes["KE"].mood = Mood.FORGING
+    lied = run(
+        "receipt",
+        "get",
+        "1",
+        *at(network),
+        "-o",
+        tmp_path / "s",
+        "--cose",
+        tmp_path / "t",
+        status=2,
+    )
+    assert "COSE receipt" in lied.stderr
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_transparent_statement_with_a_quorum_of_receipts(
+    run: Run, network: FakeNetwork, tmp_path: Path
+) -> None:
+    (entry,) = fill(network, 1)
+    states = list(network.nodes)
+    receipts = [network.nodes[state].cose_receipt(1) for state in states]
+    path, home = tmp_path / "statement.cose", ("--home", network.home("US"))
+
+    def verified(parts: list[bytes], status: int) -> dict[str, Any]:
+        path.write_bytes(encode_transparent(entry, parts))
+        found: dict[str, Any] = document_of(
+            run("receipt", "verify", path, *home, "--json", status=status)
+        )
+        return found
+
+    proven = verified(receipts[:4], 0)
+    assert (proven["proven"], len(proven["logs"]), proven["bad"]) == (True, 4, [])
+    assert proven["entry"] == sha256(entry).hexdigest()
+    assert not verified(receipts[:3], 1)["proven"]
+    twice = verified([*receipts[:3], receipts[0]], 1)
+    assert len(twice["logs"]) == 3, "a log that speaks twice counts once"
+    broken = receipts[3][:-1] + bytes((receipts[3][-1] ^ 1,))
+    assert len(verified([*receipts[:4], broken], 1)["bad"]) == 1
+    path.write_bytes(b"\xd2\x84")
+    assert run("receipt", "verify", path, *home, "--entry", path, status=2).stderr
 
 
 def test_without_a_policy_the_options_are_named(run: Run, receipt: Path, tmp_path: Path) -> None:
