@@ -20,7 +20,7 @@ from node.cli.asking import (
 )
 from node.cli.client import LedgerClient, Receipt
 from node.cli.cose_receipts import CoseVerdict, holds, is_cose, verify_cose
-from node.cli.errors import BadAnswer, CouldNot
+from node.cli.errors import BadAnswer, ClientError, CouldNot
 from node.cli.founding import Founded, read_bounded
 from node.cli.log_command import leaf_key
 from node.cli.nodes import Nodes
@@ -36,6 +36,7 @@ from node.ledger.policy_chain import (
     follow,
     parse_links,
 )
+from node.log.cose import encode_transparent
 from node.log.errors import MalformedInput
 from node.log.policy import POLICY_BYTES_MAX, TrustPolicy, parse_policy
 from node.log.tiles import ENTRY_BYTES_MAX
@@ -63,6 +64,13 @@ def get_command(
             help="Also write the node's COSE receipt (RFC 9942) here.", show_default=False
         ),
     ] = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the entry as a transparent statement (RFC 9943) here, with COSE receipts of a quorum of nodes.",
+            show_default=False,
+        ),
+    ] = None,
     reader_keys: ReaderOption = None,
     passphrase_file: PassphraseOption = None,
     json_output: JsonOption = False,
@@ -78,12 +86,17 @@ def get_command(
       foedus receipt get 17 --home us
 
       foedus receipt get 5f0c... --home us -o approval.tlog-proof --json
+
+      foedus receipt get 5f0c... --home us --statement approval.cose
     """
     with reporting(json_output) as report:
         wanted = leaf_key(key)
         founded = ledger_of(home, genesis)
         nodes = open_nodes(founded, home, node, reader_of(reader_keys, passphrase_file))
-        given, trust = asyncio.run(_get(nodes, founded, wanted, cose=cose is not None))
+        cosed = cose is not None
+        given, trust, signed = asyncio.run(
+            _get(nodes, founded, wanted, cose=cosed, signed=statement is not None)
+        )
         if not given.leaf:
             raise CouldNot(
                 f"leaf {given.index} is restricted: name a reader's keys by --reader-keys"
@@ -97,12 +110,15 @@ def get_command(
             write_durably(path, receipt, mode=0o644)
             if cose is not None and given.cose_receipts:
                 write_durably(cose, given.cose_receipts[0], mode=0o644)
+            if statement is not None:
+                write_durably(statement, _statement(given, signed, trust), mode=0o644)
         _show(report, path, verdict)
 
 
 async def _get(
-    nodes: Nodes, founded: Founded, key: int | bytes, *, cose: bool
-) -> tuple[Receipt, Policies]:
+    nodes: Nodes, founded: Founded, key: int | bytes, *, cose: bool, signed: bool
+) -> tuple[Receipt, Policies, list[bytes]]:
+    """The receipt, whom to believe, and if wanted the COSE receipts of all nodes that have one for that leaf."""
     async with nodes:
 
         async def asked(client: LedgerClient) -> Receipt:
@@ -115,7 +131,31 @@ async def _get(
             return given
 
         given = await nodes.first(asked)
-        return given, await policies_of(nodes, founded)
+        receipts: list[bytes] = []
+        for client in nodes.clients if signed and given.leaf else ():
+            try:
+                theirs = await client.receipt(given.index, cose=True)
+            except ClientError:
+                continue  # whoever is down or not that far: a quorum is enough
+            receipts += [
+                receipt
+                for receipt in theirs.cose_receipts[:1]
+                if holds(receipt, given.leaf, client.address.log_key)
+            ]
+        return given, await policies_of(nodes, founded), receipts
+
+
+def _statement(given: Receipt, receipts: list[bytes], trust: Policies) -> bytes:
+    """Raises CouldNot: a record of the law is no statement, or too few nodes gave a receipt that holds."""
+    if not is_cose(given.leaf):
+        raise CouldNot(f"leaf {given.index} is a record that the law made, no signed statement")
+    if not receipts:
+        raise CouldNot("no node gave a COSE receipt that holds: the .tlog-proof is written")
+    made = encode_transparent(given.leaf, receipts)
+    verdict = verify_cose(made, None, trust)
+    if not verdict.final:
+        raise CouldNot(f"no transparent statement: {verdict.why}; the .tlog-proof is written")
+    return made
 
 
 def answers_the_question(verdict: Verdict, key: int | bytes) -> bool:

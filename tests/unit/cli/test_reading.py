@@ -19,7 +19,7 @@ from node.cli.client import LedgerClient, Reader, node_at
 from node.cli.errors import BadAnswer, CouldNot, Refused, TooLate, Unreachable
 from node.cli.nodes import Nodes
 from node.cli.receipts import UntrustedReceipt, receipt_file, verify_receipt
-from node.log.cose import encode_transparent
+from node.log.cose import encode_transparent, parse_transparent
 from node.log.policy import parse_policy
 from node.signing.verify import verify_ed25519
 from tests.unit.cli.conftest import Run, document_of
@@ -322,6 +322,30 @@ def test_a_transparent_statement_with_a_quorum_of_receipts(
     assert len(verified([*receipts[:4], broken], 1)["bad"]) == 1
     path.write_bytes(b"\xd2\x84")
     assert run("receipt", "verify", path, *home, "--entry", path, status=2).stderr
+
+
+def test_a_statement_is_gathered_from_a_quorum(
+    run: Run, network: FakeNetwork, tmp_path: Path
+) -> None:
+    (entry,) = fill(network, 1)
+    path, home = tmp_path / "statement.cose", ("--home", network.home("US"))
+    everybody = at(network, *network.nodes)
+
+    def get(key: str, status: int) -> str:
+        words = ("receipt", "get", key, *everybody, "-o", tmp_path / "r", "--statement", path)
+        return run(*words, status=status).stderr
+
+    list(network.nodes.values())[-1].mood = Mood.FORGING  # one of five: passed over
+    get("1", 0)
+    inside, receipts = parse_transparent(path.read_bytes())
+    assert (inside, len(receipts)) == (entry, 4)
+    assert document_of(run("receipt", "verify", path, *home, "--json"))["proven"]
+    path.unlink()
+    assert "no signed statement" in get("0", 2)
+    list(network.nodes.values())[1].mood = Mood.FORGING
+    assert "signed by 3 of 5 logs" in get("1", 2)
+    assert not path.exists()
+    assert (tmp_path / "r").exists()
 
 
 def test_without_a_policy_the_options_are_named(run: Run, receipt: Path, tmp_path: Path) -> None:
