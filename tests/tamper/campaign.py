@@ -254,16 +254,15 @@ class Campaign:
 
     def _tamper_receipt(self) -> str:
         target = self._draw.choice(self._targets[self._world()])
-        judged = target.receipts.receipt()
+        tamper = self._draw.choice((target.receipts.tlog, target.receipts.cose))
+        judged = tamper()
         if judged.true:
             self.outcome.void += 1
         else:
             self.outcome.tampers += 1
             self.outcome.found_at["by the receipt's reader"] += 1 - bool(judged.believed_by)
-            self.outcome.missed += [
-                f"receipt: {judged.what}, by {who}" for who in judged.believed_by
-            ]
-        return "receipt"
+            self.outcome.missed += [f"{judged.what}, by {who}" for who in judged.believed_by]
+        return f"receipt {tamper.__name__}"
 
     # Stores
 

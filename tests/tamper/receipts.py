@@ -1,6 +1,7 @@
-"""Tampers with receipts: tlog-proofs of entries in full and in partial bundles, judged by both programs that read them.
+"""Tampers with receipts of entries in full and in partial bundles: tlog-proofs, judged by both programs that read them, and COSE.
 
-None proves what is not so: whatever is accepted says of an entry of the log, at its index, that it is under a root of this log.
+None proves what is not so: whatever is accepted says of an entry of the log that it is under a root of this log; a tlog-proof, at
+which index. Of a COSE receipt no signature covers index and size (RFC 9942): there they are claims.
 """
 
 import json
@@ -9,11 +10,13 @@ from dataclasses import dataclass, replace
 
 import foedus_verify as fv
 from node.audit.archive import CHECKPOINT, POLICIES
+from node.cli.cose_receipts import holds
 from node.cli.errors import CouldNot
 from node.cli.receipts import verify_receipt
 from node.ledger.policy_chain import Policies, follow, parse_links
 from node.ledger.trust import trust_policy
 from node.log import merkle
+from node.log.cose import encode_inclusion_receipt, encode_receipt_header, sig_structure
 from node.log.errors import MalformedInput
 from node.log.note import Note, parse_note
 from node.log.proof import ProofFile, parse_proof
@@ -59,7 +62,7 @@ class ReceiptTampers:
         entry = self._world.leaves[index]
         return ProofFile(index=index, hashes=hashes, note=self._notes[size], extra=entry)
 
-    def receipt(self) -> Judged:
+    def tlog(self) -> Judged:
         """One, tampered with in one of many ways."""
         made = self._receipt()
         data, draw = bytes(made), self._draw
@@ -83,6 +86,42 @@ class ReceiptTampers:
             case _:
                 data = bytes(replace(made, note=self._other_lines(made.note)))
         return self._judge(f"{way} in the receipt of entry {made.index}", data)
+
+    def cose(self) -> Judged:
+        """One node's word on a root, with the path of an entry to it; tampered with likewise."""
+        made, draw = self._receipt(), self._draw
+        size = next(size for size, note in self._notes.items() if note == made.note)
+        epoch = self._world.epoch_at(size)
+        key = self._world.weave.keys_of(epoch, draw.choice(epoch.members).state).log
+        origin = self._world.genesis.origin
+        protected = encode_receipt_header(key.kid, origin, "node")
+        signature = key.sign(sig_structure(protected, self._roots[size]))
+        hashes, index, entry = made.hashes, made.index, made.extra or b""
+        way = draw.choice(("flip", "flip", "entry", "hashes", "index", "size", "root"))
+        match way:
+            case "entry":
+                entry = draw.choice((*self._world.leaves, self._inner(made)))
+            case "hashes":
+                hashes = self._other_hashes(made)
+            case "index":
+                index = draw.choice((made.index ^ 1, made.index + TILE_WIDTH, made.index + 1))
+            case "size":
+                size = draw.choice((size - 1, size + 1, 2 * size))
+            case "root":
+                entry = draw.randbytes(40)  # a log of this one entry, signed by nobody
+                hashes = ()
+            case _:
+                pass
+        data = encode_inclusion_receipt(protected, size, index, list(hashes), signature)
+        if way == "flip":
+            data = flip(data, draw.randrange(len(data)), draw.randrange(8))
+        believed = holds(data, entry, key.public)
+        lies = believed and entry not in self._world.leaves
+        return Judged(
+            what=f"{way} in the COSE receipt of entry {made.index}",
+            believed_by=("foedus receipt",) if lies else (),
+            true=believed and not lies,
+        )
 
     def _inner(self, made: ProofFile) -> bytes:
         """The two children of a node as if they were an entry: prefixes keep them apart (RFC 9162, section 2.1)."""
