@@ -15,7 +15,7 @@ Reading order:
     copies        one copy through all depths; `explaining` its single entries, `apart` several copies at once
     resuming      what an interrupted audit left: copies found clean; `points` and `taking_up` the middle of one
     audit         all of it, source by source
-    monitor       running nodes, again and again; `two_roots` the evidence of a split view
+    monitor       running nodes, again and again; `outside` what witnesses say; `two_roots` the evidence of a split view
     travel        a copy as of a moment, certified; on it `diff`, `one_entry`, `absence` and what was `owed`
     worker        how processes begin and end
     command       `foedus audit`; `evidence` what it writes down; `confirm` evidence that rests on ML-DSA-44

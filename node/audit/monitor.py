@@ -5,8 +5,10 @@ with the largest log for proof that every other checkpoint, and the newest one s
 hashes back, of the next largest. Where the proof leads elsewhere, two logs exist; the notes and the proof are the evidence
 (`two_roots`).
 
-What cannot be had is told and proves nothing: a node that is silent, old, or shows less than was seen before. A node is never
-accused by its words or tiles, only by cosignatures.
+Outside witnesses, if any are named, are asked for what they cosigned of this log (`outside`), and that is compared likewise.
+
+What cannot be had is told and proves nothing: a node or witness that is silent, old, or shows less than was seen before. Nobody
+is accused by words or tiles, only by cosignatures.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +17,7 @@ from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import Any, Final
 
+from node.audit.outside import LAG_S, OutsideWitness, Witnessed, as_told_by, ask_witness
 from node.audit.policies import EPOCHS_SINCE_LAW
 from node.audit.source import CannotAudit, Lost
 from node.audit.two_roots import TwoRoots, prefix_of, two_roots
@@ -42,6 +45,8 @@ class Seen:
     note: bytes = b""
     signed_at_s: int | None = None  # median of the cosigners' clocks
     trouble: str = ""
+    witness: OutsideWitness | None = None  # no node: what this one cosigned
+    witnessed: Witnessed | None = None
 
     def as_json(self) -> dict[str, Any]:
         checkpoint = self.checkpoint
@@ -55,6 +60,15 @@ class Seen:
             "trouble": self.trouble,
         }
 
+    def as_witness_json(self) -> dict[str, Any]:
+        """Of an outside witness."""
+        assert self.witness is not None, "a node"
+        return {
+            "witness": self.witness.vkey.name,
+            **{n: v for n, v in self.as_json().items() if n not in ("state", "final")},
+            "log_keys_of": [] if self.witnessed is None else list(self.witnessed.log_keys_of),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
@@ -64,6 +78,7 @@ class Look:
     seen: tuple[Seen, ...]  # in the order of the URLs
     size: int  # of the largest log believed, now or before
     split: tuple[TwoRoots, ...]
+    outside: tuple[Seen, ...] = ()  # the witnesses, in the order in which they were named
 
     @property
     def believed(self) -> int:
@@ -76,6 +91,7 @@ class Look:
             "size": self.size,
             "believed": self.believed,
             "nodes": [one.as_json() for one in self.seen],
+            "witnesses": [one.as_witness_json() for one in self.outside],
             "split": [str(found) for found in self.split],
             "accused": sorted({state for found in self.split for state in found.accused}),
         }
@@ -93,6 +109,7 @@ class Monitor:
         clock_s: Callable[[], int],
         stale_s: int,
         newest: bytes | None = None,
+        witnesses: Sequence[OutsideWitness] = (),
     ) -> None:
         """`urls`: none: those of all members, as the newest policy that the genesis leads to lists them.
 
@@ -105,6 +122,7 @@ class Monitor:
         self._links: list[Link] = []
         self._clock_s = clock_s
         self._stale_s = stale_s
+        self._witnesses = tuple(witnesses)
         self.newest = newest
         self._held: Checkpoint | None = None
         if newest is not None:
@@ -127,7 +145,7 @@ class Monitor:
             sources = {s.url: source for s, source in opened if source is not None and s.url in now}
             if sources:
                 self._trust_what_is_held()
-            return self._compare(shown, sources)
+            return self._compare(shown, sources, self._ask_outside())
         finally:
             for _, source in opened:
                 if source is not None:
@@ -159,7 +177,29 @@ class Monitor:
             return replace(seen, trouble=f"its checkpoint is not final: {found.why}"), source
         return replace(seen, signed_at_s=median_timestamp(found.timestamps)), source
 
-    def _compare(self, seen: list[Seen], sources: dict[str, WebSource]) -> Look:
+    def _ask_outside(self) -> list[Seen]:
+        if not self._witnesses:
+            return []
+        with ThreadPoolExecutor(min(LOOKING_AT_ONCE, len(self._witnesses))) as pool:
+            return list(pool.map(self._ask, self._witnesses))
+
+    def _ask(self, witness: OutsideWitness) -> Seen:
+        seen = Seen(url=witness.url, witness=witness)
+        try:
+            found = ask_witness(witness, self._genesis.origin, self._policies)
+        except CannotAudit as err:
+            return replace(seen, trouble=str(err))
+        return replace(
+            seen,
+            checkpoint=found.checkpoint,
+            note=found.note,
+            signed_at_s=found.signed_at_s,
+            witnessed=found,
+        )
+
+    def _compare(
+        self, seen: list[Seen], sources: dict[str, WebSource], outside: list[Seen]
+    ) -> Look:
         now_s = self._clock_s()
         split: list[TwoRoots] = []
         ranked = sorted((one for one in seen if one.believed), key=_size, reverse=True)
@@ -169,11 +209,31 @@ class Monitor:
             if one.checkpoint is not None:
                 told[one.url] = self._against(one, ranked, sources, split, mute)
         self._hold(ranked, sources, split, mute, told)
+        outside = [self._beside(one, ranked, sources, split, mute) for one in outside]
         for url, why in mute.items():
             told[url] = _and(told[url], why)
         size = 0 if self._held is None else self._held.size
         aged = tuple(self._aged(told[one.url], now_s) for one in seen)
-        return Look(at_s=now_s, seen=aged, size=size, split=tuple(split))
+        witnesses = tuple(self._aged(one, now_s) for one in outside)
+        return Look(at_s=now_s, seen=aged, size=size, split=tuple(split), outside=witnesses)
+
+    def _beside(
+        self,
+        one: Seen,
+        ranked: Sequence[Seen],
+        sources: dict[str, WebSource],
+        split: list[TwoRoots],
+        mute: dict[str, str],
+    ) -> Seen:
+        """What a witness cosigned, compared with a final log that has as many entries: it shows no hashes itself."""
+        if one.checkpoint is None:
+            return one
+        holders = [other for other in ranked if _size(other) >= _size(one)]
+        holders = [other for other in holders if other.url not in mute]
+        if not holders:
+            why = f"no node shows a final log of the {_size(one)} entries that it cosigned, with its hashes: nothing to compare"
+            return _and(one, why)
+        return self._against(one, holders, sources, split, mute)
 
     def _against(
         self,
@@ -204,6 +264,8 @@ class Monitor:
                 continue
             if found is None:
                 return one
+            if one.witness is not None and one.witnessed is not None:
+                found = as_told_by(found, one.witness, one.witnessed)
             split.append(found)
             return replace(one, trouble=f"another log than that of {other.state}: {found}")
         return one if one in ranked else _and(one, failed)
@@ -256,7 +318,8 @@ class Monitor:
             return
 
     def _aged(self, one: Seen, now_s: int) -> Seen:
-        if one.trouble or one.signed_at_s is None or now_s - one.signed_at_s <= self._stale_s:
+        stale_s = self._stale_s if one.witness is None else max(self._stale_s, LAG_S)
+        if one.trouble or one.signed_at_s is None or now_s - one.signed_at_s <= stale_s:
             return one
         return replace(one, trouble=f"its newest checkpoint is {now_s - one.signed_at_s} s old")
 

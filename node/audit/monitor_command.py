@@ -15,6 +15,7 @@ import typer
 from node.audit.archive_command import genesis_bytes
 from node.audit.evidence import write_numbered
 from node.audit.monitor import Look, Monitor
+from node.audit.outside import parse_witness
 from node.audit.source import CannotAudit
 from node.audit.two_roots import TwoRoots
 from node.ledger.genesis import chain_id, parse_genesis
@@ -45,6 +46,14 @@ def monitor_command(
             show_default=False,
         ),
     ],
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An outside witness of this ledger (c2sp.org/tlog-witness) whose newest note is compared as well; repeat.",
+            metavar="VKEY@URL",
+            show_default=False,
+        ),
+    ] = None,
     memory: Annotated[
         Path | None,
         typer.Option(
@@ -66,9 +75,10 @@ def monitor_command(
     """Compare all nodes' checkpoints, again and again, and raise the alarm with proof if they show two logs.
 
     Each look asks every node for its newest final checkpoint, judges it by the genesis, and has it proven that all of them, and
-    the newest one seen before, are of one log. A node that is silent, old or behind is told, and proves nothing. Two logs end
-    the command: the evidence file names the states that signed both, and `foedus-verify evidence` confirms it without this
-    software. Runs until it is interrupted. Under --json, one object a look.
+    the newest one seen before, are of one log; so is what outside witnesses cosigned of it, if --witness names any. Who is
+    silent, old or behind is told, and proves nothing. Two logs end the command: the evidence file names the states that signed
+    both, and `foedus-verify evidence` confirms it without this software. Of a fork that only a witness was shown, it names
+    whose log key signed that. Runs until it is interrupted. Under --json, one object a look.
 
     Exit status: 0 one log, 1 two logs (evidence is written), 2 no node showed a checkpoint to believe.
 
@@ -77,6 +87,8 @@ def monitor_command(
       foedus monitor --genesis genesis.cbor --memory seen.note
 
       foedus monitor https://ke.example:7452 https://us.example:7452 --genesis genesis.cbor --once --json
+
+      foedus monitor --genesis genesis.cbor --witness igo.example/w+1f2e3d4c+BAAB...@https://igo.example/witness
     """
     with reporting(json_output) as report:
         document = genesis_bytes(genesis)
@@ -88,6 +100,7 @@ def monitor_command(
             clock_s=lambda: int(time.time()),
             stale_s=stale,
             newest=_remembered(memory),
+            witnesses=[parse_witness(text) for text in witness or ()],
         )
         with _until_interrupted() as ended:
             while True:
@@ -117,13 +130,20 @@ def _tell(report: Report, look: Look, written: list[str | None]) -> None:
     report.line(
         document,
         f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(look.at_s))}  {look.believed} of {len(look.seen)} nodes,"
-        f" {look.size} entries final"
+        + (f" {_well(look)} of {len(look.outside)} witnesses," if look.outside else "")
+        + f" {look.size} entries final"
         + "".join(f"\nEVIDENCE  {path or 'not written'}" for path in written),
     )
-    troubled = [one for one in look.seen if one.trouble]
-    if troubled:
-        rows = [(one.state or "?", one.url, one.trouble) for one in troubled]
+    rows = [(one.state or "?", one.url, one.trouble) for one in look.seen if one.trouble]
+    for one in look.outside:
+        if one.trouble and one.witness is not None:
+            rows.append((f"witness {one.witness.vkey.name}", one.url, one.trouble))
+    if rows:
         report.console.print(table("not well", ("state", "node", "why"), rows))
+
+
+def _well(look: Look) -> int:
+    return sum(not one.trouble for one in look.outside)
 
 
 def _remembered(memory: Path | None) -> bytes | None:

@@ -25,11 +25,15 @@ class TwoRoots:
 
     accused: tuple[str, ...]
     evidence: dict[str, Any]
+    told: str = ""  # what an outside witness adds (`outside`)
 
     def __str__(self) -> str:
+        told = f"{self.told}; " if self.told else ""
+        if not self.accused and told:
+            return f"{told}nobody is shown to have cosigned both logs"
         if not self.accused:
             return "two logs are signed by different states: nobody signed both, so who lies is not shown"
-        return f"two logs are signed by the same states: {', '.join(self.accused)}"
+        return f"{told}two logs are signed by the same states: {', '.join(self.accused)}"
 
 
 def prefix_of(source: Source, size: int, whole: Checkpoint) -> PrefixProof:

@@ -59,10 +59,13 @@ class View:
         self.hashes = MemoryHashes()
         self.hashes.append(merkle.leaf_hashes(leaves))
 
-    def note(self) -> bytes:
-        origin = self.founding.genesis.origin
+    def checkpoint_now(self) -> Checkpoint:
         root = merkle.root_of_entries(self.leaves)
-        checkpoint = Checkpoint(origin=origin, size=len(self.leaves), root=root)
+        return Checkpoint(origin=self.founding.genesis.origin, size=len(self.leaves), root=root)
+
+    def note(self) -> bytes:
+        checkpoint = self.checkpoint_now()
+        origin = checkpoint.origin
         lines = [sign_log_line(self.founding.nodes[self.own].log, checkpoint)]
         for member in self.signers:
             keys = self.founding.nodes[member]
