@@ -39,6 +39,7 @@ from node.start.wiring import (
     faces_of,
     measure,
     open_parts,
+    outside_of,
     renew_certificates,
     served_node,
 )
@@ -149,13 +150,16 @@ async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) 
             metrics = Metrics(prepared.settings.node.state)
             parts, engine = await _begin(prepared, metrics, build_engine, sign_state, stack)
         admission = admission_of(parts)
-        node = served_node(parts, admission, engine)
+        outside = outside_of(parts)
+        node = served_node(parts, admission, engine, outside)
         measure(parts, engine, metrics)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(parts.finality.run(), name="finality"),
                 tasks.create_task(engine.run(), name="engine"),
             ]
+            if outside is not None:
+                running.append(tasks.create_task(outside.run(), name="outside witnesses"))
             async with AsyncExitStack() as faces:
                 started = faces_of(node, parts, metrics, ending.fail)
                 renew_certificates(parts, started)

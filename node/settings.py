@@ -79,11 +79,18 @@ class PaceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessSettings:
-    """Other people's logs that this node cosigns as a witness (c2sp.org/tlog-witness), under /witness of the HTTP listener."""
+    """Witnesses (c2sp.org/tlog-witness): whose logs this node cosigns, under /witness; and who is asked to cosign this ledger."""
 
     logs: str = setting(
         "",
         "File of `log <vkey>` lines and `quorum none` (c2sp.org/tlog-policy); empty: none but its own ledger.",
+    )
+    ask: str = setting(
+        "",
+        "File of `witness <name> <vkey> <url>` lines and `quorum none`: outside witnesses to ask; empty: none.",
+    )
+    ask_every_s: int = setting(
+        60, "Seconds from one time of asking them to the next.", low=10, high=86_400
     )
 
 
@@ -170,6 +177,15 @@ class Settings:
     def witness_path(self) -> Path:
         """What was cosigned for other people's logs, a file for each."""
         return self.data_path / "witness"
+
+    @property
+    def asked_witnesses_path(self) -> Path | None:
+        return self.home / self.witness.ask if self.witness.ask else None
+
+    @property
+    def outside_path(self) -> Path:
+        """Checkpoints of this ledger with lines of outside witnesses."""
+        return self.data_path / "outside"
 
     @property
     def passphrase_path(self) -> Path | None:

@@ -3,6 +3,7 @@
     /checkpoint                     the newest final checkpoint: own log line, at most 15 cosignatures; renewed once a second
     /checkpoint.full                the same with every cosignature, ML-DSA-44 ones among them where that size has some
     /checkpoint.ml-dsa              the same for the newest final size that has some (RULINGS R36): at most every ten seconds
+    /checkpoint.witnessed[/<K>]     the newest final checkpoint with lines of K outside witnesses (1), if any are asked: `outside`
     /policies.json                  from the genesis' trust policy to those of later epochs (`ledger.policy_chain`)
     /tile/<L>/<N>[.p/<W>]           hashes, cut on request, never stored; only what the final checkpoint covers
     /tile/entries/<N>[.p/<W>]       entries, if the genesis says `publication: open`; else to registered readers, who show
@@ -79,6 +80,8 @@ class LogFiles:
                 Route("/checkpoint", self.checkpoint),
                 Route("/checkpoint.full", self.full_checkpoint),
                 Route("/checkpoint.ml-dsa", self.second_checkpoint),
+                Route("/checkpoint.witnessed", self.witnessed_checkpoint),
+                Route("/checkpoint.witnessed/{count:int}", self.witnessed_checkpoint),
                 Route("/policies.json", self.policies),
                 Route("/tile/{path:path}", self.tile),
                 *self._witness.routes(),
@@ -101,6 +104,18 @@ class LogFiles:
         if not finality.stopped and finality.second_note() is None:
             return _text(HTTPStatus.NOT_FOUND, "no state has cosigned by ML-DSA-44 yet")
         return self._checkpoint("ml-dsa", finality.second_note)
+
+    async def witnessed_checkpoint(self, request: Request) -> Response:
+        count = request.path_params.get("count", 1)
+        outside, finality = self._node.outside, self._node.finality
+        note = None if outside is None else outside.note(count)
+        if finality.stopped:
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE, f"alarm: {finality.alarm}")
+        if note is None:
+            why = "no outside witness is asked here" if outside is None else "none yet"
+            return _text(HTTPStatus.NOT_FOUND, f"no checkpoint with so many outside lines: {why}")
+        headers = {"cache-control": f"public, max-age={CHECKPOINT_MAX_AGE_S}"}
+        return Response(bytes(note), media_type=NOTE_TYPE, headers=headers)
 
     async def policies(self, request: Request) -> Response:
         del request

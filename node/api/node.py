@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from node.api.outside import OutsideWitnesses
 from node.engine.figures import EngineFigures
 from node.ledger.admission import Admission
 from node.ledger.append import StoreFacts
@@ -44,6 +45,7 @@ class ServedNode:
     peers: Callable[[], Sequence[PeerStanding]]
     alarms: Callable[[], Sequence[str]]
     figures: Callable[[], EngineFigures]
+    outside: OutsideWitnesses | None = None  # None: this node asks no outside witness
 
     @property
     def log_key(self) -> SigningKey:

@@ -36,14 +36,6 @@ def address_of(url: str) -> tuple[str, int]:
     return host, port
 
 
-def encrypting() -> ssl.SSLContext:
-    """Takes any certificate: who answers is judged by what it signed, and nothing it serves is believed unproven."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 class Exchanges:
     """Opened anew when the other side closes it; then it must show the certificate that it showed first."""
 

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from typing import Final
 from urllib.parse import urlsplit
 
-from node.audit.exchange import Exchanges, encrypting
+from node.audit.exchange import Exchanges
 from node.audit.policies import members_of_policy
 from node.audit.source import CannotAudit, Lost
 from node.audit.two_roots import TwoRoots
@@ -25,6 +25,7 @@ from node.log.cosignature import open_checkpoint, parse_cosignature
 from node.log.errors import MalformedInput, MalformedKey, Untrusted
 from node.log.note import NOTE_BYTES_MAX, KeyType, VerifierKey, parse_vkey
 from node.log.policy import evaluate
+from node.signing.transport import encrypting
 from node.signing.verify import mldsa_check, verify_ed25519
 
 LAG_S: Final = 3600  # what the monitoring GET may lag behind

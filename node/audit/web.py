@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Final, Self
 
 from consensus.types import Ref
-from node.audit.exchange import Exchanges, encrypting
+from node.audit.exchange import Exchanges
 from node.audit.policies import EPOCHS_SINCE_LAW, members_of_policy
 from node.audit.source import CannotAudit, Certificate, Lost, TrustAt, certificate_of
 from node.ledger.genesis import Genesis
@@ -37,6 +37,7 @@ from node.log.tiles import (
     tile_hashes,
 )
 from node.signing.checkpoints import log_vkey
+from node.signing.transport import encrypting
 from node.signing.verify import verify_ed25519
 
 TILES_HELD: Final = 64

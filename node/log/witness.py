@@ -1,4 +1,4 @@
-r"""The decision of a witness: c2sp.org/tlog-witness, `POST <prefix>/add-checkpoint`, without HTTP, disk or key.
+r"""Both sides of c2sp.org/tlog-witness, `POST <prefix>/add-checkpoint`, without HTTP, disk or key: its decision, and who asks it.
 
     body   "old " decimal "\n" *63( base64 hash "\n" ) "\n" checkpoint note
     200 cosign it   400 malformed, or old above the new size   403 no good line by a trusted log key   404 unknown origin
@@ -15,11 +15,19 @@ from dataclasses import dataclass
 
 from node.log.checkpoint import Checkpoint, parse_checkpoint
 from node.log.cosignature import Verify, line_check
-from node.log.errors import MalformedInput, MalformedRequest, Untrusted, shown
+from node.log.errors import MalformedInput, MalformedNote, MalformedRequest, Untrusted, shown
 from node.log.merkle import EMPTY_ROOT, verify_consistency
-from node.log.note import Note, VerifierKey, open_note, parse_note_for_witness
+from node.log.note import (
+    CheckLine,
+    Note,
+    SignatureLine,
+    VerifierKey,
+    open_note,
+    parse_note,
+    parse_note_for_witness,
+)
 from node.log.proof import parse_hash_line
-from node.log.strict import decimal
+from node.log.strict import base64_text, decimal
 
 REQUEST_BYTES_MAX = 65_536
 PROOF_LINES_MAX = 63
@@ -78,6 +86,30 @@ def parse_request(body: bytes) -> AddCheckpoint:
     except MalformedInput as err:
         raise MalformedRequest(str(err)) from None
     return AddCheckpoint(old_size=old_size, proof=proof, note=note, checkpoint=checkpoint)
+
+
+def encode_request(old_size: int, proof: Sequence[bytes], note: Note) -> bytes:
+    """The body that asks for a cosignature of `note`; `proof` leads to it from `old_size`, which the witness holds."""
+    lines = [f"old {old_size}", *map(base64_text, proof), "", ""]
+    return "\n".join(lines).encode() + bytes(note)
+
+
+def held_size(body: bytes) -> int | None:
+    """What the body of a 409 says that the witness holds; None: it says nothing of the kind."""
+    return decimal(body.decode("ascii", "replace").removesuffix("\n"))
+
+
+def witness_line(text: bytes, body: bytes, vkey: VerifierKey, check: CheckLine) -> SignatureLine:
+    """The line of this witness over the checkpoint `text` among those of a 200's body; all of its lines must be good.
+
+    Raises MalformedNote: these are no note lines; Untrusted: none is by this witness, or one is bad.
+    """
+    note = parse_note(text + b"\n" + body)
+    if note.text != text:
+        raise MalformedNote("an empty line among note lines")
+    open_note(note, [vkey], check)
+    labels = {(line.name, line.key_id): line for line in reversed(note.lines)}
+    return labels[vkey.name, vkey.key_id]
 
 
 def decide(

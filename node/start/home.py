@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from node.api.outside import read_asked_witnesses
 from node.api.witness import WitnessKeys, read_witness_keys
 from node.ledger.errors import MalformedGenesis
 from node.ledger.genesis import GENESIS_BYTES_MAX, Genesis, parse_genesis
+from node.log.policy import PolicyWitness
 from node.settings import FILE_NAME, BadSettings, Settings, load_settings
 from node.signing.errors import SigningError
 from node.signing.keys import NodeKeys
@@ -34,6 +36,7 @@ class Prepared:
     later_keys: tuple[NodeKeys, ...]  # of seats that the state declared since the founding
     own: int | None  # validator index at the founding; None: the state joined later, or will
     witness: WitnessKeys | None = None  # None: no other people's logs are cosigned
+    asked: tuple[PolicyWitness, ...] = ()  # outside witnesses of this ledger
 
 
 def prepare(home: Path, passphrase_file: Path | None) -> Prepared:
@@ -58,6 +61,7 @@ def prepare(home: Path, passphrase_file: Path | None) -> Prepared:
         _check_keys(keys, genesis, own, settings.keys_path)
     try:
         witness = read_witness_keys(settings, keys, genesis.origin)
+        asked = read_asked_witnesses(settings)
     except BadSettings as err:
         raise BadStart(str(err)) from err
     return Prepared(
@@ -68,6 +72,7 @@ def prepare(home: Path, passphrase_file: Path | None) -> Prepared:
         genesis=genesis,
         own=own,
         witness=witness,
+        asked=asked,
     )
 
 

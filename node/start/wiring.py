@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from node.api.http import LogFiles
 from node.api.listener import HttpListener, metrics_app
 from node.api.node import PeerStanding, ServedNode
+from node.api.outside import OutsideWitnesses
 from node.api.server import ClientServer
 from node.api.witness import WitnessBook
 from node.engine.figures import EngineFigures
@@ -164,7 +165,29 @@ def admission_of(parts: Parts) -> Admission:
     )
 
 
-def served_node(parts: Parts, admission: Admission, engine: Engine) -> ServedNode:
+def outside_of(parts: Parts) -> OutsideWitnesses | None:
+    """Who asks outside witnesses to cosign this ledger; None: none are named. Raises OSError."""
+    prepared = parts.prepared
+    if not prepared.asked:
+        return None
+    outside = OutsideWitnesses(
+        parts.ledger,
+        parts.finality,
+        prepared.asked,
+        prepared.settings.outside_path,
+        every_s=prepared.settings.witness.ask_every_s,
+    )
+    parts.metrics.read_at_scrape(
+        "foedus_witnessed_size",
+        "Entries of the newest checkpoint that an outside witness cosigned.",
+        lambda: outside.size,
+    )
+    return outside
+
+
+def served_node(
+    parts: Parts, admission: Admission, engine: Engine, outside: OutsideWitnesses | None = None
+) -> ServedNode:
     began = time.monotonic()
     finality = parts.finality
     return ServedNode(
@@ -182,6 +205,7 @@ def served_node(parts: Parts, admission: Admission, engine: Engine) -> ServedNod
         peers=lambda: _standings(engine),
         alarms=lambda: _alarms(parts.ledger, finality, engine),
         figures=engine.figures,
+        outside=outside,
     )
 
 
