@@ -191,7 +191,7 @@ class LedgerService(rpc.LedgerServiceServicer):
         may_read = self._may_read(context)
         index = self._index_of(request)
         leaf = self._node.ledger.entry(index).leaf
-        answer = receipts.receipt(self._node, index, cose=request.cose)
+        answer = receipts.receipt(self._node, index, cose=request.cose, outside=request.outside)
         answer.at.CopyFrom(wire.at(self._node))
         if may_read or wire.is_public(leaf):
             answer.leaf = leaf

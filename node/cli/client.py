@@ -344,9 +344,12 @@ class LedgerClient:
         finally:
             call.cancel()
 
-    async def receipt(self, key: int | bytes, *, cose: bool = False) -> Receipt:
-        """The proof for one final leaf, as the node offers it. Judge it with `receipts.verify_receipt`."""
-        request = _by_key(pb.GetReceiptRequest(cose=cose), key)
+    async def receipt(self, key: int | bytes, *, cose: bool = False, outside: int = 0) -> Receipt:
+        """The proof for one final leaf, as the node offers it. Judge it with `receipts.verify_receipt`.
+
+        `outside`: under a checkpoint that so many outside witnesses cosigned.
+        """
+        request = _by_key(pb.GetReceiptRequest(cose=cose, outside=outside), key)
         answer = await self._ask(self.stub.GetReceipt, request)
         return Receipt(
             index=answer.index,

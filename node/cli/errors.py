@@ -11,6 +11,7 @@ CouldNot
     ├── Unreachable     no answer: the node is down, starting, stopping, or another certificate answers
     ├── Refused         the node says no: code, field, value, why
     ├── Overloaded      a bound of the node is reached: retry later
+    ├── NotHere         this node has not what was asked for, and another may
     ├── BadAnswer       the node answered what no honest node does: a bad acknowledgement, another ledger
     ├── Dropped         a commit left the entry out: the code says why
     └── TooLate         the deadline passed first
@@ -72,6 +73,10 @@ class Overloaded(ClientError):
     def __init__(self, node: str, why: str, retry_after_ms: int) -> None:
         super().__init__(node, f"overloaded: {why}; try again in {retry_after_ms} ms")
         self.retry_after_ms = retry_after_ms
+
+
+class NotHere(ClientError):
+    pass
 
 
 class BadAnswer(ClientError):

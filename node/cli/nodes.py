@@ -20,6 +20,7 @@ from node.cli.errors import (
     BadAnswer,
     ClientError,
     Dropped,
+    NotHere,
     Overloaded,
     TooLate,
     Unreachable,
@@ -71,11 +72,11 @@ class Nodes:
         await asyncio.gather(*(client.close() for client in self.clients))
 
     async def first(self, ask: Callable[[LedgerClient], Awaitable[Answer]]) -> Answer:
-        """The first node's answer; the next node's if that one is down, busy or answers nonsense. Raises the last error."""
+        """The first node's answer; the next's if it is down, busy, without it or answers nonsense. Raises the last error."""
         for client in self.clients[:-1]:
             try:
                 return await ask(client)
-            except (Unreachable, Overloaded, BadAnswer):
+            except (Unreachable, Overloaded, NotHere, BadAnswer):
                 continue
         return await ask(self.clients[-1])
 

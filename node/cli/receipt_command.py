@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -20,7 +20,7 @@ from node.cli.asking import (
 )
 from node.cli.client import LedgerClient, Receipt
 from node.cli.cose_receipts import CoseVerdict, holds, is_cose, verify_cose
-from node.cli.errors import BadAnswer, ClientError, CouldNot
+from node.cli.errors import BadAnswer, ClientError, CouldNot, NotHere, Refused
 from node.cli.founding import Founded, read_bounded
 from node.cli.log_command import leaf_key
 from node.cli.nodes import Nodes
@@ -38,10 +38,22 @@ from node.ledger.policy_chain import (
 )
 from node.log.cose import encode_transparent
 from node.log.errors import MalformedInput
-from node.log.policy import POLICY_BYTES_MAX, TrustPolicy, parse_policy
+from node.log.note import parse_vkey
+from node.log.policy import (
+    POLICY_BYTES_MAX,
+    PolicyWitness,
+    TrustPolicy,
+    evaluate,
+    parse_policy,
+    with_outside,
+)
+from node.log.proof import parse_proof
 from node.log.tiles import ENTRY_BYTES_MAX
 from node.reporting import JsonOption, Report, reporting
 from node.signing.statements import entry_hash
+from node.signing.verify import mldsa_check, verify_ed25519
+
+NOT_WITNESSED: Final = "NOT_WITNESSED"  # of a node without such a checkpoint, or not that far
 
 
 def get_command(
@@ -71,6 +83,23 @@ def get_command(
             show_default=False,
         ),
     ] = None,
+    witnessed: Annotated[
+        int,
+        typer.Option(
+            help="Under a checkpoint that so many outside witnesses cosigned; needs --policy.",
+            metavar="K",
+            min=0,
+            max=1000,
+            show_default=False,
+        ),
+    ] = 0,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Trust policy that the receipt must satisfy as well, as `foedus receipt policy --witness` prints one.",
+            show_default=False,
+        ),
+    ] = None,
     reader_keys: ReaderOption = None,
     passphrase_file: PassphraseOption = None,
     json_output: JsonOption = False,
@@ -88,14 +117,27 @@ def get_command(
       foedus receipt get 5f0c... --home us -o approval.tlog-proof --json
 
       foedus receipt get 5f0c... --home us --statement approval.cose
+
+      foedus receipt get 17 --home us --witnessed 2 --policy outside.policy
     """
     with reporting(json_output) as report:
         wanted = leaf_key(key)
         founded = ledger_of(home, genesis)
+        if witnessed and policy is None:
+            raise CouldNot("--witnessed: whose lines count is said by --policy")
+        also = None if policy is None else parse_policy(read_bounded(policy, POLICY_BYTES_MAX))
         nodes = open_nodes(founded, home, node, reader_of(reader_keys, passphrase_file))
         cosed = cose is not None
         given, trust, signed = asyncio.run(
-            _get(nodes, founded, wanted, cose=cosed, signed=statement is not None)
+            _get(
+                nodes,
+                founded,
+                wanted,
+                cose=cosed,
+                signed=statement is not None,
+                outside=witnessed,
+                also=also,
+            )
         )
         if not given.leaf:
             raise CouldNot(
@@ -116,13 +158,30 @@ def get_command(
 
 
 async def _get(
-    nodes: Nodes, founded: Founded, key: int | bytes, *, cose: bool, signed: bool
+    nodes: Nodes,
+    founded: Founded,
+    key: int | bytes,
+    *,
+    cose: bool,
+    signed: bool,
+    outside: int,
+    also: TrustPolicy | None,
 ) -> tuple[Receipt, Policies, list[bytes]]:
-    """The receipt, whom to believe, and if wanted the COSE receipts of all nodes that have one for that leaf."""
+    """The receipt, whom to believe, and if wanted the COSE receipts of all nodes that have one for that leaf.
+
+    `also`: a policy that its checkpoint must satisfy too; the next node is asked if one's does not.
+    """
     async with nodes:
 
         async def asked(client: LedgerClient) -> Receipt:
-            given = await client.receipt(key, cose=cose)
+            try:
+                given = await client.receipt(key, cose=cose, outside=outside)
+            except Refused as err:
+                if err.code == NOT_WITNESSED:
+                    raise NotHere(client.state, err.why) from err
+                raise
+            if also is not None and (why := _against(also, given)):
+                raise NotHere(client.state, f"its checkpoint does not satisfy --policy: {why}")
             for receipt in given.cose_receipts if given.leaf else ():
                 if not holds(receipt, given.leaf, client.address.log_key):
                     raise BadAnswer(
@@ -143,6 +202,15 @@ async def _get(
                 if holds(receipt, given.leaf, client.address.log_key)
             ]
         return given, await policies_of(nodes, founded), receipts
+
+
+def _against(policy: TrustPolicy, given: Receipt) -> str:
+    """Why the receipt's checkpoint does not satisfy this policy; empty if it does."""
+    try:
+        found = evaluate(policy, parse_proof(given.proof).note, verify_ed25519, mldsa_check())
+    except MalformedInput as err:
+        return str(err)
+    return found.why
 
 
 def _statement(given: Receipt, receipts: list[bytes], trust: Policies) -> bytes:
@@ -281,19 +349,55 @@ def policy_command(
     *,
     home: HomeOption = DEFAULT_HOME,
     genesis: GenesisOption = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An outside witness (c2sp.org/tlog-witness) in a group of its own, beside the states; repeat.",
+            metavar="VKEY[@URL]",
+            show_default=False,
+        ),
+    ] = None,
+    outside: Annotated[
+        int | None,
+        typer.Option(
+            help="How many outside witnesses must have cosigned; all, if it is not said.",
+            metavar="K",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Print the trust policy that follows from the genesis, for other tools that read c2sp.org/tlog-policy.
 
-    Exit status: 0 printed, 2 no genesis.
+    With --witness it wants outside witnesses as well as a quorum of states: they catch what no quorum can tell, that the states
+    rewrote the history together. Receipts for it are those of `foedus receipt get --witnessed K`.
+
+    Exit status: 0 printed, 2 no genesis, or no such policy.
 
     For example:
 
       foedus receipt policy --genesis genesis.cbor > trust.policy
+
+      foedus receipt policy --home us --witness igo.example/w+1f2e3d4c+BAAB... --witness ngo.example/w+... --outside 1
     """
     with reporting(json_output) as report:
-        text = ledger_of(home, genesis).trust_policy.decode()
+        policy = ledger_of(home, genesis).trust_policy
+        named = [_witness(words) for words in witness or ()]
+        if outside is not None and not named:
+            raise CouldNot("--outside: of which witnesses? Name them by --witness")
+        if named:
+            policy = with_outside(policy, named, outside or len(named))
+        text = policy.decode()
         report.show({"trust_policy": text}, text.removesuffix("\n"))
+
+
+def _witness(words: str) -> PolicyWitness:
+    """VKEY or VKEY@URL; its name in the policy is its key's. Raises MalformedKey."""
+    parts = words.split("+", 2)
+    encoded, _, url = parts[-1].partition("@")
+    key = parse_vkey("+".join((*parts[:-1], encoded)))
+    return PolicyWitness(name=key.name, key=key, url=url or None)
 
 
 def _show(report: Report, path: Path, verdict: Verdict) -> None:

@@ -273,6 +273,27 @@ class _Builder:
         self._groups.append(PolicyGroup(name=name, threshold=threshold, members=tuple(members)))
 
 
+OUTSIDE, ALL_OF, STATES = "outside", "all-of", "states"  # groups
+
+
+def with_outside(policy: bytes, witnesses: Sequence[PolicyWitness], threshold: int) -> bytes:
+    """A policy of ours that wants `threshold` outside witnesses as well (FORMATS 1.6): `group all-of all states outside`.
+
+    Raises MalformedPolicy: no policy of ours, no such threshold, or a name or key that stands in it already.
+    """
+    last = f"quorum {STATES}\n".encode()
+    if not policy.endswith(b"\n" + last):
+        raise MalformedPolicy(f"policy: want one that ends in quorum {STATES}")
+    lines = [f"witness {w.name} {w.key} {w.url or ''}".rstrip(" ") for w in witnesses]
+    names = " ".join(witness.name for witness in witnesses)
+    lines.append(f"group {OUTSIDE} {threshold} {names}")
+    lines.append(f"group {ALL_OF} all {STATES} {OUTSIDE}")
+    lines.append(f"quorum {ALL_OF}")
+    text = policy.removesuffix(last) + ("\n".join(lines) + "\n").encode()
+    parse_policy(text)
+    return text
+
+
 SECOND_SUFFIX = "/pq"
 
 

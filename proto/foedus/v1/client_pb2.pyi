@@ -615,20 +615,24 @@ class GetReceiptRequest(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     ENTRY_HASH_FIELD_NUMBER: _builtins.int
     COSE_FIELD_NUMBER: _builtins.int
+    OUTSIDE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     entry_hash: _builtins.bytes
     cose: _builtins.bool
     """also COSE receipts (RFC 9942)"""
+    outside: _builtins.int
+    """under the newest checkpoint that so many outside witnesses cosigned; 0: the newest final one"""
     def __init__(
         self,
         *,
         index: _builtins.int | None = ...,
         entry_hash: _builtins.bytes | None = ...,
         cose: _builtins.bool | None = ...,
+        outside: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key", "outside", b"outside"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cose", b"cose", "entry_hash", b"entry_hash", "index", b"index", "key", b"key", "outside", b"outside"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["index", "entry_hash"]  # noqa: Y015
     _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015

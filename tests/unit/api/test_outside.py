@@ -20,19 +20,24 @@ from node.api import outside as asking
 from node.api.http import LogFiles
 from node.api.listener import HttpListener
 from node.api.outside import OutsideWitnesses, read_asked_witnesses
+from node.api.receipts import receipt
+from node.api.refusals import Unanswerable
 from node.api.witness import WitnessBook, WitnessKeys
+from node.log.checkpoint import Checkpoint, parse_checkpoint
+from node.log.cose import parse_inclusion_receipt
 from node.log.cosignature import open_checkpoint
-from node.log.note import VerifierKey, signature_line
+from node.log.note import Note, VerifierKey, parse_note, signature_line
 from node.log.policy import PolicyWitness
+from node.log.proof import parse_proof
 from node.log.strict import base64_text
 from node.log.witness import parse_request
 from node.settings import BadSettings, Settings, WitnessSettings
-from node.signing.checkpoints import log_vkey, witness_vkey
+from node.signing.checkpoints import log_vkey, sign_witness_line, witness_vkey
 from node.signing.verify import verify_ed25519
 from tests.unit.api.serving import Serving, free_port, serve
 from tests.unit.audit.test_hostile_servers import LIES
 from tests.unit.audit.test_hostile_servers import serving as lying
-from tests.unit.ledger.founding import found
+from tests.unit.ledger.founding import Author, found
 
 ELSEWHERE = found(4, 0, origin="igo.example/log")
 assert ELSEWHERE.nodes[0].witness is not None
@@ -47,6 +52,7 @@ class Two:
     log_keys: tuple[VerifierKey, ...]
     url: str
     folder: Path
+    author: Author
 
     def asks(self, *more: PolicyWitness) -> OutsideWitnesses:
         running = self.ours.running
@@ -56,8 +62,10 @@ class Two:
         )
 
     async def grow(self) -> int:
-        await self.ours.commit()
+        before = self.ours.running.finality.final_size
+        await self.ours.commit(self.author.energy(7))
         await self.ours.finalise()
+        assert self.ours.running.finality.final_size > before
         return self.ours.running.finality.final_size
 
     async def get(self, outside: OutsideWitnesses, path: str) -> httpx.Response:
@@ -86,7 +94,8 @@ async def two(serving: Serving, tmp_path: Path) -> AsyncIterator[Two]:
         listener = HttpListener(files.app(), address, requests_max=16, identity=identity)
         await listener.start()
         stack.push_async_callback(listener.stop)
-        yield Two(serving, ours, f"https://{address}/witness", tmp_path / "outside")
+        author = serving.founding.author()
+        yield Two(serving, ours, f"https://{address}/witness", tmp_path / "outside", author)
 
 
 def signed_by(note: bytes, key: VerifierKey) -> int:
@@ -123,14 +132,45 @@ async def test_what_was_witnessed_outlives_the_process_and_its_size_is_asked_for
 
 
 async def test_a_kept_note_that_was_altered_is_left_aside(two: Two) -> None:
-    await two.grow()
+    size = b"\n%d\n" % await two.grow()
     await two.asks().round()
     path = two.folder / "1"
     note = path.read_bytes()
-    for altered in (note.replace(b"\n3\n", b"\n2\n"), b"", note[:-9], note[: note.rindex(b"\xe2")]):
+    for altered in (note.replace(size, b"\n2\n"), b"", note[:-9], note[: note.rindex(b"\xe2")]):
         assert altered != note
         path.write_bytes(altered)
         assert two.asks().note() is None
+    key = ELSEWHERE.nodes[0].witness
+    assert key is not None
+    other = Checkpoint(origin="ledger.test/main", size=2, root=bytes(32))
+    line = sign_witness_line(key, VKEY, other, 1_700_000_000)
+    path.write_bytes(bytes(Note(text=other.text(), lines=(line,))))
+    assert two.asks().note() is None, "signed well, and of another history than this store's"
+
+
+async def test_a_receipt_under_a_witnessed_checkpoint(two: Two) -> None:
+    """The proof leads to the root that the outside witness cosigned, though the log has gone on."""
+    outside = two.asks()
+    size = await two.grow()
+    await outside.round()
+    await two.grow()
+    node = replace(two.ours.node, outside=outside)
+    given = receipt(node, 1, cose=True, outside=1)
+    proof = parse_proof(given.tlog_proof)
+    assert (given.size, signed_by(proof.note, VKEY)) == (size, size)
+    root = parse_checkpoint(parse_note(proof.note).text).root
+    leaf = two.ours.running.ledger.entry(1).leaf
+    assert proof.root_of(leaf) == root
+    signed = parse_inclusion_receipt(given.cose_receipts[0])
+    log_key = two.ours.founding.nodes[0].log.public
+    assert verify_ed25519(log_key, signed.to_be_signed(leaf), signed.signature)
+    assert receipt(node, size, cose=False).size > size, "final it is"
+    for asked, index, code in ((1, size, "NOT_WITNESSED"), (2, 1, "NOT_WITNESSED")):
+        with pytest.raises(Unanswerable) as refused:
+            receipt(node, index, cose=False, outside=asked)
+        assert refused.value.code == code
+    with pytest.raises(Unanswerable):
+        receipt(two.ours.node, 1, cose=False, outside=1)
 
 
 class Scripted:
@@ -192,6 +232,8 @@ async def test_one_that_falls_silent_makes_no_older_proof_worse(two: Two, tmp_pa
     assert outside.size == new
     assert outside.note(2) == both
     assert two.asks(named).note(2) == both, "durable"
+    (two.folder / "2").write_bytes((two.folder / "1").read_bytes())
+    assert two.asks(named).note(2) is None, "one line is not two"
 
 
 def ping_pong() -> Scripted:

@@ -56,6 +56,7 @@ def network(shared_network: FakeNetwork) -> FakeNetwork:
     log.append(first)
     for node in shared_network.nodes.values():
         node.mood, node.alarms, node.withholding = Mood.HONEST, [], False
+        node.outside = []
         node.held.clear()
         node.given.clear()
         node.metadata.clear()

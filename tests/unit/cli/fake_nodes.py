@@ -8,7 +8,7 @@ signs, it signs with the real keys, so receipts and acknowledgements are judged 
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -47,7 +47,7 @@ from node.log.cose import (
     sig_structure,
 )
 from node.log.merkle import MemoryHashes, inclusion_proof, leaf_hash
-from node.log.note import Note
+from node.log.note import Note, VerifierKey
 from node.log.proof import ProofFile, parse_proof
 from node.signing.acknowledgement import Acknowledgement, sign_acknowledgement
 from node.signing.checkpoints import (
@@ -55,6 +55,8 @@ from node.signing.checkpoints import (
     cosigner_vkey,
     sign_cosignature,
     sign_log_line,
+    sign_witness_line,
+    witness_vkey,
 )
 from node.signing.keys import generate_agency_keys
 from node.signing.keystore import KdfCost
@@ -124,7 +126,8 @@ class FakeLog:
                     seq, last = parsed.seq, entry_hash(leaf)
         return seq, last
 
-    def note(self, by: str, cosigners: int = 5) -> bytes:
+    def note(self, by: str, cosigners: int = 5, outside: Sequence[Home] = ()) -> bytes:
+        """`outside`: whose witness keys sign as well, as if they were of other ledgers."""
         size = len(self.leaves)
         checkpoint = Checkpoint(
             origin=self.founded.genesis.origin, size=size, root=self.hashes.root_at(size)
@@ -134,12 +137,26 @@ class FakeLog:
             key = home.node_keys.cosigner
             vkey = cosigner_vkey(checkpoint.origin, state, key.public)
             lines.append(cosignature_line(vkey, sign_cosignature(key, checkpoint, 1_700_000_000)))
+        for home in outside:
+            witness = home.node_keys.witness
+            assert witness is not None
+            vkey = outside_vkey(home)
+            lines.append(sign_witness_line(witness, vkey, checkpoint, 1_700_000_001))
         return bytes(Note(text=checkpoint.text(), lines=tuple(lines)))
 
-    def receipt(self, index: int, by: str, cosigners: int = 5) -> bytes:
+    def receipt(
+        self, index: int, by: str, cosigners: int = 5, outside: Sequence[Home] = ()
+    ) -> bytes:
         path = inclusion_proof(index, len(self.leaves), self.hashes.read)
-        note = self.note(by, cosigners)
+        note = self.note(by, cosigners, outside)
         return bytes(ProofFile(index=index, hashes=tuple(path), note=note))
+
+
+def outside_vkey(home: Home) -> VerifierKey:
+    """The witness of a home, named as one outside."""
+    witness = home.node_keys.witness
+    assert witness is not None
+    return witness_vkey("outside.example/log", home.node_keys.state, witness.public)
 
 
 class FakeLaw(law_pb2_grpc.LawServiceServicer):
@@ -195,6 +212,7 @@ class FakeNode(rpc.LedgerServiceServicer):
         self.alarms: list[str] = []
         self.signing = pb.SigningStatus(state="signing", answers=2, answers_needed=2)
         self.withholding = False
+        self.outside: list[Home] = []  # whose witness lines it has gathered
         self.link_pages: list[
             list[bytes]
         ] = []  # what it hands out beside the genesis, answer by answer
@@ -347,10 +365,17 @@ class FakeNode(rpc.LedgerServiceServicer):
         return pb.GetReceiptResponse(
             index=index,
             size=len(self.log.leaves),
-            tlog_proof=self.log.receipt(index, self.state),
+            tlog_proof=self._proof(index, request.outside, context),
             leaf=leaf,
             cose_receipts=[self.cose_receipt(index)] if request.cose else [],
         )
+
+    def _proof(self, index: int, outside: int, context: Context) -> bytes:
+        if outside > len(self.outside) and self.mood is not Mood.FORGING:
+            why = "this node has no such checkpoint"
+            refusal = pb.Refusal(code="NOT_WITNESSED", why=why)
+            self._refuse(context, grpc.StatusCode.FAILED_PRECONDITION, refusal)
+        return self.log.receipt(index, self.state, outside=self.outside[:outside])
 
     def cose_receipt(self, index: int) -> bytes:
         """This node's log's word for a leaf; forged, another log's."""
