@@ -101,7 +101,8 @@ class OutsideWitnesses:
         return 0 if note is None else parse_checkpoint(note.text).size
 
     async def run(self) -> None:
-        """For ever."""
+        """For ever, from the first final checkpoint on."""
+        await self._finality.wait_past(0)
         while True:
             await self.round()
             await asyncio.sleep(self._every_s)
