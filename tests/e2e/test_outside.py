@@ -85,8 +85,9 @@ async def test_states_that_rewrite_their_history_together_are_caught(tmp_path: P
         await ours.until(lambda: witnessed(ours), "a checkpoint is witnessed")
         words = ("--witnessed", 1, "--policy", policy, "--out", receipt)
         cli("receipt", "get", 3, "--home", home.folder, *words)
-        watch = ("monitor", f"https://{home.http}", "--genesis", home.folder / "genesis.cbor")
-        watch = (*watch, "--once", "--json", "--witness", f"{vkey}@{url}", "--evidence", tmp_path)
+        watch: list[object] = ["monitor", f"https://{home.http}", "--once", "--json"]
+        watch += ["--genesis", home.folder / "genesis.cbor", "--witness", f"{vkey}@{url}"]
+        watch += ["--evidence", tmp_path]
         assert json.loads(cli(*watch))["witnesses"][0]["trouble"] == ""
 
         ours.stop("KE")
