@@ -152,7 +152,7 @@ async def _serve(prepared: Prepared, build_engine: BuildEngine, ending: Ending) 
         admission = admission_of(parts)
         outside = outside_of(parts)
         node = served_node(parts, admission, engine, outside)
-        measure(parts, engine, metrics)
+        measure(parts, engine, metrics, outside)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(parts.finality.run(), name="finality"),

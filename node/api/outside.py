@@ -10,28 +10,32 @@ What came together for one checkpoint is one note: own log line, the states' cos
 outside lines the newest such note is kept and served, so that a witness which falls silent makes nobody's older proof worse.
 
 A witness decides nothing here: consensus and finality never wait for one, whatever it answers is bounded in bytes and time and
-told in the log, and who fails again and again is asked less often. A 422 may mean that it was shown another history: who looks is
-`foedus monitor --witness`.
+told in the log, and who fails again and again is asked less often. To a 422, the answer to a proof that does not lead from what
+it holds, the node asks for the note that it holds, as monitors do. If a member's log key signed that, and this node's log has
+another root there, the note is kept and the operator told by an alarm: somebody showed it another history. `foedus monitor
+--witness` then compares all nodes with it, and writes the evidence.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from node.api.post import BadUrl, parse_url, post
+from node.api.exchange import BadUrl, get, parse_url, post
 from node.ledger.errors import LedgerError
 from node.ledger.finality import LEAN_LINES_MAX, Finality
 from node.ledger.ledger import Ledger
 from node.log.checkpoint import Checkpoint, parse_checkpoint
-from node.log.cosignature import line_check
+from node.log.cosignature import line_check, open_checkpoint
 from node.log.errors import MalformedInput, MalformedPolicy, Untrusted
 from node.log.note import NOTE_BYTES_MAX, Note, SignatureLine, VerifierKey, open_note, parse_note
 from node.log.policy import POLICY_BYTES_MAX, PolicyWitness, parse_policy
 from node.log.witness import encode_request, held_size, witness_line
 from node.settings import BadSettings, Settings
+from node.signing.checkpoints import log_vkey
 from node.signing.verify import mldsa_check, verify_ed25519
 from node.storage.errors import StorageError
 from node.storage.files import Files, OsFiles
@@ -85,6 +89,7 @@ class OutsideWitnesses:
         self._standings = {witness.name: _Standing() for witness in witnesses}
         self._text = b""  # of the checkpoint that `_lines` are for
         self._lines: dict[VerifierKey, SignatureLine] = {}
+        self._alarms: dict[str, str] = {}  # by witness: what it was shown
         self._notes: dict[int, Note] = {}  # by number of outside lines: the newest with so many
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for count in range(1, len(witnesses) + 1):
@@ -93,6 +98,11 @@ class OutsideWitnesses:
     def note(self, at_least: int = 1) -> Note | None:
         """The newest checkpoint with lines of so many outside witnesses; None: there is none."""
         return self._notes.get(at_least)
+
+    @property
+    def alarms(self) -> list[str]:
+        """What an operator must look at, one sentence each."""
+        return list(self._alarms.values())
 
     @property
     def size(self) -> int:
@@ -180,9 +190,55 @@ class OutsideWitnesses:
             size = held_size(answer) if status == 409 else None
             if size is None or size == standing.size:
                 standing.size = 0
-                raise NoLine(f"it answers {status}: {answer[:WHY_CHARACTERS]!r}")
+                why = f"it answers {status}: {answer[:80]!r}"
+                raise NoLine(why + (await self._compare(witness) if status == 422 else ""))
             standing.size = size
         raise NoLine(f"it answers 409 {TRIES_MAX} times")
+
+    # What it was shown instead
+
+    async def _compare(self, witness: PolicyWitness) -> str:
+        """Raise the alarm if the note that it holds is of another history; else why that cannot be told."""
+        try:
+            await self._look(witness)
+        except (OSError, LedgerError, StorageError, MalformedInput, Untrusted) as err:
+            return f"; its own note: {err}"
+        return ""
+
+    async def _look(self, witness: PolicyWitness) -> None:
+        origin = self._ledger.genesis.origin
+        path = f"{sha256(origin.encode()).hexdigest()}/checkpoint"
+        url = f"{(witness.url or '').rstrip('/')}/{path}"
+        status, note = await get(url, seconds=ANSWER_S, bytes_max=2 * NOTE_BYTES_MAX)
+        states = self._against(witness, note) if status == 200 else ()
+        if not states or witness.name in self._alarms:
+            return
+        kept = self._folder / f"{witness.key.key_id.hex()}.against"
+        size = parse_checkpoint(parse_note(note).text).size
+        why = (
+            f"outside witness {witness.name} was shown another log of {size} entries, signed by the log key of"
+            f" {', '.join(states)}: {kept} is its note, and `foedus monitor --witness` compares all nodes with it"
+        )
+        self._alarms[witness.name] = why
+        event(_log, "another history", level=logging.ERROR, witness=witness.name, why=why)
+        await asyncio.to_thread(self._files.write, kept, note)
+
+    def _against(self, witness: PolicyWitness, note: bytes) -> tuple[str, ...]:
+        """Whose log key signed what this node's log contradicts; nobody's, if the note says nothing of the kind.
+
+        Raises MalformedInput, Untrusted: a line is bad, or none counts.
+        """
+        size = parse_checkpoint(parse_note(note).text).size
+        epochs = [epoch for epoch in self._ledger.epochs if epoch.after_size < size]
+        if not epochs or size > self._finality.final_size:
+            return ()
+        origin = self._ledger.genesis.origin
+        keys = {log_vkey(origin, member.log_key): member.state for member in epochs[-1].members}
+        opened = open_checkpoint(note, [witness.key, *keys], verify_ed25519, mldsa_check())
+        is_ours = opened.checkpoint.root == self._ledger.root_at(size)
+        if opened.checkpoint.origin != origin or is_ours or witness.key not in opened.signers:
+            return ()
+        return tuple(keys[key] for key in opened.signers if key in keys)
 
     # What is kept
 

@@ -203,7 +203,7 @@ def served_node(
         uptime_s=lambda: int(time.monotonic() - began),
         own_round=engine.own_round,
         peers=lambda: _standings(engine),
-        alarms=lambda: _alarms(parts.ledger, finality, engine),
+        alarms=lambda: [*_alarms(parts.ledger, finality, engine), *_outside_alarms(outside)],
         figures=engine.figures,
         outside=outside,
     )
@@ -226,6 +226,10 @@ def _standings(engine: Engine) -> list[PeerStanding]:
 def _alarms(ledger: Ledger, finality: Finality, engine: Engine) -> list[str]:
     own = finality.alarm
     return [*([] if own is None else [own]), *engine.alarms(), *ledger.damage]
+
+
+def _outside_alarms(outside: OutsideWitnesses | None) -> list[str]:
+    return [] if outside is None else outside.alarms
 
 
 def faces_of(
@@ -266,7 +270,9 @@ def renew_certificates(parts: Parts, faces: Sequence[ClientServer | HttpListener
     parts.ledger.subscribe(look)
 
 
-def measure(parts: Parts, engine: Engine, metrics: Metrics) -> None:
+def measure(
+    parts: Parts, engine: Engine, metrics: Metrics, outside: OutsideWitnesses | None = None
+) -> None:
     ledger, mempool, finality = parts.ledger, parts.mempool, parts.finality
     show = metrics.read_at_scrape
     show("foedus_round", "Round of the newest own block.", engine.own_round)
@@ -279,7 +285,7 @@ def measure(parts: Parts, engine: Engine, metrics: Metrics) -> None:
     show(
         "foedus_alarm",
         "1 while an operator must look.",
-        lambda: bool(_alarms(ledger, finality, engine)),
+        lambda: bool(_alarms(ledger, finality, engine) or _outside_alarms(outside)),
     )
     show("foedus_disk_flushes", "Shared flushes of the disk.", lambda: parts.store.flushes)
     show(

@@ -23,16 +23,25 @@ from node.api.outside import OutsideWitnesses, read_asked_witnesses
 from node.api.receipts import receipt
 from node.api.refusals import Unanswerable
 from node.api.witness import WitnessBook, WitnessKeys
+from node.log import merkle
 from node.log.checkpoint import Checkpoint, parse_checkpoint
 from node.log.cose import parse_inclusion_receipt
 from node.log.cosignature import open_checkpoint
-from node.log.note import KeyType, Note, VerifierKey, parse_note, signature_line, verifier_key
+from node.log.note import (
+    KeyType,
+    Note,
+    SignatureLine,
+    VerifierKey,
+    parse_note,
+    signature_line,
+    verifier_key,
+)
 from node.log.policy import PolicyWitness
 from node.log.proof import parse_proof
 from node.log.strict import base64_text
-from node.log.witness import parse_request
+from node.log.witness import encode_request, parse_request
 from node.settings import BadSettings, Settings, WitnessSettings
-from node.signing.checkpoints import log_vkey, sign_witness_line, witness_vkey
+from node.signing.checkpoints import log_vkey, sign_log_line, sign_witness_line, witness_vkey
 from node.signing.verify import verify_ed25519
 from tests.unit.api.serving import Serving, free_port, serve
 from tests.unit.audit.test_hostile_servers import LIES
@@ -179,15 +188,24 @@ class Scripted:
     def __init__(self, answer: Callable[[bytes], Awaitable[Response]]) -> None:
         self.answer = answer
         self.bodies: list[bytes] = []
+        self.held = b""  # what monitors are shown
 
     async def add(self, request: Request) -> Response:
         self.bodies.append(await request.body())
         return await self.answer(self.bodies[-1])
 
+    async def note(self, request: Request) -> Response:
+        del request
+        return Response(self.held)
+
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
         address = f"127.0.0.1:{free_port()}"
-        app = Starlette(routes=[Route("/w/add-checkpoint", self.add, methods=["POST"])])
+        routes = [
+            Route("/w/add-checkpoint", self.add, methods=["POST"]),
+            Route("/w/{origin}/checkpoint", self.note),
+        ]
+        app = Starlette(routes=routes)
         identity = ELSEWHERE.nodes[1].transport
         listener = HttpListener(app, address, requests_max=16, identity=identity)
         await listener.start()
@@ -197,12 +215,14 @@ class Scripted:
             await listener.stop()
 
 
-def fixed(status: int, body: bytes) -> Scripted:
+def fixed(status: int, body: bytes, held: bytes = b"") -> Scripted:
     async def answer(asked: bytes) -> Response:
         del asked
         return Response(body, status)
 
-    return Scripted(answer)
+    made = Scripted(answer)
+    made.held = held
+    return made
 
 
 async def test_one_that_falls_silent_makes_no_older_proof_worse(two: Two, tmp_path: Path) -> None:
@@ -262,7 +282,7 @@ HOSTILE = {
     "no size": (fixed(409, b" 3\n"), "it answers 409"),
     "what was said already": (fixed(409, b"0\n"), "it answers 409"),
     "now this, now that": (ping_pong(), "it answers 409 3 times"),
-    "another history": (fixed(422, b"another root at size 3\n"), "it answers 422"),
+    "another history, it says": (fixed(422, b"another root\n"), "its own note: note: want text"),
     "unknown": (fixed(404, b"origin is not known here\n"), "it answers 404"),
     "a redirect": (fixed(302, b""), "it answers 302"),
 }
@@ -300,6 +320,60 @@ async def test_lies_in_http_itself_end_in_time_and_hold_up_nobody(two: Two, tmp_
         with mock.patch.object(asking, "ANSWER_S", 3.0):
             await asyncio.wait_for(outside.round(), 20)
     assert (outside.size, outside.note(2)) == (size, None)
+
+
+async def test_a_witness_that_was_shown_another_history_is_an_alarm(
+    two: Two, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody with CN's log key showed it a fork first: our growth is refused, and its note says why."""
+    origin, nodes = two.ours.founding.genesis.origin, two.ours.founding.nodes
+    fork = Checkpoint(origin=origin, size=2, root=merkle.root_of_entries([b"one", b"other"]))
+    asked = Note(text=fork.text(), lines=(sign_log_line(nodes[1].log, fork),))
+    async with httpx.AsyncClient(verify=False) as client:
+        body = encode_request(0, [], asked)
+        assert (await client.post(f"{two.url}/add-checkpoint", content=body)).status_code == 200
+    outside = two.asks()
+    await two.grow()
+    for _ in range(2):
+        await outside.round()
+    (alarm,) = outside.alarms
+    assert f"another log of 2 entries, signed by the log key of {nodes[1].state}" in alarm
+    (kept,) = two.folder.iterdir()
+    assert open_checkpoint(kept.read_bytes(), [VKEY], verify_ed25519).checkpoint == fork
+    assert outside.note() is None
+    assert [r.levelname for r in caplog.records if r.message == "another history"] == ["ERROR"]
+
+
+async def test_a_422_without_a_members_line_is_no_alarm(two: Two) -> None:
+    """Of a witness' own making: a root that nobody's log key signed, our own root, or nothing at all."""
+    size = await two.grow()
+    key = ELSEWHERE.nodes[0].witness
+    assert key is not None
+    log = two.ours.founding.nodes[1].log
+    origin = two.ours.founding.genesis.origin
+    fork = Checkpoint(origin=origin, size=2, root=bytes(32))
+    ours = replace(fork, root=two.ours.running.ledger.root_at(2))
+    ahead = replace(fork, size=size + 1)
+    elsewhere = replace(fork, origin="elsewhere")
+    line = sign_log_line(log, fork)
+
+    def cosigned(checkpoint: Checkpoint, *lines: SignatureLine) -> bytes:
+        witness = sign_witness_line(key, VKEY, checkpoint, 1_700_000_000)
+        return bytes(Note(text=checkpoint.text(), lines=(*lines, witness)))
+
+    unsigned = bytes(Note(text=fork.text(), lines=(line,)))
+    signed = [(c, cosigned(c, sign_log_line(log, c))) for c in (ours, ahead, elsewhere)]
+    for note in (b"", cosigned(fork), unsigned, *(note for _, note in signed)):
+        witness = fixed(422, b"no\n", note)
+        async with witness.serve() as url:
+            outside = replace(two, url=url).asks()
+            await outside.round()
+        assert outside.alarms == []
+    witness = fixed(422, b"no\n", cosigned(fork, line))
+    async with witness.serve() as url:
+        outside = replace(two, url=url).asks()
+        await outside.round()
+    assert len(outside.alarms) == 1, "else nothing above is shown"
 
 
 async def test_a_silent_witness_is_asked_less_often_and_told_once(

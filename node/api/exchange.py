@@ -1,4 +1,4 @@
-"""One HTTPS POST to a stranger: its whole answer is bounded in bytes, and the whole exchange in time.
+"""One HTTPS request to a stranger: its whole answer is bounded in bytes, and the whole exchange in time.
 
 The answer is read to its end before a byte of it is looked at, then `http.client` reads it from memory, so that nothing in it can
 make this side wait or hold more. Redirects are not followed and content codings not undone.
@@ -42,10 +42,21 @@ def parse_url(url: str) -> tuple[str, int, str]:
 
 async def post(url: str, body: bytes, *, seconds: float, bytes_max: int) -> tuple[int, bytes]:
     """Status and body. `bytes_max`: of all that comes. Raises OSError, TimeoutError and BadHttp among them."""
+    return await _exchange("POST", url, body, seconds, bytes_max)
+
+
+async def get(url: str, *, seconds: float, bytes_max: int) -> tuple[int, bytes]:
+    """The same."""
+    return await _exchange("GET", url, b"", seconds, bytes_max)
+
+
+async def _exchange(
+    method: str, url: str, body: bytes, seconds: float, bytes_max: int
+) -> tuple[int, bytes]:
     host, port, path = parse_url(url)
     named = f"[{host}]" if ":" in host else host
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {named}:{port}\r\nContent-Length: {len(body)}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: {named}:{port}\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
     )
     async with asyncio.timeout(seconds):
@@ -56,7 +67,7 @@ async def post(url: str, body: bytes, *, seconds: float, bytes_max: int) -> tupl
             answer = await _all_of(reader, bytes_max)
         finally:
             writer.transport.abort()  # a polite end would wait for the other side
-    return _read(answer)
+    return _read(answer, method)
 
 
 async def _all_of(reader: asyncio.StreamReader, bytes_max: int) -> bytes:
@@ -79,9 +90,9 @@ class _Memory:
         return io.BytesIO(self._data)
 
 
-def _read(answer: bytes) -> tuple[int, bytes]:
+def _read(answer: bytes, method: str) -> tuple[int, bytes]:
     memory: Any = _Memory(answer)
-    response = HTTPResponse(memory, method="POST")
+    response = HTTPResponse(memory, method=method)
     try:
         response.begin()
         return response.status, response.read()
