@@ -67,7 +67,8 @@ async def mend(prepared: Prepared, sign_state: SignState, why: str) -> bool:
         commits=made.commits,
         cut=made.cut,
         set_aside=None if made.set_aside is None else str(made.set_aside),
-        **made.damage.counts,
+        # A family may bear the name of a field: `commits` does.
+        **{f"damaged_{family}": count for family, count in made.damage.counts.items()},
     )
     return made.replaced
 

@@ -79,12 +79,16 @@ async def test_a_node_that_finds_its_store_damaged_mends_it_and_goes_on(cluster:
     # And where a damaged row has stopped it while it ran, though no start reads that row:
     assert cluster.stop(VICTIM) == 0
     lose(cluster, "facets", 3)
+    lose(
+        cluster, "commits", 3
+    )  # a kind of rows, and the name of a field of what it says afterwards
     (data / "store-damaged").write_text("facets: cannot be read")
     cluster.start(VICTIM)
     await cluster.wait_ready(VICTIM)
-    assert [
+    *_, repaired = (
         line for line in cluster.homes[VICTIM].log_lines() if line.get("event") == "store repaired"
-    ]
+    )
+    assert (repaired["damaged_facets"], repaired["damaged_commits"]) == (1, 1)
     assert not (data / "store-damaged").exists()
     more = await submit(cluster, VICTIM, [outbox.energy(20 + number) for number in range(5)])
     await cluster.until(lambda: cluster.all_final(more), "entries after it final", 60)

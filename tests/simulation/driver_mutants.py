@@ -80,20 +80,20 @@ DRIVER: Final = (
     ),
     _Node(
         "a cosignature that leaves before its file is written",
-        "ledger/finality.py",
+        "ledger/cosigner.py",
         "        await asyncio.to_thread(self._sign_state.save_cosign, signed)\n",
         "",
     ),
     _Node(
         "a restart that forgets what it cosigned",
-        "ledger/finality.py",
+        "ledger/cosigner.py",
         "CosignSigned | None = sign_state.cosign()",
         "CosignSigned | None = None",
     ),
     _Node(
         "cosignatures that nobody checked",
         "ledger/finality.py",
-        "        if not self._is_good(line):\n            return Added.REFUSED\n",
+        "        if not self._terms.is_good(line, self._origin):\n            return Added.REFUSED\n",
         "",
     ),
     _Node(

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 DEADLINE_S = 30.0
 
 WAITING = """
-import os, sys, time
+import os, signal, sys, time
 from node.audit.facts import SpilledFacts
 from node.audit.progress_bars import showing_progress
 from node.audit.swift import Workers
@@ -22,6 +22,8 @@ from tests.unit.audit.test_worker import facts
 
 
 def main():
+    # As at a terminal: whoever is started in the background of a shell inherits that SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with showing_progress(Report(as_json=True)), Workers(2) as workers, SpilledFacts(0) as held:
         held.add(facts())
         pool = workers.processes()
