@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from node.cli.main import build_app
 from node.log.merkle import MemoryHashes
-from tests.unit.cli.fake_nodes import FakeNetwork, Mood, found_network
+from tests.unit.cli.fake_network import FakeNetwork, found_network
+from tests.unit.cli.fake_nodes import Mood
 
 Run = Callable[..., Result]
 

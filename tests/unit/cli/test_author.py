@@ -28,7 +28,8 @@ from node.signing.keys import generate_agency_keys
 from node.signing.statements import FIRST_PREV, entry_hash
 from node.signing.verify import verify_ed25519
 from node.treaty.parsing import parse_content, parse_entry
-from tests.unit.cli.fake_nodes import OPERATOR, parsed_of
+from tests.unit.cli.fake_network import OPERATOR
+from tests.unit.cli.fake_nodes import parsed_of
 
 LEDGER = sha256(b"a ledger").digest()
 AGENCY = generate_agency_keys("US", seed=sha256(b"cli tests/US").digest())

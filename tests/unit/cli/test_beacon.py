@@ -12,7 +12,7 @@ from node.signing.keystore import KdfCost, read_chain
 from node.treaty.beacon import link
 from node.treaty.rows.clock import Anchor, Reveal, Round
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import FakeNetwork
+from tests.unit.cli.fake_network import FakeNetwork
 
 CHEAP = KdfCost(ops=1, memory_bytes=8_192)
 

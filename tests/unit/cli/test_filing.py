@@ -22,7 +22,8 @@ from node.treaty.law import Law
 from node.treaty.memory_index import MemoryIndex
 from node.treaty.parsing import KIND_NAMES, parse_content
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import CHEAP_KDF, OPERATOR, PASSPHRASE, FakeNetwork, parsed_of
+from tests.unit.cli.fake_network import CHEAP_KDF, OPERATOR, PASSPHRASE, FakeNetwork
+from tests.unit.cli.fake_nodes import parsed_of
 
 EVERY = [(kind, variant) for kind in KINDS for variant in variants_of(kind) or ("",)]
 LEDGER = bytes(32)

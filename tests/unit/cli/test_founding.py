@@ -30,16 +30,16 @@ from node.settings import load_settings
 from node.signing.keys import generate_node_keys
 from node.signing.keystore import read_agency_keys, read_node_keys
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import (
+from tests.unit.cli.fake_network import (
     CHEAP_KDF,
     OPERATOR,
-    ORIGIN,
     PASSPHRASE,
     STATES,
     FakeNetwork,
     endpoints,
     passphrase_file,
 )
+from tests.unit.cli.fake_nodes import ORIGIN
 
 
 def home_arguments(folder: Path, state: str, number: int) -> list[str | Path]:

@@ -21,7 +21,8 @@ from node.signing.keystore import write_agency_keys
 from node.signing.statements import entry_hash
 from tests.e2e.cluster import free_ports
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import CHEAP_KDF, OPERATOR, PASSPHRASE, FakeNetwork, Mood
+from tests.unit.cli.fake_network import CHEAP_KDF, OPERATOR, PASSPHRASE, FakeNetwork
+from tests.unit.cli.fake_nodes import Mood
 
 NOTE = {"type": "evidence", "about": "KE", "hash": "ab" * 32}
 

@@ -9,7 +9,7 @@ import pytest
 from node.ledger.questions.answer import QUESTIONS
 from node.settings import FILE_NAME, ListenSettings, NodeSettings, Settings, documented_toml
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import FakeNetwork
+from tests.unit.cli.fake_network import FakeNetwork
 from tests.unit.ledger.courtroom import ABOUTS, founding, held
 from tests.unit.ledger.running import start
 

@@ -8,7 +8,8 @@ import pytest
 
 from node.log.policy import parse_policy
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import FakeNetwork, Mood, outside_vkey
+from tests.unit.cli.fake_network import FakeNetwork
+from tests.unit.cli.fake_nodes import Mood, outside_vkey
 from tests.unit.cli.test_reading import at, fill
 
 ROOT = Path(__file__).resolve().parents[3]

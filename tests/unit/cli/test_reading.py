@@ -23,7 +23,8 @@ from node.log.cose import encode_transparent, parse_transparent
 from node.log.policy import parse_policy
 from node.signing.verify import verify_ed25519
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import OPERATOR, FakeNetwork, Mood
+from tests.unit.cli.fake_network import OPERATOR, FakeNetwork
+from tests.unit.cli.fake_nodes import Mood
 
 NOTE = {"type": "evidence", "about": "KE", "hash": "ab" * 32}
 

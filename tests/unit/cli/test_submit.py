@@ -13,14 +13,8 @@ from node.signing.acknowledgement import verify_acknowledgement
 from node.signing.keystore import write_agency_keys
 from node.signing.statements import entry_hash
 from tests.unit.cli.conftest import Run, document_of
-from tests.unit.cli.fake_nodes import (
-    CHEAP_KDF,
-    OPERATOR,
-    PASSPHRASE,
-    FakeNetwork,
-    Mood,
-    parsed_of,
-)
+from tests.unit.cli.fake_network import CHEAP_KDF, OPERATOR, PASSPHRASE, FakeNetwork
+from tests.unit.cli.fake_nodes import Mood, parsed_of
 
 BODY = {"type": "evidence", "about": "KE", "hash": "ab" * 32}
 NOTE: dict[str, Any] = {"kind": "note", "body": BODY}
