@@ -43,6 +43,7 @@ compiled: venv ## .venv-compiled: the same program with law and reading compiled
 	$(PYTHON) -m venv $(COMPILED)
 	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/compiled/foedus-*.whl
+	touch $(COMPILED)/.installed
 
 test-compiled: ## tests of law and log against what `make compiled` made
 	cd $(COMPILED) && bin/python -m pytest -o pythonpath= --import-mode=append --rootdir .. -c ../pyproject.toml $(addprefix ../,$(or $(ARGS),tests/scenarios tests/property/treaty tests/property/log tests/property/ledger tests/unit/treaty tests/unit/log tests/unit/ledger tests/unit/consensus tests/unit/audit))
