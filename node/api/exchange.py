@@ -96,7 +96,11 @@ def _read(answer: bytes, method: str) -> tuple[int, bytes]:
     try:
         response.begin()
         return response.status, response.read()
-    except (HTTPException, ValueError) as err:  # ValueError: a chunk of a negative size
+    except (
+        HTTPException,
+        ValueError,
+        OverflowError,
+    ) as err:  # a size below zero, or beyond any memory's
         raise BadHttp(f"the answer is no HTTP: {err!r:.200}") from err
     finally:
         response.close()

@@ -116,6 +116,8 @@ LIES: dict[str, Talk] = {
     "nothing": endless(b"", b"", 0.02),
     "closed": closed,
     "a body cut short": cut(OK + b"Content-Length: 500\r\n\r\nabc"),
+    "a length that no machine counts": cut(OK + b"Content-Length: %d\r\n\r\nabc" % 10**22),
+    "a huge chunk cut short": cut(CHUNKED + b"f" * 30 + b"\r\nabc"),
     "a negative length": whole(OK + b"Content-Length: -5\r\n\r\nabc"),
     "a length of words": whole(OK + b"Content-Length: many\r\nConnection: close\r\n\r\nabc"),
     "a chunk of a negative size": whole(CHUNKED + b"-5\r\nabc\r\n0\r\n\r\n"),
