@@ -118,6 +118,15 @@ async def test_far_behind_only_the_newest_size_is_cosigned_at_the_end(node: Node
     assert [line.size for line in node.sent] == [5, 12, 13]
 
 
+async def test_nothing_is_signed_up_to_what_a_peer_has_shown_of_us(node: Node) -> None:
+    """D12: our own line that we do not remember was made with our key all the same."""
+    await node.append(5)
+    assert node.finality.add(node.line(0, 9)) is Added.AHEAD
+    for size in (7, 9, 12):
+        await node.append(size)
+    assert [line.size for line in node.sent] == [5, 12]
+
+
 async def test_what_a_quorum_certified_otherwise_stops_finality(node: Node) -> None:
     """R39: our law or our state is not theirs."""
     await node.append(5)
